@@ -1,0 +1,2 @@
+//! wayleave
+fn main() {}

@@ -1,0 +1,59 @@
+//! The bodies that every kind shares (kind 0): a plain sign of life, and vouchers presented.
+
+use crate::{
+    KindId,
+    cbor::{DecodeError, Item},
+    envelope::Body,
+    voucher::SignedVoucher,
+};
+use minicbor::{Decode, Encode};
+
+/// The kind number of common bodies.
+pub const COMMON: KindId = KindId(0);
+/// How many vouchers one envelope may present, so that it stays within its size limit.
+pub const VOUCHERS_MAX: usize = 16;
+
+/// A body that every kind shares.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Common {
+    /// The device is there. Sent in every duty's window, it makes a missed duty *selective*.
+    #[n(0)]
+    Report(#[n(0)] Report),
+    /// Vouchers that customers gave this device, presented for settlement. At most [`VOUCHERS_MAX`].
+    #[n(1)]
+    Vouchers(#[n(0)] Vec<SignedVoucher>),
+}
+
+/// A sign of life with what the device says of itself. Self-reports are the weakest evidence: no pay
+/// follows from their figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Report {
+    /// Units in use, in the kind's unit (bytes for storage).
+    #[n(0)]
+    pub used: u64,
+    /// Units still free, in the same unit.
+    #[n(1)]
+    pub free: u64,
+}
+
+impl Common {
+    /// The envelope body that holds this.
+    pub fn to_body(&self) -> Body {
+        Body { kind: COMMON, item: Item::of(self) }
+    }
+
+    /// Reads a body of kind 0.
+    ///
+    /// # Errors
+    /// When the item is not a common body in canonical encoding or holds too many vouchers.
+    pub fn from_body(body: &Body) -> Result<Self, DecodeError> {
+        let common: Self = body.item.to()?;
+        match &common {
+            Self::Vouchers(vouchers) if vouchers.len() > VOUCHERS_MAX => {
+                Err(DecodeError::Malformed(format!("more than {VOUCHERS_MAX} vouchers")))
+            }
+            _ => Ok(common),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Vouchers: a payer's cumulative promise on a rail, as EIP-712 typed data.
+//!
+//! Rules (design 8): the signature is over (chain, network, rail, nonce, cumulative amount); the rail
+//! names who may sign; an amount is cumulative, so only the largest counts and a lost voucher loses
+//! nothing; the nonce must not be below the rail's opening nonce, so that vouchers of an earlier life
+//! of the same parties are void. Only low-s signatures count (EIP-2).
+
+use crate::{Account, Micros, NetworkId, RailId};
+use alloy_primitives::{B256, Signature, U256};
+use alloy_sol_types::{Eip712Domain, SolStruct, eip712_domain, sol};
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+mod typed {
+    super::sol! {
+        /// The typed data that wallets show.
+        struct Voucher {
+            uint64 network;
+            uint64 rail;
+            uint64 nonce;
+            uint64 amount;
+        }
+    }
+}
+
+/// A cumulative promise on a rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Voucher {
+    /// The network of the rail.
+    #[n(0)]
+    pub network: NetworkId,
+    /// The rail.
+    #[n(1)]
+    pub rail: RailId,
+    /// Ascends with every voucher; starts at the rail's opening nonce.
+    #[n(2)]
+    pub nonce: u64,
+    /// All that was promised on this rail so far.
+    #[n(3)]
+    pub amount: Micros,
+}
+
+/// A voucher with its signature (r, s, v) of 65 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SignedVoucher {
+    /// The promise.
+    #[n(0)]
+    pub voucher: Voucher,
+    /// The signature over [`Voucher::signing_hash`].
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub signature: [u8; 65],
+}
+
+/// The EIP-712 domain of vouchers on a chain: name `Wayleave`, version `1`, the rails contract.
+pub fn domain(chain_id: u64, rails: Account) -> Eip712Domain {
+    eip712_domain! {
+        name: "Wayleave",
+        version: "1",
+        chain_id: chain_id,
+        verifying_contract: rails,
+    }
+}
+
+impl Voucher {
+    /// The hash that the signer signs.
+    pub fn signing_hash(&self, domain: &Eip712Domain) -> B256 {
+        typed::Voucher {
+            network: self.network.0,
+            rail: self.rail.0,
+            nonce: self.nonce,
+            amount: self.amount.0,
+        }
+        .eip712_signing_hash(domain)
+    }
+}
+
+impl SignedVoucher {
+    /// The account that signed, or nothing if the signature is malformed or in the high-s form.
+    pub fn signer(&self, domain: &Eip712Domain) -> Option<Account> {
+        let signature = Signature::from_raw_array(&self.signature).ok()?;
+        // secp256k1's half order: EIP-2 forbids s above it.
+        let half_order = U256::from_be_bytes(alloy_primitives::hex!(
+            "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
+        ));
+        if signature.s() > half_order {
+            return None;
+        }
+        signature.recover_address_from_prehash(&self.voucher.signing_hash(domain)).ok()
+    }
+}
