@@ -300,3 +300,6 @@ impl Default for Split {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -90,3 +90,65 @@ impl SignedVoucher {
         signature.recover_address_from_prehash(&self.voucher.signing_hash(domain)).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::{address, keccak256};
+
+    const RAILS: Account = address!("0x0000000000000000000000000000000000da0006");
+
+    fn voucher() -> Voucher {
+        Voucher { network: NetworkId(1), rail: RailId(2), nonce: 3, amount: Micros(4) }
+    }
+
+    #[test]
+    fn hash_is_built_as_eip_712_says() {
+        // Every step by hand from the EIP, to be independent of the library's macro.
+        let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+        let domain_type = keccak256(
+            "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
+        );
+        let mut contract = [0; 32];
+        contract[12..].copy_from_slice(RAILS.as_slice());
+        let separator = keccak256(
+            [
+                domain_type.0,
+                keccak256("Wayleave").0,
+                keccak256("1").0,
+                word(57_233),
+                contract,
+            ]
+            .concat(),
+        );
+        let voucher_type =
+            keccak256("Voucher(uint64 network,uint64 rail,uint64 nonce,uint64 amount)");
+        let message = keccak256([voucher_type.0, word(1), word(2), word(3), word(4)].concat());
+        let expected = keccak256([&[0x19, 0x01][..], &separator.0, &message.0].concat());
+        assert_eq!(voucher().signing_hash(&domain(57_233, RAILS)), expected);
+    }
+
+    #[test]
+    fn signer_is_recovered_and_malleable_forms_are_not() {
+        let domain = domain(57_233, RAILS);
+        let hash = voucher().signing_hash(&domain);
+        let secret = alloy_signer_local::PrivateKeySigner::from_bytes(&B256::with_last_byte(1)).unwrap();
+        let signature = alloy_signer::SignerSync::sign_hash_sync(&secret, &hash).unwrap();
+        let signed = SignedVoucher { voucher: voucher(), signature: signature.as_bytes() };
+        assert_eq!(signed.signer(&domain), Some(secret.address()));
+
+        let other = Voucher { amount: Micros(5), ..voucher() };
+        let forged = SignedVoucher { voucher: other, ..signed };
+        assert_ne!(forged.signer(&domain), Some(secret.address()));
+        assert_ne!(signed.signer(&super::domain(1, RAILS)), Some(secret.address()));
+
+        let order = U256::from_be_bytes(alloy_primitives::hex!(
+            "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+        ));
+        let high = Signature::new(signature.r(), order - signature.s(), !signature.v());
+        let malleable = SignedVoucher { voucher: voucher(), signature: high.as_bytes() };
+        assert_eq!(malleable.signer(&domain), None);
+        let garbage = SignedVoucher { voucher: voucher(), signature: [0xff; 65] };
+        assert_eq!(garbage.signer(&domain), None);
+    }
+}

@@ -29,7 +29,7 @@ fn names_what_is_wrong() {
         ("f90000", CheckError::Forbidden),
         ("fb3ff0000000000000", CheckError::Forbidden),
         ("f7", CheckError::Forbidden),
-        ("f814", CheckError::LongHead),
+        ("f814", CheckError::Forbidden),
         ("1c", CheckError::Forbidden),
         ("4201", CheckError::Truncated),
         ("8201", CheckError::Truncated),

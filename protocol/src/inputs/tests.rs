@@ -1,0 +1,99 @@
+use super::*;
+use crate::{key::DeviceSecret, manifest};
+
+fn device(seed: u8) -> Device {
+    let secret = DeviceSecret::from_seed([seed; 32]);
+    Device {
+        id: secret.id(),
+        key: secret.key(),
+        owner: Account::with_last_byte(seed),
+        maker: Account::ZERO,
+        kind: KindId(1),
+        tier: 2,
+        cell: 0,
+        capacity: 1 << 30,
+        offer: Digest::of(b"offer"),
+        stake: Tokens::whole(10),
+    }
+}
+
+fn rail(id: u64, device: DeviceId) -> Rail {
+    Rail {
+        id: RailId(id),
+        payer: Account::with_last_byte(100),
+        payee: Account::with_last_byte(101),
+        signer: Account::with_last_byte(102),
+        device,
+        limit: Micros(1_000_000),
+        rate: Micros(1_000),
+        nonce: 0,
+        opened: Epoch(2),
+        expiry: Epoch(9),
+        class: 0,
+    }
+}
+
+fn inputs() -> Inputs {
+    let mut roster = vec![device(1), device(2), device(3)];
+    roster.sort_by_key(|device| device.id);
+    let rails = vec![rail(1, roster[0].id), rail(2, roster[1].id), rail(5, DeviceId::default())];
+    Inputs {
+        version: 1,
+        chain_id: 57_233,
+        network: NetworkId(1),
+        epoch: Epoch(3),
+        clock: EpochClock { length: 30, grace: 4 },
+        mix: [1; 32],
+        latest_root: [2; 32],
+        rails_contract: Account::with_last_byte(6),
+        treasury: Account::with_last_byte(7),
+        manifest: manifest::tests::valid(),
+        roster,
+        rails,
+        datasets: vec![Dataset { rail: RailId(2), version: 1, root: Digest::of(b"r"), bytes: 9 }],
+    }
+}
+
+#[test]
+fn reads_back_what_it_wrote() {
+    let inputs = inputs();
+    assert_eq!(Inputs::from_bytes(&inputs.to_bytes()), Ok(inputs.clone()));
+    assert_eq!(crate::cbor::check(&inputs.to_bytes()), Ok(()));
+    assert_eq!(inputs.rail(RailId(5)).map(|rail| rail.id), Some(RailId(5)));
+    assert_eq!(inputs.rail(RailId(3)), None);
+    assert_eq!(inputs.dataset(RailId(2)).map(|dataset| dataset.bytes), Some(9));
+    assert_eq!(inputs.rails_of(inputs.roster[1].id).count(), 1);
+}
+
+#[test]
+fn each_rule_is_kept_and_named() {
+    let broken = |change: fn(&mut Inputs)| {
+        let mut inputs = inputs();
+        change(&mut inputs);
+        Inputs::from_bytes(&inputs.to_bytes()).unwrap_err()
+    };
+    assert_eq!(broken(|i| i.version = 2), InputsError::Version(2));
+    assert_eq!(broken(|i| i.roster.reverse()), InputsError::Order("devices"));
+    assert_eq!(broken(|i| i.rails[1].id = RailId(1)), InputsError::Order("rails"));
+    assert_eq!(broken(|i| i.datasets.push(i.datasets[0])), InputsError::Order("datasets"));
+    assert_eq!(broken(|i| i.datasets[0].rail = RailId(3)), InputsError::Dangling("a dataset"));
+    assert_eq!(broken(|i| i.rails[0].device = DeviceId([9; 32])), InputsError::Dangling("a rail"));
+    assert!(matches!(broken(|i| i.roster[0].key = i.roster[1].key), InputsError::Key(_)));
+    assert!(matches!(broken(|i| i.manifest.version = 9), InputsError::Manifest(_)));
+    let mut bytes = inputs().to_bytes();
+    bytes.push(0);
+    assert!(matches!(Inputs::from_bytes(&bytes), Err(InputsError::Decode(_))));
+}
+
+#[test]
+fn rails_count_from_the_epoch_after_they_were_opened() {
+    let mut inputs = inputs();
+    let rail = inputs.rails[0];
+    assert!(inputs.is_live(&rail));
+    inputs.epoch = Epoch(2);
+    assert!(!inputs.is_live(&rail));
+    inputs.epoch = Epoch(9);
+    assert!(inputs.is_live(&rail));
+    inputs.epoch = Epoch(10);
+    assert!(!inputs.is_live(&rail));
+}

@@ -1,0 +1,68 @@
+use super::*;
+
+/// A manifest that keeps every rule, for tests of this crate.
+pub(crate) fn valid() -> Manifest {
+    Manifest {
+        version: 1,
+        name: "test".into(),
+        split: Split::default(),
+        beta: Ppm(500_000),
+        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
+        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
+        token_price: Micros(100_000),
+        evidence: EvidenceRules {
+            quota_bytes: 100_000,
+            skew_ms: 30_000,
+            slack: 6,
+            absence_epochs: 10,
+            unbonding_epochs: 4,
+        },
+        slashes: Slashes {
+            conflicting_payloads: Ppm(200_000),
+            false_proof: Ppm(500_000),
+            selective_miss: Ppm(100_000),
+            long_absence: Ppm(100_000),
+        },
+        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
+        kinds: vec![KindTerms {
+            kind: KindId(1),
+            price: Micros(50_000),
+            delivery_price: Micros(10_000),
+            per_units: 1 << 30,
+            stake_base: Tokens::whole(10),
+            stake_per: Tokens::whole(5),
+            positions: 5,
+            window: 6,
+        }],
+    }
+}
+
+#[test]
+fn each_rule_is_kept_and_named() {
+    assert_eq!(valid().validate(), Ok(()));
+    let broken = |change: fn(&mut Manifest)| {
+        let mut manifest = valid();
+        change(&mut manifest);
+        manifest.validate().unwrap_err()
+    };
+    assert_eq!(broken(|m| m.version = 2), ManifestError::Version(2));
+    assert_eq!(broken(|m| m.name.clear()), ManifestError::Name);
+    assert_eq!(broken(|m| m.split.operator = Ppm(860_000)), ManifestError::Split(1_010_000));
+    assert_eq!(broken(|m| m.slashes.false_proof = Ppm(1_000_001)), ManifestError::Fraction("slashes.false_proof"));
+    assert_eq!(broken(|m| m.tiers[0] = Ppm(1_000_001)), ManifestError::Fraction("tiers"));
+    assert_eq!(broken(|m| m.beta = Ppm(500_010)), ManifestError::Wash(Ppm(49_999)));
+    assert_eq!(broken(|m| m.vesting.epochs = 0), ManifestError::Zero("vesting.epochs"));
+    assert_eq!(broken(|m| m.token_price = Micros(0)), ManifestError::Zero("token_price"));
+    assert_eq!(broken(|m| m.kinds.clear()), ManifestError::Kinds);
+    assert_eq!(broken(|m| m.kinds[0].kind = KindId(0)), ManifestError::Kinds);
+    assert_eq!(broken(|m| m.kinds.push(m.kinds[0])), ManifestError::Kinds);
+    assert_eq!(broken(|m| m.kinds[0].per_units = 0), ManifestError::Zero("kinds.per_units"));
+}
+
+#[test]
+fn prices_and_stakes_follow_the_terms() {
+    let terms = valid().kinds[0];
+    assert_eq!(terms.dollars(1 << 29, terms.price), Micros(25_000));
+    assert_eq!(terms.dollars(1, terms.price), Micros(0));
+    assert_eq!(terms.stake(3 << 30), Tokens::whole(25));
+}
