@@ -1,0 +1,287 @@
+//! The state as one execution sees it: what was loaded, what was changed, what is too much.
+//!
+//! Invariants:
+//! * a key is asked of the store at most once for the transactions that stay in the block;
+//! * what a discarded transaction loaded is forgotten, so that a block's loads do not depend on the
+//!   candidates its proposer threw away;
+//! * after a fault nothing of the transaction is committed.
+
+use crate::{
+    env::BLOCK_LOADS_MAX,
+    key::{Account, Key, Value, ValueError, code_chunks, code_writes, join_code, slot, slot_value},
+    suspend::{Closed, Loader},
+};
+use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
+use alloy_primitives::{Address, B256, Bytes, U256};
+use revm::{
+    Database,
+    bytecode::Bytecode,
+    context::DBErrorMarker,
+    state::{AccountInfo, EvmState},
+};
+use std::collections::BTreeMap;
+
+/// Values one transaction may load: all the slots its gas can buy, and as much again of code.
+pub(crate) const TX_LOADS_MAX: usize = 16_384;
+
+/// Parent hashes kept in state (EIP-2935).
+const HISTORY_WINDOW: u64 = 8_191;
+
+/// Why the machine could not be given a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The caller is gone, or its store failed.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The transaction loads more than [`TX_LOADS_MAX`] values.
+    #[error("the transaction reads more than {TX_LOADS_MAX} values")]
+    TxLoads,
+    /// The block's transactions would load more than [`BLOCK_LOADS_MAX`] values.
+    #[error("the block reads more than {BLOCK_LOADS_MAX} values")]
+    BlockLoads,
+    /// The store holds something that is not a contract's code.
+    #[error("the stored code is damaged: {0}")]
+    Code(#[from] ValueError),
+}
+
+impl DBErrorMarker for Fault {}
+
+/// Changes of a block, their undoing, and how many values were read for them.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) writes: BTreeMap<Key, Option<Value>>,
+    pub(crate) undo: BTreeMap<Key, Option<Value>>,
+    pub(crate) loads: u64,
+}
+
+/// The machine's database.
+#[derive(Debug)]
+pub(crate) struct State {
+    loader: Loader,
+    /// Values as the store has them.
+    loaded: BTreeMap<Key, Option<Value>>,
+    /// Values as the transactions so far left them.
+    written: BTreeMap<Key, Option<Value>>,
+    /// Codes, ready to run.
+    codes: BTreeMap<B256, Bytecode>,
+    /// What the running transaction has loaded.
+    fresh: Vec<Key>,
+    /// The first thing that went wrong in the running transaction.
+    fault: Option<Fault>,
+}
+
+impl State {
+    pub(crate) fn new(loader: Loader) -> Self {
+        Self {
+            loader,
+            loaded: BTreeMap::new(),
+            written: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            fresh: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// The account as it is now.
+    pub(crate) fn account(&mut self, address: Address) -> Result<Account, Fault> {
+        let value = self.value(Key::Account(address))?;
+        Ok(value.map_or_else(Account::default, |value| Account::decode(&value)))
+    }
+
+    /// Keeps the parent's hash where `BLOCKHASH` and contracts find it (EIP-2935).
+    pub(crate) fn record_parent(&mut self, number: u64, parent_hash: B256) {
+        if let Some(parent) = number.checked_sub(1) {
+            let word = U256::from_be_bytes::<32>(parent_hash.0);
+            self.written.insert(history(parent), slot_value(word));
+        }
+    }
+
+    /// What went wrong since the last commit or discard.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Takes over what a transaction left.
+    pub(crate) fn commit(&mut self, changes: EvmState) -> Result<(), Fault> {
+        self.fresh.clear();
+        // An ordered copy: what follows must not depend on the order of a hash table.
+        let changes: BTreeMap<_, _> = changes.into_iter().collect();
+        for (address, account) in changes {
+            if !account.is_touched() {
+                continue;
+            }
+            if account.is_selfdestructed() {
+                // Since Cancun only a contract made in the same transaction goes, and its storage was
+                // never written.
+                self.written.insert(Key::Account(address), None);
+                continue;
+            }
+            for (index, word) in account.changed_storage_slots() {
+                self.written
+                    .insert(Key::Slot(address, *index), slot_value(word.present_value()));
+            }
+            let info = &account.info;
+            let record = Account {
+                balance: info.balance,
+                nonce: info.nonce,
+                code_hash: info.code_hash,
+            };
+            if let Some(code) = info.code.as_ref().filter(|_| record.has_code()) {
+                self.keep_code(record.code_hash, code)?;
+            }
+            // EIP-161: an empty account is an absent one.
+            let value = (!record.is_empty()).then(|| record.encode());
+            self.written.insert(Key::Account(address), value);
+        }
+        Ok(())
+    }
+
+    fn keep_code(&mut self, hash: B256, code: &Bytecode) -> Result<(), Fault> {
+        if self.codes.contains_key(&hash) {
+            return Ok(());
+        }
+        for (key, value) in code_writes(hash, code.original_byte_slice())? {
+            self.written.insert(key, Some(value));
+        }
+        self.codes.insert(hash, code.clone());
+        Ok(())
+    }
+
+    /// Forgets the running transaction, its loads included.
+    pub(crate) fn discard(&mut self) {
+        self.fault = None;
+        for key in self.fresh.drain(..) {
+            self.loaded.remove(&key);
+            if let Key::Code(hash, 0) = key {
+                self.codes.remove(&hash);
+            }
+        }
+    }
+
+    /// Ends the block: its changes, and their undoing.
+    pub(crate) fn finish(self) -> Result<Changes, Fault> {
+        let Self {
+            loader,
+            mut loaded,
+            written,
+            ..
+        } = self;
+        let unknown: Vec<Key> = written
+            .keys()
+            .filter(|key| !loaded.contains_key(key))
+            .copied()
+            .collect();
+        if !unknown.is_empty() {
+            loaded.extend(unknown.iter().copied().zip(loader.load(unknown.clone())?));
+        }
+        let mut changes = Changes {
+            writes: BTreeMap::new(),
+            undo: BTreeMap::new(),
+            loads: u64::try_from(loaded.len()).unwrap_or(u64::MAX),
+        };
+        for (key, value) in written {
+            let before = loaded.get(&key).copied().flatten();
+            if before != value {
+                changes.writes.insert(key, value);
+                changes.undo.insert(key, before);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The value of a key as it is now.
+    fn value(&mut self, key: Key) -> Result<Option<Value>, Fault> {
+        if let Some(value) = self.written.get(&key).or_else(|| self.loaded.get(&key)) {
+            return Ok(*value);
+        }
+        let values = self.load(vec![key])?;
+        Ok(values.first().copied().flatten())
+    }
+
+    /// Asks the store, within the limits.
+    fn load(&mut self, keys: Vec<Key>) -> Result<Vec<Option<Value>>, Fault> {
+        let fault = |state: &mut Self, fault: Fault| {
+            state.fault.get_or_insert(fault);
+            fault
+        };
+        if self.fresh.len() + keys.len() > TX_LOADS_MAX {
+            return Err(fault(self, Fault::TxLoads));
+        }
+        let loads = u64::try_from(self.loaded.len() + keys.len()).unwrap_or(u64::MAX);
+        if loads > BLOCK_LOADS_MAX {
+            return Err(fault(self, Fault::BlockLoads));
+        }
+        let values = match self.loader.load(keys.clone()) {
+            Ok(values) => values,
+            Err(closed) => return Err(fault(self, closed.into())),
+        };
+        self.loaded
+            .extend(keys.iter().copied().zip(values.iter().copied()));
+        self.fresh.extend(keys);
+        Ok(values)
+    }
+
+    fn read_code(&mut self, hash: B256) -> Result<Bytecode, Fault> {
+        let first = self
+            .value(Key::Code(hash, 0))?
+            .ok_or(ValueError::ChunkMissing(0))?;
+        let (_, count) = code_chunks(&first)?;
+        let mut chunks = vec![first];
+        if count > 1 {
+            let keys = (1..count).map(|chunk| Key::Code(hash, chunk)).collect();
+            for (chunk, value) in (1..).zip(self.load(keys)?) {
+                chunks.push(value.ok_or(ValueError::ChunkMissing(chunk))?);
+            }
+        }
+        let code = Bytes::from(join_code(&chunks)?);
+        Ok(Bytecode::new_raw_checked(code).map_err(|_| ValueError::NotCode)?)
+    }
+}
+
+/// Where the hash of block `number` is kept.
+fn history(number: u64) -> Key {
+    Key::Slot(HISTORY_STORAGE_ADDRESS, U256::from(number % HISTORY_WINDOW))
+}
+
+impl Database for State {
+    type Error = Fault;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Fault> {
+        let value = self.value(Key::Account(address))?;
+        Ok(value.map(|value| {
+            let Account {
+                balance,
+                nonce,
+                code_hash,
+            } = Account::decode(&value);
+            AccountInfo {
+                balance,
+                nonce,
+                code_hash,
+                code: None,
+                ..AccountInfo::default()
+            }
+        }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Fault> {
+        if let Some(code) = self.codes.get(&hash) {
+            return Ok(code.clone());
+        }
+        let code = self.read_code(hash).inspect_err(|fault| {
+            self.fault.get_or_insert(*fault);
+        })?;
+        self.codes.insert(hash, code.clone());
+        Ok(code)
+    }
+
+    fn storage(&mut self, address: Address, index: U256) -> Result<U256, Fault> {
+        let value = self.value(Key::Slot(address, index))?;
+        Ok(value.map_or(U256::ZERO, |value| slot(&value)))
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, Fault> {
+        let value = self.value(history(number))?;
+        Ok(value.map_or(B256::ZERO, |value| B256::from(slot(&value))))
+    }
+}
