@@ -129,10 +129,19 @@ impl Envelope {
         if key.id() != self.device || key.algorithm() != self.algorithm {
             return Err(VerifyError::Key);
         }
+        let (message, signature) = self.signed()?;
+        key.verify(&message, &signature)
+    }
+
+    /// What the signature is over, and the signature, for checking many at once.
+    ///
+    /// # Errors
+    /// [`VerifyError::Form`] never happens to a parsed envelope.
+    pub fn signed(&self) -> Result<(Vec<u8>, [u8; SIGNATURE_LENGTH]), VerifyError> {
         let (protected, payload, signature) =
             parts(&self.bytes).map_err(|_| VerifyError::Form)?;
         let signature = signature.try_into().map_err(|_| VerifyError::Form)?;
-        key.verify(&to_be_signed(protected, payload), signature)
+        Ok((to_be_signed(protected, payload), signature))
     }
 
     /// The device that signed (its `kid`).
@@ -143,6 +152,11 @@ impl Envelope {
     /// What it said.
     pub const fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// The COSE algorithm it names: -8 (EdDSA) or -7 (ES256).
+    pub const fn algorithm(&self) -> i8 {
+        self.algorithm
     }
 
     /// The digest of the payload's bytes: equal payloads under one identity are one report.

@@ -158,6 +158,9 @@ pub struct Rail {
     /// The class of its dollars: 0 cash, 1 card, 2 token credit.
     #[n(10)]
     pub class: u8,
+    /// The largest amount of a voucher that was presented by transaction; the ledger checked it.
+    #[n(11)]
+    pub presented: Micros,
 }
 
 /// A rail's frozen dataset: what its device must hold (design 11).

@@ -84,6 +84,7 @@ reasons! {
     50 DuplicateCopy "duplicate_copy" Unpaid "Another copy of the same unit was paid.";
     51 TierCap "tier_cap" Unpaid "The device's tier caps what it may earn.";
     52 NotAdmitted "not_admitted" Unpaid "The manifest does not admit this offer.";
+    53 Dust "dust" Unpaid "What was proven is worth less than a millionth of a dollar.";
 
     70 SelectiveMiss "selective_miss" Slashed "The device was there in the window, signed other evidence, and failed this duty.";
     71 FalseProof "false_proof" Slashed "A signed proof does not hold.";

@@ -79,16 +79,22 @@ impl Voucher {
 impl SignedVoucher {
     /// The account that signed, or nothing if the signature is malformed or in the high-s form.
     pub fn signer(&self, domain: &Eip712Domain) -> Option<Account> {
-        let signature = Signature::from_raw_array(&self.signature).ok()?;
-        // secp256k1's half order: EIP-2 forbids s above it.
-        let half_order = U256::from_be_bytes(alloy_primitives::hex!(
-            "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
-        ));
-        if signature.s() > half_order {
-            return None;
-        }
-        signature.recover_address_from_prehash(&self.voucher.signing_hash(domain)).ok()
+        recover(&self.signature, self.voucher.signing_hash(domain))
     }
+}
+
+/// The account whose signature (r, s, v) over `hash` this is, or nothing if it is malformed or in the
+/// high-s form, which EIP-2 forbids.
+pub fn recover(signature: &[u8; 65], hash: B256) -> Option<Account> {
+    let signature = Signature::from_raw_array(signature).ok()?;
+    // secp256k1's half order: EIP-2 forbids s above it.
+    let half_order = U256::from_be_bytes(alloy_primitives::hex!(
+        "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0"
+    ));
+    if signature.s() > half_order {
+        return None;
+    }
+    signature.recover_address_from_prehash(&hash).ok()
 }
 
 #[cfg(test)]
