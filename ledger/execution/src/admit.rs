@@ -114,6 +114,9 @@ pub enum InvalidTx {
     /// The block has no more values left to read.
     #[error("the block reads too much state to hold it")]
     BlockLoads,
+    /// A system contract cannot go on: its storage holds what it never wrote, or it panicked.
+    #[error("execution failed: {0}")]
+    Fatal(String),
     /// Another rule of the machine.
     #[error("{0}")]
     Rule(String),

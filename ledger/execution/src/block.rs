@@ -166,6 +166,12 @@ pub async fn propose_block<S: Store>(
                         break;
                     }
                 }
+                Err(Stop::Fatal(text)) => {
+                    proposal.skipped.push(Skipped {
+                        index,
+                        reason: InvalidTx::Fatal(text),
+                    });
+                }
                 Err(stop) => return Err(stop.verdict(index)),
             }
         }
@@ -179,6 +185,8 @@ pub async fn propose_block<S: Store>(
 pub(crate) enum Stop {
     /// The transaction's fault.
     Invalid(InvalidTx),
+    /// The transaction brings a contract to a state that it cannot be in.
+    Fatal(String),
     /// The transaction reads too much.
     TxLoads,
     /// Nobody waits for the result, or the program is at fault.
@@ -189,6 +197,10 @@ impl Stop {
     fn verdict(self, index: usize) -> ExecuteError {
         match self {
             Self::Invalid(reason) => ExecuteError::Invalid { index, reason },
+            Self::Fatal(text) => ExecuteError::Invalid {
+                index,
+                reason: InvalidTx::Fatal(text),
+            },
             Self::TxLoads => ExecuteError::Internal(Fault::TxLoads.to_string()),
             Self::Internal(text) => ExecuteError::Internal(text),
         }
@@ -231,7 +243,7 @@ impl Machine {
         }
         result.map_err(|error| match error {
             EVMError::Transaction(reason) => Stop::Invalid(reason.into()),
-            other => Stop::Internal(other.to_string()),
+            other => Stop::Fatal(other.to_string()),
         })
     }
 }

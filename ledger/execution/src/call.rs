@@ -109,7 +109,7 @@ impl From<Stop> for CallError {
         match stop {
             Stop::Invalid(InvalidTx::BlockLoads) | Stop::TxLoads => Self::Loads,
             Stop::Invalid(reason) => Self::Invalid(reason),
-            Stop::Internal(text) => Self::Internal(text),
+            Stop::Fatal(text) | Stop::Internal(text) => Self::Internal(text),
         }
     }
 }

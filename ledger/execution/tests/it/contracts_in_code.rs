@@ -1,0 +1,1 @@
+//! System contracts called from transactions and from code.

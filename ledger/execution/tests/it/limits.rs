@@ -1,0 +1,264 @@
+//! Gas as Ethereum counts it, and the limits that are ours.
+
+use crate::support::*;
+use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEnvelope, TxLegacy};
+use alloy_primitives::{Address, Bytes, TxKind, U256};
+use execution::{
+    Account, BLOCK_GAS_LIMIT, ExecuteError, InvalidTx, Recovered, TX_BYTES_MAX, TX_GAS_LIMIT,
+    validate,
+};
+
+/// Gas of a call to code that does nothing else but push, beyond the 21,000.
+fn gas_of(chain: &mut Chain, a: &mut User, code: &Asm) -> u64 {
+    let address = Address::repeat_byte(0xdd);
+    chain.install(address, &code.0);
+    chain.run(&[a.call(address, 200_000, [])]).gas_used - 21_000
+}
+
+#[test]
+fn storage_costs_are_ethereums() {
+    let mut chain = Chain::new();
+    let mut a = User::new(1);
+    let read = |slot| Asm::new().push(slot).op(&[op::SLOAD, op::POP]);
+    let write = |slot, word| Asm::new().push(word).push(slot).op(&[op::SSTORE]);
+    let both = |x: &Asm, y: &Asm| Asm([x.0.clone(), y.0.clone()].concat());
+    // EIP-2929: cold 2,100, warm 100. A push costs 3, a pop 2.
+    assert_eq!(gas_of(&mut chain, &mut a, &read(1)), 3 + 2_100 + 2);
+    assert_eq!(
+        gas_of(&mut chain, &mut a, &both(&read(1), &read(1))),
+        3 + 2_100 + 2 + 3 + 100 + 2
+    );
+    // EIP-2200 with 2929: 20,000 to set and 2,900 to change, plus 2,100 when cold; 100 for nothing.
+    assert_eq!(gas_of(&mut chain, &mut a, &write(1, 5)), 6 + 20_000 + 2_100);
+    assert_eq!(gas_of(&mut chain, &mut a, &write(1, 6)), 6 + 2_900 + 2_100);
+    assert_eq!(gas_of(&mut chain, &mut a, &write(1, 6)), 6 + 100 + 2_100);
+    // EIP-3529: clearing refunds 4,800, at most a fifth of the gas used.
+    let clear = gas_of(&mut chain, &mut a, &write(1, 0));
+    assert_eq!(clear, 6 + 2_900 + 2_100 - 4_800);
+}
+
+#[test]
+fn a_block_holds_no_more_gas_than_its_limit() {
+    let mut chain = Chain::new();
+    let mut a = User::new(1);
+    let big = |a: &mut User| {
+        a.send(
+            TxKind::Call(BENEFICIARY),
+            U256::ZERO,
+            TX_GAS_LIMIT,
+            Bytes::new(),
+        )
+    };
+    // They use 21,000 each, but each must fit with all it may use.
+    let burner = Address::repeat_byte(0xcc);
+    chain.install(burner, &[op::JUMPDEST, 0x5f, op::JUMP]);
+    let txs = [a.call(burner, TX_GAS_LIMIT, []), big(&mut a), big(&mut a)];
+    let error = chain.try_run(&txs).unwrap_err();
+    let left = BLOCK_GAS_LIMIT - TX_GAS_LIMIT;
+    assert!(
+        matches!(
+            error,
+            ExecuteError::Invalid { index: 1, reason: InvalidTx::BlockGas { left: l, .. } } if l == left
+        ),
+        "{error}"
+    );
+    let proposal = chain.propose(&txs);
+    assert_eq!(proposal.included, [0]);
+    assert!(proposal.skipped[0].reason.may_become_valid());
+}
+
+/// Installs `count` different contracts of the greatest size and one that looks at all of them.
+fn install_giants(chain: &mut Chain, first: u64, count: u64) -> Address {
+    let mut code = Asm::new();
+    for n in first..first + count {
+        let address = Address::left_padding_from(&(0x1_0000 + n).to_be_bytes());
+        let mut giant = vec![op::STOP; execution::CODE_BYTES_MAX];
+        giant[..8].copy_from_slice(&n.to_be_bytes());
+        chain.install(address, &giant);
+        code = code.push_address(address).op(&[op::EXTCODESIZE, op::POP]);
+    }
+    let looker = Address::left_padding_from(&(0x2_0000 + first).to_be_bytes());
+    chain.install(looker, &code.0);
+    looker
+}
+
+#[test]
+fn a_transaction_that_reads_too_much_fails_and_pays_all_its_gas() {
+    let mut chain = Chain::new();
+    let (mut a, mut b) = (User::new(1), User::new(2));
+    let fits = install_giants(&mut chain, 0, 40);
+    let too_much = install_giants(&mut chain, 100, 48);
+    let txs = [
+        a.call(fits, 500_000, []),
+        b.call(too_much, 500_000, []),
+        b.pay(BENEFICIARY, coins(1)),
+    ];
+    let outcome = chain.try_run(&txs).unwrap();
+    let ends: Vec<_> = outcome
+        .receipts
+        .iter()
+        .map(|r| (r.envelope.is_success(), r.gas_used == 500_000))
+        .collect();
+    assert_eq!(ends, [(true, false), (false, true), (true, false)]);
+    assert!(
+        outcome.loads < 15_000,
+        "what the failed one read does not count: {}",
+        outcome.loads
+    );
+    let proposal = chain.propose(&txs);
+    assert_eq!((proposal.included.len(), &proposal.outcome), (3, &outcome));
+}
+
+#[test]
+fn a_block_reads_no_more_than_its_limit() {
+    let mut chain = Chain::new();
+    let mut users = [User::new(1), User::new(2), User::new(3), User::new(4)];
+    let mut txs = Vec::new();
+    for n in 0..5 {
+        let looker = install_giants(&mut chain, n * 100, 45);
+        txs.push(users[usize::try_from(n % 4).unwrap()].call(looker, 500_000, []));
+    }
+    let proposal = chain.propose(&txs);
+    assert_eq!(proposal.included, [0, 1, 2, 3]);
+    assert_eq!(proposal.skipped[0].reason, InvalidTx::BlockLoads);
+    let error = chain.try_run(&txs).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ExecuteError::Invalid {
+                index: 4,
+                reason: InvalidTx::BlockLoads
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(chain.try_run(&txs[..4]).unwrap(), proposal.outcome);
+}
+
+#[test]
+fn the_mempool_check_names_the_rule() {
+    let a = User::new(1);
+    let rich = Account {
+        balance: coins(10),
+        nonce: 3,
+        ..Account::default()
+    };
+    let good = TxEip1559 {
+        chain_id: CHAIN,
+        nonce: 5,
+        gas_limit: 30_000,
+        max_fee_per_gas: MAX_FEE,
+        max_priority_fee_per_gas: TIP,
+        to: TxKind::Call(BENEFICIARY),
+        ..TxEip1559::default()
+    };
+    let check = |tx: TxEip1559| validate(&a.sign(tx), &rich, CHAIN);
+    assert_eq!(check(good.clone()), Ok(()));
+    let refused = |change: &dyn Fn(&mut TxEip1559)| {
+        let mut tx = good.clone();
+        change(&mut tx);
+        check(tx).unwrap_err()
+    };
+    assert_eq!(
+        refused(&|t| t.chain_id = 1),
+        InvalidTx::ChainId {
+            have: Some(1),
+            want: CHAIN
+        }
+    );
+    assert_eq!(
+        refused(&|t| t.nonce = 2),
+        InvalidTx::NonceTooLow { tx: 2, account: 3 }
+    );
+    assert_eq!(
+        refused(&|t| t.gas_limit = 20_999),
+        InvalidTx::IntrinsicGas {
+            limit: 20_999,
+            needed: 21_000
+        }
+    );
+    assert_eq!(
+        refused(&|t| t.gas_limit = TX_GAS_LIMIT + 1),
+        InvalidTx::GasLimit(TX_GAS_LIMIT + 1)
+    );
+    assert!(matches!(
+        refused(&|t| t.value = coins(11)),
+        InvalidTx::Funds { .. }
+    ));
+    assert!(matches!(
+        refused(&|t| {
+            t.max_fee_per_gas = 1;
+            t.max_priority_fee_per_gas = 0;
+        }),
+        InvalidTx::BelowBaseFee { .. }
+    ));
+    assert_eq!(
+        refused(&|t| t.max_priority_fee_per_gas = MAX_FEE + 1),
+        InvalidTx::TipAboveMaxFee
+    );
+    // EIP-7623: 40 gas for each byte that is not zero, at least.
+    assert!(matches!(
+        refused(&|t| {
+            t.input = vec![1; 1_000].into();
+            t.gas_limit = 60_999;
+        }),
+        InvalidTx::IntrinsicGas { needed: 61_000, .. }
+    ));
+    assert!(matches!(
+        refused(&|t| {
+            t.input = vec![0; TX_BYTES_MAX].into();
+            t.gas_limit = 10_000_000;
+        }),
+        InvalidTx::TooLong(_)
+    ));
+    assert!(matches!(
+        refused(&|t| {
+            t.to = TxKind::Create;
+            t.input = vec![0; 49_153].into();
+            t.gas_limit = 10_000_000;
+        }),
+        InvalidTx::Rule(_)
+    ));
+}
+
+#[test]
+fn blob_transactions_and_unprotected_ones_are_refused_everywhere() {
+    let chain = Chain::new();
+    let a = User::new(1);
+    let blob = TxEip4844 {
+        chain_id: CHAIN,
+        gas_limit: 21_000,
+        max_fee_per_gas: MAX_FEE,
+        max_fee_per_blob_gas: 1,
+        blob_versioned_hashes: vec![alloy_primitives::B256::repeat_byte(1)],
+        ..TxEip4844::default()
+    };
+    let signature = a.sign_hash(blob.signature_hash());
+    let blob: TxEnvelope = blob.into_signed(signature).into();
+    let blob = Recovered::new_unchecked(blob, a.address());
+    let unprotected = a.sign(TxLegacy {
+        chain_id: None,
+        gas_price: MAX_FEE,
+        gas_limit: 21_000,
+        to: TxKind::Call(BENEFICIARY),
+        ..TxLegacy::default()
+    });
+    let rich = Account {
+        balance: coins(10),
+        ..Account::default()
+    };
+    for (tx, want) in [
+        (blob, InvalidTx::Type(3)),
+        (
+            unprotected,
+            InvalidTx::ChainId {
+                have: None,
+                want: CHAIN,
+            },
+        ),
+    ] {
+        assert_eq!(validate(&tx, &rich, CHAIN).unwrap_err(), want);
+        let error = chain.try_run(&[tx]).unwrap_err();
+        assert!(matches!(error, ExecuteError::Invalid { index: 0, reason } if reason == want));
+    }
+}
