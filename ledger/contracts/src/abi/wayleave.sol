@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.24;
+
+/// What an account gained and owes in one network since the beginning (design 8). All amounts are
+/// cumulative. Its hash in the tree is keccak256(keccak256(abi.encode(fields))), as OpenZeppelin's
+/// StandardMerkleTree makes it.
+struct Leaf {
+    /// The account.
+    address account;
+    /// The network.
+    uint64 network;
+    /// Tokens that vested, in units of 1e-18.
+    uint256 vested;
+    /// Dollars earned in cash, in millionths.
+    uint256 cash;
+    /// Dollars earned in card credits, in millionths.
+    uint256 card;
+    /// Dollars earned in token credits, in millionths.
+    uint256 credit;
+    /// Dollars spent on rails, in millionths.
+    uint256 spent;
+    /// Stake lost, in units of 1e-18 tokens.
+    uint256 slashed;
+}
+
+/// The sums over all leaves of a network, and what its payments burned. All cumulative.
+struct Totals {
+    /// Tokens that vested.
+    uint256 vested;
+    /// Dollars earned in cash, in millionths.
+    uint256 cash;
+    /// Dollars earned in card credits, in millionths.
+    uint256 card;
+    /// Dollars earned in token credits, in millionths.
+    uint256 credit;
+    /// Dollars spent on rails, in millionths: earned plus burned.
+    uint256 spent;
+    /// Dollars set aside to buy the token and burn it, in millionths.
+    uint256 burned;
+    /// Stake lost, in units of 1e-18 tokens.
+    uint256 slashed;
+    /// Top-ups granted, vested or not, in units of 1e-18 tokens.
+    uint256 toppedUp;
+    /// Pay for presence granted, vested or not, in units of 1e-18 tokens.
+    uint256 bootstrapped;
+}
+
+/// What validators vote on: the result of one epoch of one network.
+struct Outcome {
+    /// BLAKE3 of the epoch's inputs file, as announced.
+    bytes32 inputs;
+    /// BLAKE3 of the statement.
+    bytes32 statement;
+    /// The Merkle root of the account leaves.
+    bytes32 root;
+    /// The sums over the leaves.
+    Totals totals;
+}
+
+/// Answers of every system contract.
+interface ISystem {
+    /// The input's selector belongs to no function of this contract.
+    error UnknownSelector(bytes4 selector);
+    /// The arguments are not the ABI encoding of the function's parameters.
+    error MalformedArguments(bytes4 selector);
+    /// No function takes coin.
+    error NotPayable(uint256 value);
+    /// System contracts are called directly, never by DELEGATECALL or CALLCODE.
+    error NotDirect();
+    /// The function is paused until this height.
+    error Paused(bytes4 selector, uint64 until);
+    /// A sum or difference left its range.
+    error Overflow();
+    /// An argument that must not be zero or empty.
+    error Empty();
+    /// More than the limit of bytes or items in one call.
+    error TooMany(uint256 count, uint256 limit);
+}
+
+/// ERC-20 with permit (ERC-2612), its domain (ERC-5267) and the errors of ERC-6093. Answers at every
+/// token's address, at the test stablecoin's and at the dollars'.
+interface IToken {
+    event Transfer(address indexed from, address indexed to, uint256 value);
+    event Approval(address indexed owner, address indexed spender, uint256 value);
+
+    error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+    error ERC20InvalidReceiver(address receiver);
+    error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+    error ERC20InvalidSpender(address spender);
+    error ERC2612ExpiredSignature(uint256 deadline);
+    error ERC2612InvalidSigner(address signer, address owner);
+    /// The supply would exceed what fits 128 bits.
+    error SupplyExceeded(uint256 supply, uint256 limit);
+    /// No token was created at this address.
+    error NoSuchToken(address token);
+
+    function name() external view returns (string memory);
+    function symbol() external view returns (string memory);
+    function decimals() external view returns (uint8);
+    function totalSupply() external view returns (uint256);
+    function balanceOf(address account) external view returns (uint256);
+    function allowance(address owner, address spender) external view returns (uint256);
+    function transfer(address to, uint256 value) external returns (bool);
+    function approve(address spender, uint256 value) external returns (bool);
+    function transferFrom(address from, address to, uint256 value) external returns (bool);
+    function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+    function nonces(address owner) external view returns (uint256);
+    function DOMAIN_SEPARATOR() external view returns (bytes32);
+    function eip712Domain() external view returns (bytes1 fields, string memory name, string memory version, uint256 chainId, address verifyingContract, bytes32 salt, uint256[] memory extensions);
+}
+
+/// Votes by checkpoint (ERC-5805, clock of ERC-6372 in heights). Answers at every network token's
+/// address, beside IToken.
+interface IVotes {
+    event DelegateChanged(address indexed delegator, address indexed fromDelegate, address indexed toDelegate);
+    event DelegateVotesChanged(address indexed delegate, uint256 previousVotes, uint256 newVotes);
+
+    error ERC5805FutureLookup(uint256 timepoint, uint48 clock);
+    error VotesExpiredSignature(uint256 expiry);
+    error InvalidAccountNonce(address account, uint256 currentNonce);
+    error InvalidSignature();
+
+    function delegate(address delegatee) external;
+    function delegateBySig(address delegatee, uint256 nonce, uint256 expiry, uint8 v, bytes32 r, bytes32 s) external;
+    function delegates(address account) external view returns (address);
+    function getVotes(address account) external view returns (uint256);
+    function getPastVotes(address account, uint256 timepoint) external view returns (uint256);
+    function getPastTotalSupply(uint256 timepoint) external view returns (uint256);
+    function clock() external view returns (uint48);
+    function CLOCK_MODE() external view returns (string memory);
+}
+
+/// Dollars of the cash class, beside IToken at the same address: made from the stablecoin one to one
+/// and redeemed to it. 6 decimals.
+interface IDollars {
+    event Deposited(address indexed account, uint256 amount);
+    event Redeemed(address indexed account, uint256 amount);
+
+    /// No such class, or none of it can exist yet: 0 is cash.
+    error NoSuchClass(uint8 class);
+
+    /// Takes `stable` of the stablecoin (allowance to this contract needed) and makes as many dollars.
+    function deposit(uint256 stable) external;
+    /// Destroys `amount` dollars and pays as much stablecoin.
+    function redeem(uint256 amount) external;
+    function balanceOfClass(address account, uint8 class) external view returns (uint256);
+    function stablecoin() external view returns (address);
+}
+
+/// Networks: founder, treasury, token and the versions of the manifest.
+interface INetworks {
+    struct NetworkInfo {
+        address founder;
+        address treasury;
+        address token;
+        /// The epoch in which it was created.
+        uint64 created;
+        /// The first epoch of its first manifest.
+        uint64 start;
+        /// How many versions of the manifest there are.
+        uint64 versions;
+        string name;
+        string symbol;
+    }
+
+    struct Version {
+        /// The first epoch in which the version holds.
+        uint64 activation;
+        /// BLAKE3 of the manifest's bytes.
+        bytes32 digest;
+    }
+
+    event Created(uint64 indexed network, address indexed founder, address token, bytes32 digest);
+    event Amended(uint64 indexed network, uint64 indexed version, uint64 activation, bytes32 digest);
+    event FounderChanged(uint64 indexed network, address indexed from, address indexed to);
+    event TreasuryChanged(uint64 indexed network, address indexed from, address indexed to);
+
+    error NoSuchNetwork(uint64 network);
+    error NotFounder(uint64 network, address caller);
+    /// The manifest does not decode or breaks a rule; the reason says which.
+    error InvalidManifest(string reason);
+    /// Unbonding would not outlast the dispute window, in epochs.
+    error UnbondingTooShort(uint64 unbonding, uint64 dispute);
+    /// An activation must be at least two epochs ahead and after that of the last version.
+    error ActivationTooEarly(uint64 activation, uint64 earliest);
+    /// The network had no manifest in this epoch.
+    error NoManifest(uint64 network, uint64 epoch);
+
+    /// Creates a network and its token, with `supply` tokens for the caller. The manifest holds from
+    /// two epochs after this one.
+    function create(bytes calldata manifest, string calldata name, string calldata symbol, uint256 supply) external returns (uint64 network);
+    /// Adds a version of the manifest that holds from two epochs after this one. Only the founder.
+    function amend(uint64 network, bytes calldata manifest) external returns (uint64 version);
+    /// As `amend`, with a later activation.
+    function amendAt(uint64 network, uint64 activation, bytes calldata manifest) external returns (uint64 version);
+    function setFounder(uint64 network, address founder) external;
+    function setTreasury(uint64 network, address treasury) external;
+    function count() external view returns (uint64);
+    /// The canonical bytes of the manifest that holds in `epoch`.
+    function manifest(uint64 network, uint64 epoch) external view returns (bytes memory);
+    function version(uint64 network, uint64 index) external view returns (Version memory);
+    function founder(uint64 network) external view returns (address);
+    function treasury(uint64 network) external view returns (address);
+    function token(uint64 network) external view returns (address);
+    function networkInfo(uint64 network) external view returns (NetworkInfo memory);
+}
+
+/// Devices: compact records with an ERC-721 view, in which a token's id is the device's id.
+interface IDevices {
+    struct Record {
+        uint64 network;
+        uint16 kind;
+        /// The COSE algorithm of the key: -8 for Ed25519, -7 for ES256.
+        int8 alg;
+        /// How well the key is known (design 6).
+        uint8 tier;
+        address owner;
+        address maker;
+        /// The key: its x coordinate, or all of an Ed25519 key.
+        bytes32 x;
+        /// The y coordinate; zero for Ed25519.
+        bytes32 y;
+        /// Units offered, in the kind's unit.
+        uint64 capacity;
+        /// The H3 cell; zero for none.
+        uint64 cell;
+        /// BLAKE3 of the offer.
+        bytes32 offer;
+        /// The epoch of registration; it counts from the next.
+        uint64 registered;
+        /// The epoch in which it was retired; the largest number while it is not.
+        uint64 retired;
+    }
+
+    event Registered(bytes32 indexed device, uint64 indexed network, address indexed owner, uint16 kind, uint64 capacity, uint64 cell);
+    event Retired(bytes32 indexed device, uint64 indexed network);
+    event EndpointChanged(bytes32 indexed device, string endpoint);
+    event Transfer(address indexed from, address indexed to, uint256 indexed tokenId);
+    event Approval(address indexed owner, address indexed approved, uint256 indexed tokenId);
+    event ApprovalForAll(address indexed owner, address indexed operator, bool approved);
+
+    error NoSuchDevice(bytes32 device);
+    error AlreadyRegistered(bytes32 device);
+    error AlreadyRetired(bytes32 device);
+    error NotOwner(bytes32 device, address caller);
+    /// The key is of no known algorithm, or no point of its curve.
+    error InvalidKey(int8 alg);
+    /// The device key did not sign the registration message of this chain, network and owner.
+    error InvalidProof(bytes32 device);
+    /// The network's manifest has no terms for this kind.
+    error UnknownKind(uint64 network, uint16 kind);
+    /// A device with stake cannot change hands: the stake answers for its owner.
+    error Staked(bytes32 device, uint256 stake);
+    error NoSuchIndex(uint64 index, uint64 count);
+    error ERC721NonexistentToken(uint256 tokenId);
+    error ERC721IncorrectOwner(address sender, uint256 tokenId, address owner);
+    error ERC721InvalidReceiver(address receiver);
+    error ERC721InsufficientApproval(address operator, uint256 tokenId);
+    error ERC721InvalidApprover(address approver);
+    error ERC721InvalidOperator(address operator);
+    error ERC721InvalidOwner(address owner);
+
+    /// Registers a device for the caller. `proof` is the device's signature (64 bytes) over the
+    /// registration message.
+    function register(uint64 network, uint16 kind, int8 alg, bytes32 x, bytes32 y, uint64 capacity, uint64 cell, bytes calldata offer, bytes calldata proof) external returns (bytes32 device);
+    /// Takes a device out of service for good. Its record stays, its stake can be asked back.
+    function retire(bytes32 device) external;
+    /// Announces where the device's agent is dialled, as host:port; empty withdraws it.
+    function setEndpoint(bytes32 device, string calldata endpoint) external;
+    function device(bytes32 device) external view returns (Record memory);
+    function offer(bytes32 device) external view returns (bytes memory);
+    function endpoint(bytes32 device) external view returns (string memory);
+    /// The devices in service of a network, in no order that lasts.
+    function deviceAt(uint64 network, uint64 index) external view returns (bytes32);
+    function deviceCount(uint64 network) external view returns (uint64);
+    /// All devices ever registered in a network.
+    function registeredCount(uint64 network) external view returns (uint64);
+
+    function name() external view returns (string memory);
+    function symbol() external view returns (string memory);
+    function tokenURI(uint256 tokenId) external view returns (string memory);
+    function supportsInterface(bytes4 interfaceId) external view returns (bool);
+    function balanceOf(address owner) external view returns (uint256);
+    function ownerOf(uint256 tokenId) external view returns (address);
+    function getApproved(uint256 tokenId) external view returns (address);
+    function isApprovedForAll(address owner, address operator) external view returns (bool);
+    function approve(address to, uint256 tokenId) external;
+    function setApprovalForAll(address operator, bool approved) external;
+    function transferFrom(address from, address to, uint256 tokenId) external;
+    /// The receiver must not be a contract: system contracts make no calls into code.
+    function safeTransferFrom(address from, address to, uint256 tokenId) external;
+    function safeTransferFrom(address from, address to, uint256 tokenId, bytes calldata data) external;
+}
+
+/// Stakes: tokens of a network that answer for a device's faults.
+interface IStakes {
+    event Stake(bytes32 indexed device, address indexed owner, uint256 amount, uint256 total);
+    event Unbonding(bytes32 indexed device, address indexed owner, uint256 amount, uint64 epoch);
+    event Withdrawn(bytes32 indexed device, address indexed owner, uint256 paid, uint256 slashed);
+
+    error NotOwner(bytes32 device, address caller);
+    error DeviceRetired(bytes32 device);
+    error InsufficientStake(bytes32 device, uint256 stake, uint256 needed);
+    error NothingUnbonding(bytes32 device);
+    /// The stake is bound until this epoch.
+    error StillBound(bytes32 device, uint64 until);
+    /// The leaf must be of the device's owner, its network, and an epoch not before the request.
+    error WrongLeaf(bytes32 device);
+
+    /// Binds `amount` tokens of the device's network (allowance to this contract needed). Only its owner.
+    function stake(bytes32 device, uint256 amount) external;
+    /// Asks `amount` back. A further request joins the first and its epoch starts anew.
+    function unbond(bytes32 device, uint256 amount) external;
+    /// Pays what was asked back, less what the owner's leaf says was slashed and is not yet netted.
+    function withdraw(bytes32 device, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 paid);
+    /// The stake that is bound, without what is asked back.
+    function stakeOf(bytes32 device) external view returns (uint256);
+    /// What is asked back, and in which epoch it was asked.
+    function unbonding(bytes32 device) external view returns (uint256 amount, uint64 epoch);
+    /// What an owner lost to slashes in a network so far, as netted here.
+    function slashed(uint64 network, address owner) external view returns (uint256);
+    /// All stake of a network, bound and asked back.
+    function total(uint64 network) external view returns (uint256);
+}
+
+/// Rails: deposits, and money reserved from one payer towards one payee.
+interface IRails {
+    struct OpenRail {
+        uint64 network;
+        /// Who is paid: the device's owner, if a device is named.
+        address payee;
+        /// Whose key signs vouchers and freezes datasets.
+        address signer;
+        /// The device that serves; zero for a rail of fees.
+        bytes32 device;
+        /// The most that the rail can ever pay, in millionths of a dollar.
+        uint64 limit;
+        /// Millionths of a dollar a proven epoch, or 0.
+        uint64 rate;
+        /// The last epoch that counts.
+        uint64 expiry;
+    }
+
+    struct RailInfo {
+        uint64 network;
+        address payer;
+        address payee;
+        address signer;
+        bytes32 device;
+        uint64 limit;
+        uint64 rate;
+        /// Vouchers with a lower nonce are void.
+        uint64 nonce;
+        /// The epoch in which it was opened; it counts from the next.
+        uint64 opened;
+        /// The last epoch that counts, from its expiry or because it was closed.
+        uint64 end;
+        /// The largest amount of a voucher presented by transaction.
+        uint64 presented;
+        /// Whether its funds were released.
+        bool released;
+    }
+
+    struct Dataset {
+        uint64 rail;
+        /// Ascends with every dataset of the rail.
+        uint64 version;
+        /// The root of the size-weighted tree.
+        bytes32 root;
+        /// The sum of sizes.
+        uint64 size;
+        /// The device's signature over the dataset; the rail's signer signs by sending.
+        bytes signature;
+    }
+
+    struct DatasetInfo {
+        uint64 version;
+        bytes32 root;
+        uint64 size;
+        /// The epoch in which it was frozen.
+        uint64 frozen;
+    }
+
+    /// What a payer's signer promises, cumulatively. The EIP-712 domain is (`Wayleave`, `1`, chain, this
+    /// contract).
+    struct Voucher {
+        uint64 network;
+        uint64 rail;
+        uint64 nonce;
+        uint64 amount;
+    }
+
+    /// A payer's account in one network.
+    struct Account {
+        /// The limits of rails not yet released.
+        uint256 open;
+        /// The most that released rails can have cost.
+        uint256 closed;
+        /// The newest epoch of a leaf by which rails were released.
+        uint64 epoch;
+    }
+
+    event Deposited(address indexed payer, uint256 amount);
+    event Withdrawn(address indexed payer, uint256 amount);
+    event Opened(uint64 indexed rail, uint64 indexed network, address indexed payer, address payee, address signer, bytes32 device, uint64 limit, uint64 rate, uint64 expiry);
+    event ToppedUp(uint64 indexed rail, uint64 limit);
+    event Closed(uint64 indexed rail, uint64 end);
+    event Released(uint64 indexed rail, address indexed payer);
+    event Frozen(uint64 indexed rail, uint64 version, bytes32 root, uint64 size);
+    event Presented(uint64 indexed rail, uint64 nonce, uint64 amount);
+
+    error NoSuchRail(uint64 rail);
+    error NotPayer(uint64 rail, address caller);
+    error NotParty(uint64 rail, address caller);
+    error NotSigner(uint64 rail, address caller);
+    error RailEnded(uint64 rail, uint64 end);
+    error RailOpen(uint64 rail, uint64 end);
+    error AlreadyReleased(uint64 rail);
+    /// The expiry is before the first epoch that would count, or too far ahead.
+    error InvalidExpiry(uint64 expiry, uint64 earliest, uint64 latest);
+    /// The device is not in service in this network or not of this payee.
+    error InvalidDevice(bytes32 device, address payee);
+    /// The deposit does not cover all limits.
+    error InsufficientDeposit(address payer, uint256 free, uint256 needed);
+    /// A limit can only be raised.
+    error LimitLowered(uint64 rail, uint64 limit);
+    error StaleDataset(uint64 rail, uint64 version);
+    /// The device did not sign this dataset.
+    error InvalidSignature(uint64 rail);
+    /// The voucher is for another network, below the opening nonce or the presented amount, or above the limit.
+    error InvalidVoucher(uint64 rail);
+    /// The leaf must be of the rails' payer and network, and of an epoch not before their end.
+    error WrongLeaf(address payer, uint64 network);
+    /// Epochs are not open for long enough to release without a leaf.
+    error NotLate(uint64 rail, uint64 from);
+    /// A release would leave less than what is already settled.
+    error Unbacked(uint64 network);
+
+    /// Moves dollars from the caller into its deposit (no allowance needed).
+    function deposit(uint256 amount) external;
+    function open(OpenRail calldata rail) external returns (uint64);
+    function openMany(OpenRail[] calldata rails) external returns (uint64[] memory);
+    /// Raises a rail's limit to `limit`.
+    function topUp(uint64 rail, uint64 limit) external;
+    /// Ends a rail with the current epoch. Payer or payee.
+    function close(uint64 rail) external;
+    /// Freezes datasets of rails whose signer is the caller.
+    function freeze(Dataset[] calldata datasets) external;
+    /// Records a voucher, so that the payee keeps it if epochs stay open.
+    function present(Voucher calldata voucher, bytes calldata signature) external;
+    /// Releases ended rails of the leaf's account: they stay charged with what they can have cost at most.
+    function release(uint64[] calldata rails, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external;
+    /// Releases ended rails of epochs that stay open for too long, less the vouchers presented.
+    function releaseLate(uint64[] calldata rails) external;
+    /// Pays the caller free dollars of its deposit: what no rail and no settled spending holds.
+    function withdraw(uint256 amount) external;
+    function rail(uint64 rail) external view returns (RailInfo memory);
+    function railCount() external view returns (uint64);
+    /// The rails of a network not yet released, in no order that lasts.
+    function openRailCount(uint64 network) external view returns (uint64);
+    function openRailAt(uint64 network, uint64 index) external view returns (uint64);
+    function depositOf(address payer) external view returns (uint256 deposited, uint256 reserved);
+    function accountOf(address payer, uint64 network) external view returns (Account memory);
+    function dataset(uint64 rail) external view returns (DatasetInfo memory);
+    /// All that the payers of a network can be charged with.
+    function backing(uint64 network) external view returns (uint256);
+}
+
+/// Settlements: the clock of epochs, announced inputs, votes on roots, and claims.
+interface ISettlements {
+    event Announced(uint64 indexed network, uint64 indexed epoch, address indexed validator, bytes32 inputs);
+    event Voted(uint64 indexed network, uint64 indexed epoch, address indexed validator, bytes32 ballot);
+    event Finalized(uint64 indexed network, uint64 indexed epoch, bytes32 root, bytes32 statement);
+    event Claimed(uint64 indexed network, address indexed account, uint64 epoch, uint256 vested, uint256 cash);
+
+    error NotValidator(address caller);
+    /// Inputs are fixed and votes are counted only after this height.
+    error TooEarly(uint64 network, uint64 epoch, uint64 height);
+    /// Epochs of a network become final one after another.
+    error WrongEpoch(uint64 network, uint64 epoch, uint64 expected);
+    error AlreadyFinal(uint64 network, uint64 epoch);
+    error AlreadyAnnounced(uint64 network, uint64 epoch);
+    error WrongInputs(uint64 network, uint64 epoch, bytes32 announced);
+    /// Cumulative totals never fall.
+    error TotalsFell(uint64 network);
+    /// Dollars spent are not the dollars earned plus burned.
+    error NotConserved(uint256 spent, uint256 accounted);
+    /// More was spent than payers reserved.
+    error NotBacked(uint256 spent, uint256 backing);
+    /// Dollars of a class of which none exist.
+    error ClassNotBacked(uint8 class);
+    /// Less was burned than the manifest's share.
+    error BurnedTooLittle(uint256 burned, uint256 least);
+    /// More vested than was granted.
+    error VestedTooMuch(uint256 vested, uint256 granted);
+    /// Top-ups or pay for presence above what the manifest allows.
+    error GrantedTooMuch(uint256 granted, uint256 most);
+    /// More slashed than staked.
+    error SlashedTooMuch(uint256 slashed, uint256 staked);
+    /// The epoch has no final root, or it was final in this epoch only.
+    error NotClaimable(uint64 network, uint64 epoch);
+    error InvalidMerkleProof(address account);
+    error NothingToClaim(address account);
+    /// Claims would exceed what was approved.
+    error ClaimExceedsApproved(uint64 network, uint256 claimed, uint256 approved);
+
+    /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats.
+    function announce(uint64 network, uint64 epoch, bytes32 inputs) external;
+    /// Votes on an epoch after its grace. Final with 2/3 of the seats; a later vote replaces an earlier one.
+    function vote(uint64 network, uint64 epoch, Outcome calldata outcome) external;
+    /// Pays the leaf's account what is new in its leaf of a final epoch. Anyone may send it.
+    function claim(uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 vested, uint256 cash);
+    /// The final root, or zero.
+    function root(uint64 network, uint64 epoch) external view returns (bytes32);
+    function finalEpoch(uint64 network) external view returns (bool any, uint64 epoch);
+    /// The inputs hash fixed for an epoch, or zero.
+    function inputs(uint64 network, uint64 epoch) external view returns (bytes32);
+    /// What was final for an epoch; zeros if nothing is.
+    function outcome(uint64 network, uint64 epoch) external view returns (Outcome memory);
+    /// What an account took so far.
+    function claimed(uint64 network, address account) external view returns (uint256 vested, uint256 cash);
+    /// What all accounts took so far.
+    function claimedTotal(uint64 network) external view returns (uint256 vested, uint256 cash);
+    /// Dollars set aside to buy the network's token and burn it, in millionths.
+    function toBurn(uint64 network) external view returns (uint256);
+    /// Whether a validator voted on an epoch, and for which ballot (keccak256 of the ABI encoding).
+    function ballotOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
+    /// The seats of a validator, and of all.
+    function seats(address validator) external view returns (uint64 held, uint64 total);
+    function validatorCount() external view returns (uint64);
+    function validatorAt(uint64 index) external view returns (address);
+    /// Blocks an epoch, and blocks of grace after it.
+    function clock() external view returns (uint64 length, uint64 grace);
+    /// The epoch of this block.
+    function currentEpoch() external view returns (uint64);
+    /// Epochs in which a final root can be disputed.
+    function disputeWindow() external view returns (uint64);
+}
+
+/// Guard: a pause for one function and a limited time, and breakers on outflows. It never holds the
+/// claim of settled pay.
+interface IGuard {
+    event FunctionPaused(address indexed target, bytes4 indexed selector, uint64 until);
+    event FunctionResumed(address indexed target, bytes4 indexed selector);
+
+    error NotGuardian(address caller);
+    /// The function may never be paused.
+    error NotPausable(address target, bytes4 selector);
+    error PauseTooLong(uint64 until, uint64 latest);
+    /// Between two pauses of one function lies at least the longest pause.
+    error PausedRecently(uint64 from);
+    /// The outflow of this window would exceed its limit.
+    error BreakerOpen(address target, uint256 outflow, uint256 limit);
+
+    function pause(address target, bytes4 selector, uint64 until) external;
+    function resume(address target, bytes4 selector) external;
+    function pausedUntil(address target, bytes4 selector) external view returns (uint64);
+    function guardian() external view returns (address);
+    /// What left a contract in the window of this block, and how many blocks a window has.
+    function outflow(address target) external view returns (uint256 amount, uint64 window);
+}
