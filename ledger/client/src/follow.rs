@@ -1,0 +1,135 @@
+//! Following the ledger: heights in order, none left out, and the logs of ranges of heights.
+
+use crate::{
+    Client,
+    rpc::{self, RpcError},
+};
+use alloy_primitives::{B256, U64};
+use alloy_rpc_types_eth::{Filter, Log};
+use protocol::Height;
+use serde::Deserialize;
+use serde_json::json;
+
+/// How many heights one request for logs spans.
+pub const SPAN_MAX: u64 = 1_000;
+
+/// What a reader needs to know of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: B256,
+    /// Its time, in seconds since 1970 as Ethereum has it.
+    pub time_s: u64,
+}
+
+#[derive(Deserialize)]
+struct WireHead {
+    number: U64,
+    hash: B256,
+    timestamp: U64,
+}
+
+/// Every height from a given one on, each once it is final. Made by [`Client::follow`].
+#[derive(Debug)]
+pub struct Heights {
+    client: Client,
+    next: Height,
+    head: Option<Height>,
+}
+
+impl Heights {
+    /// Waits for the next height. Never ends: while the endpoint is away it goes on asking, with
+    /// `warn` events in the log.
+    pub async fn next(&mut self) -> Height {
+        while self.head.is_none_or(|head| head < self.next) {
+            match self.client.head().await {
+                Ok(head) => {
+                    self.head = Some(head);
+                    if head >= self.next {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, next = self.next.0, "cannot follow the ledger")
+                }
+            }
+            tokio::time::sleep(self.client.options().poll).await;
+        }
+        let height = self.next;
+        self.next = Height(height.0.saturating_add(1));
+        height
+    }
+
+    /// The newest height known to exist, if any: how far behind the reader is.
+    pub const fn head(&self) -> Option<Height> {
+        self.head
+    }
+
+    /// Goes on with `height` instead, for readers that only want the newest.
+    pub fn skip_to(&mut self, height: Height) {
+        self.next = self.next.max(height);
+    }
+}
+
+impl Client {
+    /// The newest height. Blocks are final as soon as they are seen.
+    ///
+    /// # Errors
+    /// When the endpoint does not answer as it should.
+    pub async fn head(&self) -> Result<Height, RpcError> {
+        let height: U64 = self.rpc().request("eth_blockNumber", &[]).await?;
+        Ok(Height(height.to()))
+    }
+
+    /// The block at `height`, if it exists.
+    ///
+    /// # Errors
+    /// When the endpoint does not answer as it should.
+    pub async fn block(&self, height: Height) -> Result<Option<Head>, RpcError> {
+        let method = "eth_getBlockByNumber";
+        let params = [json!(U64::from(height.0)), json!(false)];
+        let Some(wire) = self.rpc().request::<Option<WireHead>>(method, &params).await? else {
+            return Ok(None);
+        };
+        let head =
+            Head { height: Height(wire.number.to()), hash: wire.hash, time_s: wire.timestamp.to() };
+        if head.height != height {
+            return Err(rpc::malformed(method, "the block is of another height"));
+        }
+        Ok(Some(head))
+    }
+
+    /// Every height from `from` on.
+    pub fn follow(&self, from: Height) -> Heights {
+        Heights { client: self.clone(), next: from, head: None }
+    }
+
+    /// Waits until `height` exists.
+    pub async fn wait_for(&self, height: Height) -> Height {
+        self.follow(height).next().await
+    }
+
+    /// The logs that match `filter` in the blocks `from ..= to`, in order. The range is asked for in
+    /// parts of [`SPAN_MAX`] heights.
+    ///
+    /// # Errors
+    /// When the endpoint does not answer as it should.
+    pub async fn logs(
+        &self,
+        filter: &Filter,
+        from: Height,
+        to: Height,
+    ) -> Result<Vec<Log>, RpcError> {
+        let mut logs = Vec::new();
+        let mut start = from.0;
+        while start <= to.0 {
+            let end = to.0.min(start.saturating_add(SPAN_MAX - 1));
+            let part = filter.clone().from_block(start).to_block(end);
+            logs.extend(self.rpc().request::<Vec<Log>>("eth_getLogs", &[json!(part)]).await?);
+            start = end.saturating_add(1);
+        }
+        Ok(logs)
+    }
+}

@@ -1,0 +1,36 @@
+//! What everything else uses to talk to the ledger: calls, transactions, views, light verification.
+//!
+//! * [`Client::call`] reads a system contract; [`Client::roster`] and its kin read whole views in the
+//!   protocol's own types at one height;
+//! * [`Client::send`] ends *applied* or with a named reason: nonces, fees, lost answers and restarts of
+//!   the ledger are its business, not the caller's;
+//! * [`Client::follow`] gives every height once.
+//!
+//! Invariants:
+//! * a transaction's bytes are signed once and applied once at most, however often they are handed over;
+//! * what an endpoint says never makes this crate panic, wait without end, or allocate without bound;
+//! * only facts that can never change are cached.
+//!
+//! Never here: consensus, execution, a judgement of evidence.
+
+mod cache;
+mod call;
+mod connection;
+mod follow;
+mod nonce;
+mod receipt;
+mod revert;
+mod rpc;
+mod send;
+mod view;
+
+pub use alloy_rpc_types_eth::{Filter, Log};
+pub use call::CallError;
+pub use connection::Client;
+pub use contracts::{abi, address};
+pub use follow::{Head, Heights, SPAN_MAX};
+pub use receipt::Receipt;
+pub use revert::Revert;
+pub use rpc::{BATCH_MAX, Options, RESPONSE_MAX, RpcError};
+pub use send::{FLIGHT_MAX, Intent, SendError, Signer};
+pub use view::{LIST_MAX, Purse};

@@ -1,0 +1,527 @@
+//! Sending: a transaction ends *applied*, or with a named reason; never merely "sent".
+//!
+//! How a call becomes a receipt:
+//! 1. **estimate** on the newest state: a call that would revert is refused here, by name, at no cost;
+//! 2. **hand over** in the account's lane ([`crate::nonce`]): number, sign (EIP-1559), submit. From now
+//!    on the hash is fixed, and submitting the same bytes again can apply them once at most;
+//! 3. **watch** until a finalized block holds it. If the ledger forgot it (it restarted, its pool was
+//!    full), the same bytes are handed over again. If another transaction took its number, which proves
+//!    that this one never was and never will be applied, it is numbered and signed anew.
+//!
+//! All of this runs in a task of its own: a caller that stops waiting does not leave a gap in the
+//! account's numbers.
+
+use crate::{
+    Client, Receipt, Revert,
+    call::CallError,
+    nonce::Lane,
+    receipt::Wire,
+    rpc::{self, Request, RpcError},
+};
+use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256, hex};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall;
+use protocol::Height;
+use serde_json::{Value, json};
+use std::{collections::VecDeque, time::Duration};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+/// How many transactions of one [`Client::send_many`] are under way at once.
+pub const FLIGHT_MAX: usize = 64;
+/// Gas that every transaction gets on top of a quarter more than its estimate: other transactions
+/// that are applied first may make it dearer.
+const GAS_MARGIN: u64 = 25_000;
+/// How many times a transaction is numbered anew before giving up.
+const RENUMBER_MAX: u32 = 16;
+/// How many looks without a receipt before the same bytes are handed over again.
+const LOOKS_BEFORE_RESUBMIT: u32 = 10;
+
+/// The key of an account that sends transactions.
+pub type Signer = PrivateKeySigner;
+
+/// What a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The contract or account it goes to.
+    pub to: Address,
+    /// Coin that it carries, in the coin's smallest unit.
+    pub value: U256,
+    /// The encoded call.
+    pub input: Bytes,
+}
+
+impl Intent {
+    /// A call of a contract.
+    pub fn call<C: SolCall>(to: Address, call: &C) -> Self {
+        Self { to, value: U256::ZERO, input: call.abi_encode().into() }
+    }
+
+    /// A transfer of coin.
+    pub const fn transfer(to: Address, value: U256) -> Self {
+        Self { to, value, input: Bytes::new() }
+    }
+}
+
+/// Why a transaction was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// It would revert now; nothing was sent and nothing paid.
+    #[error("refused: {0}")]
+    Refused(Revert),
+    /// It is in a block and reverted there; its gas is paid.
+    #[error("reverted in transaction {transaction}: {revert}")]
+    Reverted {
+        /// Its hash.
+        transaction: B256,
+        /// Why.
+        revert: Revert,
+    },
+    /// The account cannot pay for value and gas.
+    #[error("account {account} cannot pay for the transaction ({message}); send it some coin")]
+    Funds {
+        /// The account.
+        account: Address,
+        /// What the ledger said.
+        message: String,
+    },
+    /// The ledger refused it for another reason.
+    #[error("the ledger refused the transaction: {0}")]
+    Rejected(String),
+    /// It was handed over and is not applied after [`crate::Options::confirm`]. It may still be.
+    #[error("transaction {transaction} is not applied after {waited:?}; it may still be")]
+    Unconfirmed {
+        /// Its hash.
+        transaction: B256,
+        /// How long it was watched.
+        waited: Duration,
+    },
+    /// The endpoint does not answer as it should.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The signature could not be made, or the runtime is shutting down.
+    #[error("signing failed: {0}")]
+    Sign(String),
+}
+
+impl SendError {
+    /// The revert, if one is the reason.
+    pub const fn revert(&self) -> Option<&Revert> {
+        match self {
+            Self::Refused(revert) | Self::Reverted { revert, .. } => Some(revert),
+            _ => None,
+        }
+    }
+}
+
+/// What a transaction may cost.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    gas: u64,
+    fee_max: u128,
+    tip: u128,
+}
+
+/// A transaction that was handed over.
+#[derive(Clone, Debug)]
+struct Pending {
+    nonce: u64,
+    hash: B256,
+    raw: String,
+}
+
+/// How the ledger took a transaction.
+enum Verdict {
+    /// It has it now, or had it already.
+    Taken,
+    /// Its number is used up.
+    Stale,
+    /// Not now: the pool is full or a number before is missing.
+    Later(String),
+    /// Never.
+    Never(SendError),
+}
+
+/// What one look for a receipt found.
+enum Seen {
+    Applied(Wire),
+    Displaced,
+    Nothing,
+}
+
+impl Client {
+    /// Sends one call and waits until it is applied.
+    ///
+    /// Must be called in a tokio runtime. Giving up on the future does not take the transaction back.
+    ///
+    /// # Errors
+    /// [`SendError`]; a revert names the contract's error.
+    pub async fn send<C: SolCall>(
+        &self,
+        signer: &Signer,
+        to: Address,
+        call: &C,
+    ) -> Result<Receipt, SendError> {
+        self.send_intent(signer, Intent::call(to, call)).await
+    }
+
+    /// Sends any intent, calls of foreign contracts and transfers of coin included.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_intent(&self, signer: &Signer, intent: Intent) -> Result<Receipt, SendError> {
+        let (task, _) = self.launch(signer, intent);
+        outcome(task).await
+    }
+
+    /// Sends many intents of one account in this order, up to [`FLIGHT_MAX`] at once; each has its own
+    /// result. One that would revert on the newest state is judged again once those before it are
+    /// applied, so that an approval and the transfer that needs it can go together.
+    pub async fn send_many(
+        &self,
+        signer: &Signer,
+        intents: Vec<Intent>,
+    ) -> Vec<Result<Receipt, SendError>> {
+        let mut results = Vec::with_capacity(intents.len());
+        let mut flight = VecDeque::new();
+        for intent in intents {
+            if flight.len() >= FLIGHT_MAX
+                && let Some(task) = flight.pop_front()
+            {
+                results.push(outcome(task).await);
+            }
+            let (mut task, handed_over) = self.launch(signer, intent.clone());
+            // The channel closes without a word when the transaction was refused before that.
+            if handed_over.await.is_err() && !flight.is_empty() {
+                while let Some(earlier) = flight.pop_front() {
+                    results.push(outcome(earlier).await);
+                }
+                let refused = outcome(task).await;
+                if matches!(refused, Err(SendError::Refused(_))) {
+                    let (again, handed_over) = self.launch(signer, intent);
+                    let _ = handed_over.await;
+                    task = again;
+                } else {
+                    results.push(refused);
+                    continue;
+                }
+            }
+            flight.push_back(task);
+        }
+        for task in flight {
+            results.push(outcome(task).await);
+        }
+        results
+    }
+
+    /// Starts the task of one transaction, and tells when it was handed over.
+    fn launch(
+        &self,
+        signer: &Signer,
+        intent: Intent,
+    ) -> (JoinHandle<Result<Receipt, SendError>>, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let (client, signer) = (self.clone(), signer.clone());
+        let task = tokio::spawn(async move { client.drive(&signer, &intent, sender).await });
+        (task, receiver)
+    }
+
+    async fn drive(
+        &self,
+        signer: &Signer,
+        intent: &Intent,
+        handed_over: oneshot::Sender<()>,
+    ) -> Result<Receipt, SendError> {
+        let start = Instant::now();
+        let cost = self.estimate(signer.address(), intent).await?;
+        let mut pending = self.hand_over(signer, intent, cost, start).await?;
+        let _ = handed_over.send(());
+        for _ in 0..RENUMBER_MAX {
+            tracing::debug!(transaction = %pending.hash, nonce = pending.nonce, "handed over");
+            match self.watch(signer, intent, &pending, start).await? {
+                Some(receipt) => return Ok(receipt),
+                None => pending = self.hand_over(signer, intent, cost, start).await?,
+            }
+        }
+        Err(SendError::Rejected("other transactions keep taking its number".to_owned()))
+    }
+
+    /// Estimates gas and fees on the newest state.
+    async fn estimate(&self, from: Address, intent: &Intent) -> Result<Cost, SendError> {
+        let call = json!({
+            "from": from, "to": intent.to, "value": intent.value, "input": intent.input,
+        });
+        let requests = [
+            Request::new("eth_estimateGas", vec![call]),
+            Request::new("eth_gasPrice", vec![]),
+            Request::new("eth_maxPriorityFeePerGas", vec![]),
+        ];
+        let mut answers = self.rpc().batch(&requests).await?.into_iter();
+        let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+        let (gas, price, tip) = (next(), next(), next());
+        let gas: U64 = match gas.map_err(CallError::from) {
+            Ok(answer) => rpc::parse("eth_estimateGas", answer)?,
+            Err(CallError::Reverted(revert)) => return Err(SendError::Refused(revert)),
+            Err(CallError::Rpc(RpcError::Refused { message, .. })) => {
+                return Err(rejection(from, message));
+            }
+            Err(CallError::Rpc(error)) => return Err(error.into()),
+            Err(error @ CallError::Decode(_)) => {
+                return Err(SendError::Rejected(error.to_string()));
+            }
+        };
+        let price: U256 = rpc::parse("eth_gasPrice", price?)?;
+        let tip: U256 = rpc::parse("eth_maxPriorityFeePerGas", tip?)?;
+        let (gas, tip) = (gas.to::<u64>(), tip.saturating_to::<u128>());
+        Ok(Cost {
+            gas: gas.saturating_add(gas / 4).saturating_add(GAS_MARGIN),
+            // Room for the base fee to double before the transaction is applied.
+            fee_max: price.saturating_to::<u128>().saturating_mul(2).saturating_add(tip),
+            tip,
+        })
+    }
+
+    /// Numbers, signs and submits until the ledger has it.
+    async fn hand_over(
+        &self,
+        signer: &Signer,
+        intent: &Intent,
+        cost: Cost,
+        start: Instant,
+    ) -> Result<Pending, SendError> {
+        let account = signer.address();
+        let mut lane = self.lanes().take(account).await;
+        for _ in 0..RENUMBER_MAX {
+            let nonce = match lane.next {
+                Some(next) => next,
+                None => self.nonce_at(account, "pending").await?,
+            };
+            let pending = self.sign(signer, intent, cost, nonce)?;
+            if self.submit_patiently(account, &pending, &mut lane, start).await? {
+                return Ok(pending);
+            }
+        }
+        Err(SendError::Rejected("other transactions keep taking its number".to_owned()))
+    }
+
+    /// Submits one numbered transaction while the ledger says "later". False if its number is used up.
+    async fn submit_patiently(
+        &self,
+        account: Address,
+        pending: &Pending,
+        lane: &mut Lane,
+        start: Instant,
+    ) -> Result<bool, SendError> {
+        loop {
+            match self.submit(account, pending).await? {
+                Verdict::Taken => {
+                    lane.next = pending.nonce.checked_add(1);
+                    return Ok(true);
+                }
+                Verdict::Stale => {
+                    lane.next = None;
+                    // An answer that got lost on the way back also looks like this.
+                    return Ok(self.receipt_of(pending.hash).await?.is_some());
+                }
+                Verdict::Later(why) => {
+                    if start.elapsed() > self.options().confirm {
+                        lane.next = None;
+                        return Err(SendError::Rejected(why));
+                    }
+                    tokio::time::sleep(self.options().poll).await;
+                }
+                Verdict::Never(error) => return Err(error),
+            }
+        }
+    }
+
+    fn sign(
+        &self,
+        signer: &Signer,
+        intent: &Intent,
+        cost: Cost,
+        nonce: u64,
+    ) -> Result<Pending, SendError> {
+        let transaction = TxEip1559 {
+            chain_id: self.chain_id(),
+            nonce,
+            gas_limit: cost.gas,
+            max_fee_per_gas: cost.fee_max,
+            max_priority_fee_per_gas: cost.tip,
+            to: TxKind::Call(intent.to),
+            value: intent.value,
+            access_list: Default::default(),
+            input: intent.input.clone(),
+        };
+        let signature = signer
+            .sign_hash_sync(&transaction.signature_hash())
+            .map_err(|error| SendError::Sign(error.to_string()))?;
+        let envelope = TxEnvelope::from(transaction.into_signed(signature));
+        Ok(Pending {
+            nonce,
+            hash: *envelope.tx_hash(),
+            raw: hex::encode_prefixed(envelope.encoded_2718()),
+        })
+    }
+
+    async fn submit(&self, account: Address, pending: &Pending) -> Result<Verdict, RpcError> {
+        let params = [json!(pending.raw)];
+        match self.rpc().request::<B256>("eth_sendRawTransaction", &params).await {
+            Ok(_) => Ok(Verdict::Taken),
+            Err(RpcError::Refused { message, .. }) => Ok(verdict(account, message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Watches until the transaction is applied. None if another took its number.
+    async fn watch(
+        &self,
+        signer: &Signer,
+        intent: &Intent,
+        pending: &Pending,
+        start: Instant,
+    ) -> Result<Option<Receipt>, SendError> {
+        let account = signer.address();
+        let mut displaced = None;
+        for look in 1u32.. {
+            match self.look(account, pending, look, &mut displaced).await {
+                Ok(Seen::Applied(wire)) => {
+                    return self.conclude(account, intent, pending, wire).await.map(Some);
+                }
+                Ok(Seen::Displaced) => {
+                    self.lanes().take(account).await.next = None;
+                    return Ok(None);
+                }
+                Ok(Seen::Nothing) => {}
+                // The ledger is away; the transaction is not lost by that.
+                Err(error @ RpcError::Unreachable { .. }) => {
+                    tracing::warn!(transaction = %pending.hash, %error, "still waiting");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if start.elapsed() > self.options().confirm {
+                break;
+            }
+            tokio::time::sleep(self.options().poll).await;
+        }
+        self.lanes().take(account).await.next = None;
+        Err(SendError::Unconfirmed { transaction: pending.hash, waited: start.elapsed() })
+    }
+
+    /// Looks for the receipt once, and now and then hands the same bytes over again.
+    async fn look(
+        &self,
+        account: Address,
+        pending: &Pending,
+        look: u32,
+        displaced: &mut Option<Height>,
+    ) -> Result<Seen, RpcError> {
+        if let Some(wire) = self.receipt_of(pending.hash).await? {
+            return Ok(Seen::Applied(wire));
+        }
+        if !look.is_multiple_of(LOOKS_BEFORE_RESUBMIT) {
+            return Ok(Seen::Nothing);
+        }
+        match (self.revive(account, pending).await?, *displaced) {
+            (None, _) => *displaced = None,
+            (Some(head), None) => *displaced = Some(head),
+            // Two blocks after its number was used up there still is no receipt.
+            (Some(head), Some(since)) if head.0 >= since.0.saturating_add(2) => {
+                return Ok(match self.receipt_of(pending.hash).await? {
+                    Some(wire) => Seen::Applied(wire),
+                    None => Seen::Displaced,
+                });
+            }
+            (Some(_), Some(_)) => {}
+        }
+        Ok(Seen::Nothing)
+    }
+
+    /// Hands the same bytes over again. The head, if the transaction's number is used up.
+    async fn revive(
+        &self,
+        account: Address,
+        pending: &Pending,
+    ) -> Result<Option<Height>, RpcError> {
+        let applied = self.nonce_at(account, "latest").await?;
+        if applied > pending.nonce {
+            return self.head().await.map(Some);
+        }
+        // Whatever the ledger says to a repetition, the receipt decides.
+        self.submit(account, pending).await?;
+        Ok(None)
+    }
+
+    async fn conclude(
+        &self,
+        from: Address,
+        intent: &Intent,
+        pending: &Pending,
+        wire: Wire,
+    ) -> Result<Receipt, SendError> {
+        if wire.succeeded() {
+            return Ok(wire.into_receipt(pending.hash)?);
+        }
+        let data = match &wire.revert_reason {
+            Some(data) => data.clone(),
+            None => self.replay(from, intent, Height(wire.block_number.to())).await,
+        };
+        Err(SendError::Reverted { transaction: pending.hash, revert: Revert::decode(data) })
+    }
+
+    /// The revert data of a call as it went at `height`, as far as past state can tell.
+    async fn replay(&self, from: Address, intent: &Intent, height: Height) -> Bytes {
+        let before = Height(height.0.saturating_sub(1));
+        for at in [before, height] {
+            let call = json!({
+                "from": from, "to": intent.to, "value": intent.value, "input": intent.input,
+            });
+            let params = [call, json!(U64::from(at.0))];
+            let answer = self.rpc().request::<Bytes>("eth_call", &params).await;
+            if let Err(RpcError::Refused { data: Some(data), .. }) = answer {
+                return data;
+            }
+        }
+        Bytes::new()
+    }
+
+    async fn receipt_of(&self, hash: B256) -> Result<Option<Wire>, RpcError> {
+        self.rpc().request("eth_getTransactionReceipt", &[json!(hash)]).await
+    }
+
+    async fn nonce_at(&self, account: Address, block: &str) -> Result<u64, RpcError> {
+        let params = [json!(account), json!(block)];
+        let nonce: U64 = self.rpc().request("eth_getTransactionCount", &params).await?;
+        Ok(nonce.to())
+    }
+}
+
+/// Waits for a transaction's task.
+async fn outcome(task: JoinHandle<Result<Receipt, SendError>>) -> Result<Receipt, SendError> {
+    task.await.unwrap_or_else(|error| Err(SendError::Sign(error.to_string())))
+}
+
+/// Reads a refusal. The texts are those of go-ethereum, which all clients of Ethereum go by.
+fn verdict(account: Address, message: String) -> Verdict {
+    let text = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["already known", "already imported"]) {
+        Verdict::Taken
+    } else if says(&["nonce too low", "replacement transaction underpriced"]) {
+        Verdict::Stale
+    } else if says(&["nonce too high", "nonce gap", "pool is full", "pool full", "too many"]) {
+        Verdict::Later(message)
+    } else {
+        Verdict::Never(rejection(account, message))
+    }
+}
+
+fn rejection(account: Address, message: String) -> SendError {
+    if message.to_lowercase().contains("insufficient funds") {
+        SendError::Funds { account, message }
+    } else {
+        SendError::Rejected(message)
+    }
+}
