@@ -1,0 +1,364 @@
+//! The archive: all that is needed to settle an epoch again, in an object store.
+//!
+//! | object | what |
+//! |---|---|
+//! | `evidence/{height:012}.cbor` | a block's height, header time and blobs, byte for byte; only blocks with blobs |
+//! | `inputs/{network}/{epoch:012}.cbor` | the inputs file |
+//! | `statements/{network}/{epoch:012}.cbor` | the statement |
+//! | `segments/network={network}/epoch={epoch:012}/envelopes.parquet` | derived: the envelopes that counted ([`crate::segment`]) |
+//! | `cursor.cbor` | up to which height the blocks are recorded |
+//!
+//! Rules:
+//! * an object appears whole or not at all, and is durable when the call returns;
+//! * evidence, inputs, statements are written once: the same bytes again are no error, other
+//!   bytes are ([`ArchiveError::Differs`]), so that history cannot change unnoticed;
+//! * everything read is bounded and decoded canonically.
+//!
+//! The default store is a local folder; any other `object_store` works as well.
+
+use crate::{Replayed, Sizes, replay};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+use object_store::{
+    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem,
+    path::Path,
+};
+use protocol::{
+    Epoch, Height, NetworkId,
+    cbor::{self, DecodeError},
+    inputs::{Inputs, InputsError},
+    statement::Statement,
+};
+use std::sync::Arc;
+
+/// How many objects are read at once.
+const READS: usize = 16;
+/// The largest evidence object: a block's blobs and what stands around them, in bytes.
+const EVIDENCE_MAX: u64 = 2 * 1024 * 1024 + 64 * 1024;
+
+/// The archive.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    store: Arc<dyn ObjectStore>,
+}
+
+/// Why the archive failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The store failed.
+    #[error("archive: {0}")]
+    Store(#[from] StoreError),
+    /// The folder cannot be made.
+    #[error("archive folder {folder}: {source}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something else was recorded under this name before.
+    #[error("archive object {0} exists with other content")]
+    Differs(String),
+    /// An object is not what it should be.
+    #[error("archive object {0} is damaged: {1}")]
+    Damaged(String, String),
+    /// An object that is needed is not there.
+    #[error("archive has no {0}")]
+    Missing(String),
+}
+
+/// The blobs of one block.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct BlockEvidence {
+    #[n(0)]
+    version: u16,
+    /// The block's height.
+    #[n(1)]
+    pub height: Height,
+    /// The time of its header, in milliseconds since 1970.
+    #[n(2)]
+    pub time_ms: u64,
+    #[n(3)]
+    blobs: Vec<ByteVec>,
+}
+
+impl BlockEvidence {
+    /// The blobs of the block at `height`.
+    pub fn new(
+        height: Height,
+        time_ms: u64,
+        blobs: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Self {
+        let blobs = blobs.into_iter().map(|blob| ByteVec::from(blob.as_ref().to_vec())).collect();
+        Self { version: 1, height, time_ms, blobs }
+    }
+
+    /// The blobs, in the block's order.
+    pub fn blobs(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.blobs.iter().map(|blob| blob.as_slice())
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::to_vec(self)
+    }
+
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// When the bytes are not canonical or of another version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let evidence: Self = cbor::from_slice(bytes)?;
+        if evidence.version == 1 {
+            Ok(evidence)
+        } else {
+            Err(DecodeError::Malformed(format!("version {} is not 1", evidence.version)))
+        }
+    }
+}
+
+impl Archive {
+    /// An archive in any object store.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// An archive in a local folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Folder`] if it cannot be made.
+    pub fn open(folder: &std::path::Path) -> Result<Self, ArchiveError> {
+        std::fs::create_dir_all(folder).map_err(|source| ArchiveError::Folder {
+            folder: folder.display().to_string(),
+            source,
+        })?;
+        Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
+    }
+
+    /// Records a block's blobs. A block without blobs leaves no object.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Differs`] if another block was recorded at this height.
+    pub async fn record_block(&self, evidence: &BlockEvidence) -> Result<(), ArchiveError> {
+        if evidence.blobs.is_empty() {
+            return Ok(());
+        }
+        self.put_once(evidence_path(evidence.height), evidence.to_bytes()).await
+    }
+
+    /// The blobs of the block at `height`, if it had any and is recorded.
+    ///
+    /// # Errors
+    /// When the store fails or the object is damaged.
+    pub async fn block(&self, height: Height) -> Result<Option<BlockEvidence>, ArchiveError> {
+        let path = evidence_path(height);
+        let Some(bytes) = self.get(&path, EVIDENCE_MAX).await? else { return Ok(None) };
+        let evidence = BlockEvidence::from_bytes(&bytes).map_err(|error| damaged(&path, &error))?;
+        if evidence.height == height {
+            Ok(Some(evidence))
+        } else {
+            Err(damaged(&path, &"it is of another height"))
+        }
+    }
+
+    /// The recorded blocks from `first` to `last`, both included, ascending.
+    ///
+    /// # Errors
+    /// When the store fails or an object is damaged.
+    pub async fn blocks(
+        &self,
+        first: Height,
+        last: Height,
+    ) -> Result<Vec<BlockEvidence>, ArchiveError> {
+        futures::stream::iter((first.0..=last.0).map(|height| self.block(Height(height))))
+            .buffered(READS)
+            .try_filter_map(|evidence| async move { Ok(evidence) })
+            .try_collect()
+            .await
+    }
+
+    /// Everything that settlement reads of the epoch of `inputs`, verified again.
+    ///
+    /// # Errors
+    /// When the store fails or an object is damaged.
+    pub async fn carried(&self, inputs: &Inputs, sizes: &Sizes) -> Result<Replayed, ArchiveError> {
+        let (first, last) = (inputs.first_height(), inputs.clock.grace_end(inputs.epoch));
+        let blocks = self.blocks(first, last).await?;
+        Ok(replay(inputs, sizes, &blocks))
+    }
+
+    /// Writes the inputs file of an epoch.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Differs`] if another file was written for this epoch.
+    pub async fn put_inputs(&self, inputs: &Inputs) -> Result<(), ArchiveError> {
+        self.put_once(inputs_path(inputs.network, inputs.epoch), inputs.to_bytes()).await
+    }
+
+    /// The bytes of an inputs file.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn inputs_bytes(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        self.get(&inputs_path(network, epoch), u64::MAX).await
+    }
+
+    /// An inputs file, validated.
+    ///
+    /// # Errors
+    /// When the store fails or the object is damaged or of another epoch.
+    pub async fn inputs(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Inputs>, ArchiveError> {
+        let path = inputs_path(network, epoch);
+        let Some(bytes) = self.get(&path, u64::MAX).await? else { return Ok(None) };
+        let inputs =
+            Inputs::from_bytes(&bytes).map_err(|error: InputsError| damaged(&path, &error))?;
+        if (inputs.network, inputs.epoch) == (network, epoch) {
+            Ok(Some(inputs))
+        } else {
+            Err(damaged(&path, &"it is of another epoch"))
+        }
+    }
+
+    /// Writes the statement of an epoch.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Differs`] if another statement was written for this epoch.
+    pub async fn put_statement(&self, statement: &Statement) -> Result<(), ArchiveError> {
+        let path = statement_path(statement.network, statement.epoch);
+        self.put_once(path, statement.to_bytes()).await
+    }
+
+    /// The bytes of a statement.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn statement_bytes(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        self.get(&statement_path(network, epoch), u64::MAX).await
+    }
+
+    /// A statement.
+    ///
+    /// # Errors
+    /// When the store fails or the object is damaged or of another epoch.
+    pub async fn statement(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Statement>, ArchiveError> {
+        let path = statement_path(network, epoch);
+        let Some(bytes) = self.get(&path, u64::MAX).await? else { return Ok(None) };
+        let statement = Statement::from_bytes(&bytes).map_err(|error| damaged(&path, &error))?;
+        if (statement.network, statement.epoch) == (network, epoch) {
+            Ok(Some(statement))
+        } else {
+            Err(damaged(&path, &"it is of another epoch"))
+        }
+    }
+
+    /// Writes the Parquet segment of an epoch, replacing one of before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_segment(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+        parquet: Vec<u8>,
+    ) -> Result<(), ArchiveError> {
+        self.store.put(&segment_path(network, epoch), parquet.into()).await?;
+        Ok(())
+    }
+
+    /// The bytes of an epoch's Parquet segment.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn segment(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Bytes>, ArchiveError> {
+        self.get(&segment_path(network, epoch), u64::MAX).await
+    }
+
+    /// Up to which height blocks are recorded. Recording a block again is harmless, so the cursor may
+    /// lag behind.
+    ///
+    /// # Errors
+    /// When the store fails or the object is damaged.
+    pub async fn cursor(&self) -> Result<Option<Height>, ArchiveError> {
+        let path = Path::from("cursor.cbor");
+        let Some(bytes) = self.get(&path, 64).await? else { return Ok(None) };
+        cbor::from_slice(&bytes).map(Some).map_err(|error| damaged(&path, &error))
+    }
+
+    /// Moves the cursor.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_cursor(&self, height: Height) -> Result<(), ArchiveError> {
+        self.store.put(&Path::from("cursor.cbor"), cbor::to_vec(&height).into()).await?;
+        Ok(())
+    }
+
+    async fn put_once(&self, path: Path, bytes: Vec<u8>) -> Result<(), ArchiveError> {
+        let bytes = Bytes::from(bytes);
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&path, bytes.clone().into(), options).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => match self.get(&path, u64::MAX).await? {
+                Some(there) if there == bytes => Ok(()),
+                _ => Err(ArchiveError::Differs(path.to_string())),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn get(&self, path: &Path, bytes_max: u64) -> Result<Option<Bytes>, ArchiveError> {
+        match self.store.get(path).await {
+            Ok(found) if found.meta.size > bytes_max => {
+                Err(damaged(path, &format!("it has more than {bytes_max} bytes")))
+            }
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn damaged(path: &Path, why: &impl ToString) -> ArchiveError {
+    ArchiveError::Damaged(path.to_string(), why.to_string())
+}
+
+fn evidence_path(height: Height) -> Path {
+    Path::from(format!("evidence/{:012}.cbor", height.0))
+}
+
+fn inputs_path(network: NetworkId, epoch: Epoch) -> Path {
+    Path::from(format!("inputs/{network}/{:012}.cbor", epoch.0))
+}
+
+fn statement_path(network: NetworkId, epoch: Epoch) -> Path {
+    Path::from(format!("statements/{network}/{:012}.cbor", epoch.0))
+}
+
+fn segment_path(network: NetworkId, epoch: Epoch) -> Path {
+    Path::from(format!("segments/network={network}/epoch={:012}/envelopes.parquet", epoch.0))
+}
+
+#[cfg(test)]
+mod tests;

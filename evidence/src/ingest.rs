@@ -1,0 +1,362 @@
+//! Ingest: envelopes in, signed acceptances or reasons out. A state machine without I/O.
+//!
+//! Rules (design 6), in the order in which they are checked, cheap ones first:
+//! size, form, network served, epoch open, device on the epoch's roster, kind (the device's own or
+//! common) with its size, clock, identity, quota, room in the pool, signature.
+//!
+//! * An epoch is open when its inputs file was given ([`Ingest::open`]) and the *next* block may still
+//!   carry its evidence.
+//! * The identity of an envelope is (device, network, sequence), within the epoch it names. The same
+//!   payload again is answered with the acceptance of the first time, whatever its signature. A second
+//!   payload is accepted, since it proves the device's fault; a third adds nothing and is refused.
+//! * The quota counts the bytes of all envelopes accepted of a device and epoch, and of those that
+//!   other validators had carried ([`Ingest::carried`]).
+//! * The clock is compared with the validator's at ingest and with the block's at replay, so a device
+//!   at the edge of the allowed skew may be accepted here and dropped there.
+//!
+//! Nothing is kept of an envelope that is refused, so refusing costs no memory. What is kept is
+//! bounded: the pool in bytes, in all and for each device ([`Limits`]); identities by the quota; epochs
+//! by the ledger's clock ([`Ingest::advance`]).
+
+mod pool;
+
+use crate::{Acceptance, Batch, Sizes, batch, wire::Answer};
+use pool::{Pending, Pool};
+use protocol::{
+    DeviceId, Digest, Epoch, Height, NetworkId, Reason,
+    body::{COMMON, Common},
+    envelope::Envelope,
+    inputs::Inputs,
+    key::DeviceSecret,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How many payloads under one identity are kept: two prove the fault.
+pub const PAYLOADS_MAX: usize = 2;
+
+/// The newest final block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: Height,
+    /// The time of its header, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// How much may wait for a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of envelopes that may wait, in all.
+    pub pool_bytes: usize,
+    /// Bytes of envelopes of one device that may wait.
+    pub device_bytes: usize,
+    /// The largest batch: the validator's share of a block, in bytes. At least one envelope of the
+    /// largest kind goes into a batch even if the share is smaller.
+    pub batch_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pool_bytes: 64 * 1024 * 1024,
+            device_bytes: 4 * 1024 * 1024,
+            batch_bytes: batch::BATCH_MAX,
+        }
+    }
+}
+
+/// What is taken in and waits for a block.
+#[derive(Debug)]
+pub struct Ingest {
+    secret: DeviceSecret,
+    chain_id: u64,
+    sizes: Sizes,
+    limits: Limits,
+    head: Head,
+    open: BTreeMap<(NetworkId, Epoch), Open>,
+    pool: Pool,
+}
+
+/// An open epoch of a network.
+#[derive(Debug)]
+struct Open {
+    inputs: Arc<Inputs>,
+    devices: BTreeMap<DeviceId, Sent>,
+}
+
+/// What one device sent for an epoch.
+#[derive(Debug, Default)]
+struct Sent {
+    bytes: usize,
+    seen: BTreeMap<u64, Vec<Seen>>,
+}
+
+/// One payload under an identity.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    payload: Digest,
+    digest: Digest,
+    accepted: Height,
+    bytes: usize,
+    carried: bool,
+}
+
+/// What an examination found.
+enum Verdict {
+    Fresh(Envelope),
+    Known(Seen, (NetworkId, Epoch)),
+}
+
+impl Ingest {
+    /// An empty ingest of the validator with `secret`.
+    pub fn new(secret: DeviceSecret, chain_id: u64, sizes: Sizes, limits: Limits) -> Self {
+        Self {
+            secret,
+            chain_id,
+            sizes,
+            limits,
+            head: Head::default(),
+            open: BTreeMap::new(),
+            pool: Pool::default(),
+        }
+    }
+
+    /// Opens an epoch of a network. Opening again changes nothing.
+    pub fn open(&mut self, inputs: Arc<Inputs>) {
+        self.open
+            .entry((inputs.network, inputs.epoch))
+            .or_insert_with(|| Open { inputs, devices: BTreeMap::new() });
+    }
+
+    /// Tells of a new final block, and closes epochs whose evidence no later block may carry.
+    pub fn advance(&mut self, head: Head) {
+        self.head = head;
+        let next = Height(head.height.0.saturating_add(1));
+        self.open.retain(|(_, epoch), open| next <= open.inputs.clock.grace_end(*epoch));
+    }
+
+    /// The newest final block it knows.
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The inputs of the open epochs of a network, ascending by epoch.
+    pub fn opened(&self, network: NetworkId) -> impl Iterator<Item = &Arc<Inputs>> {
+        self.epochs(network).map(|open| &open.inputs)
+    }
+
+    /// Bytes of envelopes that wait for a block.
+    pub const fn waiting_bytes(&self) -> usize {
+        self.pool.bytes()
+    }
+
+    /// Takes in one envelope at the validator's time `now_ms`.
+    pub fn submit(&mut self, bytes: &[u8], now_ms: u64) -> Answer {
+        match self.examine(bytes, Some(now_ms)) {
+            Ok(Verdict::Fresh(envelope)) => {
+                let seen = self.remember(&envelope, false);
+                let payload = envelope.payload();
+                let named = (payload.network, payload.epoch);
+                self.enqueue(&envelope);
+                Answer::Accepted(self.acceptance(&seen, named))
+            }
+            Ok(Verdict::Known(seen, named)) => Answer::Replayed(self.acceptance(&seen, named)),
+            Err(reason) => Answer::Refused(reason),
+        }
+    }
+
+    /// Takes in an envelope that was accepted before a restart. Returns whether it waits for a block
+    /// again; it does not when it is carried already or its epoch is closed.
+    pub fn restore(&mut self, bytes: &[u8]) -> bool {
+        let Ok(Verdict::Fresh(envelope)) = self.examine(bytes, None) else { return false };
+        self.remember(&envelope, false);
+        self.enqueue(&envelope);
+        true
+    }
+
+    /// Takes back an acceptance that could not be made durable and was never given.
+    pub fn retract(&mut self, bytes: &[u8]) {
+        let Ok(envelope) = Envelope::parse(bytes, self.sizes.largest()) else { return };
+        let payload = envelope.payload();
+        let Some(open) = self.open.get_mut(&(payload.network, payload.epoch)) else { return };
+        let Some(sent) = open.devices.get_mut(&envelope.device()) else { return };
+        let Some(seen) = sent.seen.get_mut(&payload.sequence) else { return };
+        seen.retain(|seen| seen.carried || seen.payload != envelope.payload_digest());
+        sent.seen.retain(|_, seen| !seen.is_empty());
+        sent.bytes = sent.seen.values().flatten().map(|seen| seen.bytes).sum();
+        self.pool.remove(envelope.digest());
+    }
+
+    /// Tells that a final block carries `batch`: identities are taken and quotas used, whoever the
+    /// author is, and nothing of it needs to be carried again.
+    pub fn carried(&mut self, batch: &Batch) {
+        for bytes in batch.envelopes() {
+            let Ok(envelope) = Envelope::parse(bytes, self.sizes.largest()) else { continue };
+            if !self.mark_carried(&envelope) && self.is_genuine(&envelope) {
+                self.remember(&envelope, true);
+            }
+        }
+    }
+
+    /// Takes the next batch out of the pool: the longest waiting envelopes of one network, networks in
+    /// turn. Envelopes that no block may carry any more are dropped and counted.
+    pub fn take(&mut self) -> (Option<Batch>, usize) {
+        let least = self.sizes.largest() + batch::OVERHEAD + batch::ENVELOPE_OVERHEAD;
+        let budget = self.limits.batch_bytes.min(batch::BATCH_MAX).max(least);
+        let (open, next) = (&self.open, Height(self.head.height.0.saturating_add(1)));
+        let wanted = |pending: &Pending| {
+            let Some(open) = open.get(&(pending.network, pending.epoch)) else {
+                return pool::Wanted::Late;
+            };
+            if !open.inputs.clock.accepts(pending.epoch, next) {
+                return pool::Wanted::Late;
+            }
+            let seen = open.find(pending.device, pending.sequence, pending.payload);
+            if seen.is_none_or(|seen| seen.carried) { pool::Wanted::No } else { pool::Wanted::Yes }
+        };
+        let taken = self.pool.take(budget, wanted);
+        let batch = taken.network.map(|network| {
+            Batch::sign(&self.secret, self.chain_id, network, taken.envelopes)
+        });
+        (batch, taken.late)
+    }
+
+    fn epochs(&self, network: NetworkId) -> impl Iterator<Item = &Open> {
+        self.open
+            .range((network, Epoch(0))..=(network, Epoch(u64::MAX)))
+            .map(|(_, open)| open)
+    }
+
+    /// All checks in their order. Without `now_ms` the clock is not checked.
+    fn examine(&self, bytes: &[u8], now_ms: Option<u64>) -> Result<Verdict, Reason> {
+        if bytes.len() > self.sizes.largest() {
+            return Err(Reason::TooLarge);
+        }
+        let envelope =
+            Envelope::parse(bytes, self.sizes.largest()).map_err(|_| Reason::Malformed)?;
+        let payload = envelope.payload();
+        let named = (payload.network, payload.epoch);
+        if self.epochs(payload.network).next().is_none() {
+            return Err(Reason::UnknownNetwork);
+        }
+        let open = self.open.get(&named).ok_or(Reason::WrongEpoch)?;
+        let next = Height(self.head.height.0.saturating_add(1));
+        if !open.inputs.clock.accepts(payload.epoch, next) {
+            return Err(Reason::WrongEpoch);
+        }
+        let rules = &open.inputs.manifest.evidence;
+        let device = open.inputs.device(envelope.device()).ok_or(Reason::UnknownDevice)?;
+        check_kind(&envelope, device.kind, &self.sizes)?;
+        if now_ms.is_some_and(|now| now.abs_diff(payload.time_ms) > u64::from(rules.skew_ms)) {
+            return Err(Reason::ClockSkew);
+        }
+        let sent = open.devices.get(&envelope.device());
+        let earlier = sent.and_then(|sent| sent.seen.get(&payload.sequence));
+        if let Some(earlier) = earlier {
+            let digest = envelope.payload_digest();
+            if let Some(seen) = earlier.iter().find(|seen| seen.payload == digest) {
+                return Ok(Verdict::Known(*seen, named));
+            }
+            if earlier.len() >= PAYLOADS_MAX {
+                return Err(Reason::ConflictingPayloads);
+            }
+        }
+        let used = sent.map_or(0, |sent| sent.bytes);
+        let quota = usize::try_from(rules.quota_bytes).unwrap_or(usize::MAX);
+        if used.saturating_add(bytes.len()) > quota {
+            return Err(Reason::OverQuota);
+        }
+        if !self.pool.has_room(envelope.device(), bytes.len(), &self.limits) {
+            return Err(Reason::QueueFull);
+        }
+        envelope.verify(&device.key).map_err(|_| Reason::BadSignature)?;
+        Ok(Verdict::Fresh(envelope))
+    }
+
+    /// Whether the envelope is of an open epoch and signed by a device of its roster.
+    fn is_genuine(&self, envelope: &Envelope) -> bool {
+        let payload = envelope.payload();
+        self.open
+            .get(&(payload.network, payload.epoch))
+            .and_then(|open| open.inputs.device(envelope.device()))
+            .is_some_and(|device| envelope.verify(&device.key).is_ok())
+    }
+
+    /// Marks a known report as carried; false if it is not known.
+    fn mark_carried(&mut self, envelope: &Envelope) -> bool {
+        let payload = envelope.payload();
+        let digest = envelope.payload_digest();
+        self.open
+            .get_mut(&(payload.network, payload.epoch))
+            .and_then(|open| open.devices.get_mut(&envelope.device()))
+            .and_then(|sent| sent.seen.get_mut(&payload.sequence))
+            .and_then(|seen| seen.iter_mut().find(|seen| seen.payload == digest))
+            .map(|seen| seen.carried = true)
+            .is_some()
+    }
+
+    fn remember(&mut self, envelope: &Envelope, carried: bool) -> Seen {
+        let payload = envelope.payload();
+        let bytes = envelope.bytes().len();
+        let seen = Seen {
+            payload: envelope.payload_digest(),
+            digest: envelope.digest(),
+            accepted: self.head.height,
+            bytes,
+            carried,
+        };
+        if let Some(open) = self.open.get_mut(&(payload.network, payload.epoch)) {
+            let sent = open.devices.entry(envelope.device()).or_default();
+            sent.bytes = sent.bytes.saturating_add(bytes);
+            sent.seen.entry(payload.sequence).or_default().push(seen);
+        }
+        seen
+    }
+
+    fn enqueue(&mut self, envelope: &Envelope) {
+        let payload = envelope.payload();
+        self.pool.push(Pending {
+            network: payload.network,
+            epoch: payload.epoch,
+            device: envelope.device(),
+            sequence: payload.sequence,
+            payload: envelope.payload_digest(),
+            digest: envelope.digest(),
+            bytes: envelope.bytes().to_vec(),
+        });
+    }
+
+    /// Ed25519 signatures are deterministic: the acceptance of a replay is the first one to the bit.
+    fn acceptance(&self, seen: &Seen, named: (NetworkId, Epoch)) -> Acceptance {
+        Acceptance::sign(&self.secret, self.chain_id, seen.digest, named, seen.accepted)
+    }
+}
+
+impl Open {
+    fn find(&self, device: DeviceId, sequence: u64, payload: Digest) -> Option<&Seen> {
+        self.devices.get(&device)?.seen.get(&sequence)?.iter().find(|seen| seen.payload == payload)
+    }
+}
+
+/// The body must be the device's kind or common, of its size, and readable if common.
+fn check_kind(
+    envelope: &Envelope,
+    kind: protocol::KindId,
+    sizes: &Sizes,
+) -> Result<(), Reason> {
+    let body = &envelope.payload().body;
+    if body.kind != COMMON && body.kind != kind {
+        return Err(Reason::UnknownKind);
+    }
+    let limit = sizes.of(body.kind).ok_or(Reason::UnknownKind)?;
+    if envelope.bytes().len() > limit {
+        return Err(Reason::TooLarge);
+    }
+    if body.kind == COMMON {
+        Common::from_body(body).map_err(|_| Reason::MalformedBody)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

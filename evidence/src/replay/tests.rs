@@ -1,0 +1,162 @@
+use super::*;
+use crate::fixture::*;
+use proptest::prelude::*;
+use protocol::{Epoch, envelope::Payload};
+
+fn block(height: u64, blobs: Vec<Vec<u8>>) -> BlockEvidence {
+    BlockEvidence::new(Height(height), TIME, blobs)
+}
+
+fn run(blocks: &[BlockEvidence]) -> Replayed {
+    replay(&inputs(), &sizes(), blocks)
+}
+
+fn digests(replayed: &Replayed) -> Vec<Digest> {
+    replayed.carried.iter().map(|carried| carried.digest).collect()
+}
+
+#[test]
+fn only_blocks_of_the_epoch_count() {
+    // Heights 300 to 329, grace to 333.
+    for (height, counts) in [(299, 0), (300, 1), (329, 1), (333, 1), (334, 0)] {
+        let replayed = run(&[block(height, vec![blob(vec![envelope(1, 1, 0)])])]);
+        assert_eq!(replayed.carried.len(), counts, "{height}");
+        assert!(replayed.faults.is_empty());
+    }
+}
+
+#[test]
+fn other_epochs_and_networks_pass_by_without_a_fault() {
+    let next = Payload { epoch: Epoch(11), ..payload(1, 0) };
+    let foreign = Payload { network: NetworkId(2), ..payload(1, 0) };
+    let foreign = Batch::sign(&validator(), CHAIN, NetworkId(2), vec![sign(1, &foreign)]);
+    let replayed = run(&[block(301, vec![blob(vec![sign(1, &next)]), foreign.to_bytes()])]);
+    assert_eq!(replayed, Replayed::default());
+}
+
+#[test]
+fn blobs_that_nobody_signed_are_nothing() {
+    let unsigned = forged(&blob(vec![envelope(1, 1, 0)]));
+    let other_chain = Batch::sign(&validator(), 1, NETWORK, vec![envelope(1, 2, 0)]).to_bytes();
+    let replayed = run(&[block(301, vec![unsigned, other_chain, vec![0xff; 40]])]);
+    assert_eq!(replayed, Replayed::default());
+}
+
+#[test]
+fn the_author_answers_for_what_no_honest_author_accepts_and_the_rest_counts() {
+    let foreign = sign(1, &Payload { network: NetworkId(2), ..payload(1, 0) });
+    let bad = [
+        (vec![0; 9_000], Reason::TooLarge),
+        (vec![1, 2, 3], Reason::Malformed),
+        (foreign, Reason::UnknownNetwork),
+        (envelope(3, 1, 0), Reason::UnknownDevice),
+        (sized(1, 1, 300, KindId(8)), Reason::UnknownKind),
+        (sized(1, 1, 5_000, COMMON), Reason::TooLarge),
+        (forged(&envelope(1, 1, 0)), Reason::BadSignature),
+        (sized(1, 9, QUOTA, KIND), Reason::OverQuota),
+    ];
+    let good = envelope(1, 2, 0);
+    let mut all: Vec<_> = bad.iter().map(|(bytes, _)| bytes.clone()).collect();
+    all.insert(3, good.clone());
+    let blob = blob(all);
+    let replayed = run(&[block(301, vec![blob.clone()])]);
+    assert_eq!(digests(&replayed), [Digest::of(&good)]);
+    let mut expected: Vec<_> = bad
+        .iter()
+        .map(|(bytes, reason)| AuthorFault {
+            author: validator().key().x(),
+            height: Height(301),
+            batch: Digest::of(&blob),
+            envelope: Digest::of(bytes),
+            reason: *reason,
+        })
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(replayed.faults, expected);
+}
+
+#[test]
+fn a_report_whose_time_is_too_far_from_its_block_is_dropped() {
+    for (offset, counts) in [(0, 1), (SKEW, 1), (SKEW + 1, 0)] {
+        for time_ms in [TIME - offset, TIME + offset] {
+            let bytes = sign(1, &Payload { time_ms, ..payload(1, 0) });
+            let replayed = run(&[block(301, vec![blob(vec![bytes])])]);
+            assert_eq!((replayed.carried.len(), replayed.skewed), (counts, 1 - counts));
+            assert!(replayed.faults.is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_first_carrier_of_a_report_counts_and_conflicts_are_kept_in_pairs() {
+    let conflicts: Vec<_> = (0..4).map(|used| envelope(1, 1, used)).collect();
+    let replayed = run(&[
+        block(310, vec![blob(vec![conflicts[0].clone(), envelope(2, 1, 0)])]),
+        block(305, vec![blob(vec![conflicts[1].clone()])]),
+        block(303, vec![blob(vec![conflicts[2].clone(), envelope(2, 1, 0)])]),
+        block(302, vec![blob(vec![conflicts[3].clone()])]),
+    ]);
+    let of = |device| {
+        replayed.carried.iter().filter(move |carried| carried.envelope.device() == id(device))
+    };
+    assert_eq!(
+        of(1).map(|carried| (carried.height.0, carried.digest)).collect::<Vec<_>>(),
+        [(302, Digest::of(&conflicts[3])), (303, Digest::of(&conflicts[2]))]
+    );
+    assert_eq!(of(2).map(|carried| carried.height.0).collect::<Vec<_>>(), [303]);
+}
+
+#[test]
+fn two_signatures_over_one_payload_are_one_report() {
+    let (a, b) = (es256_envelope(1, 0), es256_envelope(1, 1));
+    let replayed = run(&[block(301, vec![blob(vec![a.clone(), b.clone()])])]);
+    assert_eq!(digests(&replayed), [Digest::of(&a).min(Digest::of(&b))]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever way the same envelopes at the same heights come in batches, the result is the same.
+    #[test]
+    fn order_and_batching_change_nothing(
+        sent in proptest::collection::vec((1u8..3, 0u64..6, 0u64..3, 300u64..334, 0usize..4), 1..60),
+        shuffle in any::<u64>(),
+    ) {
+        let build = |order: &[usize], split: bool| {
+            let mut heights: BTreeMap<u64, BTreeMap<usize, Vec<Vec<u8>>>> = BTreeMap::new();
+            for &at in order {
+                let (device, sequence, used, height, group) = sent[at];
+                let group = if split { group } else { 0 };
+                let groups = heights.entry(height).or_default();
+                groups.entry(group).or_default().push(envelope(device, sequence, used));
+            }
+            heights
+                .into_iter()
+                .map(|(height, groups)| block(height, groups.into_values().map(blob).collect()))
+                .collect::<Vec<_>>()
+        };
+        let straight: Vec<_> = (0..sent.len()).collect();
+        let mut shuffled = straight.clone();
+        shuffled.sort_by_key(|at| blake3::hash(&(shuffle ^ u64::try_from(*at).unwrap()).to_be_bytes()).to_hex());
+        let first = run(&build(&straight, false));
+        let mut blocks = build(&shuffled, true);
+        blocks.reverse();
+        let second = run(&blocks);
+        prop_assert_eq!(&first.carried, &second.carried);
+        // One payload an identity, two where they conflict; within the quota.
+        let mut identities: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut bytes: BTreeMap<_, usize> = BTreeMap::new();
+        for carried in &first.carried {
+            let key = (carried.envelope.device(), carried.envelope.payload().sequence);
+            identities.entry(key).or_default().push(carried.envelope.payload_digest());
+            *bytes.entry(key.0).or_default() += carried.envelope.bytes().len();
+        }
+        for payloads in identities.values_mut() {
+            prop_assert!(payloads.len() <= PAYLOADS_MAX);
+            payloads.sort_unstable();
+            payloads.dedup();
+        }
+        prop_assert_eq!(identities.values().map(Vec::len).sum::<usize>(), first.carried.len());
+        prop_assert!(bytes.values().all(|bytes| *bytes <= QUOTA));
+    }
+}
