@@ -100,7 +100,6 @@ impl Failure {
 }
 
 /// Reverts with an error of [`crate::abi`] unless a condition holds.
-#[allow(unused_macros)]
 macro_rules! ensure {
     ($condition:expr, $error:expr) => {
         if !$condition {
@@ -108,5 +107,4 @@ macro_rules! ensure {
         }
     };
 }
-#[allow(unused_imports)]
 pub(crate) use ensure;

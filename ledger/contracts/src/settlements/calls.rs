@@ -1,0 +1,137 @@
+//! Announcing inputs and voting on outcomes.
+
+use super::policy;
+use super::state::{ByValidator, Last, Outcome, Settlements};
+use crate::abi::ISettlements::{
+    AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
+    WrongEpoch, WrongInputs,
+};
+use crate::abi::ISystem::Empty;
+use crate::abi;
+use crate::address::SETTLEMENTS;
+use crate::context::{Checked as _, Context};
+use crate::env::{Failure, ensure};
+use crate::networks::Networks;
+use alloy_primitives::{Address, B256};
+use alloy_sol_types::SolValue as _;
+use protocol::{Epoch, NetworkId};
+
+/// A choice of one validator in one epoch of one network.
+struct Ballot<'a> {
+    network: NetworkId,
+    epoch: Epoch,
+    validator: Address,
+    seats: u64,
+    /// Where the validator's choice is kept.
+    kept: &'a ByValidator,
+    choice: B256,
+}
+
+impl Settlements {
+    pub(super) fn announce(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        epoch: Epoch,
+        inputs: B256,
+    ) -> Result<(), Failure> {
+        let (validator, seats) = self.validator(cx)?;
+        ensure!(!inputs.is_zero(), Empty {});
+        let start = Networks::new().record(cx, network)?.start;
+        let error = WrongEpoch { network: network.0, epoch: epoch.0, expected: start };
+        ensure!(epoch.0 >= start, error);
+        let first = self.clock(cx)?.epochs().first(epoch);
+        let (id, number) = (network.0, epoch.0);
+        let error = TooEarly { network: id, epoch: number, height: first.0 };
+        ensure!(cx.height() >= first.0, error);
+        let fixed = self.inputs.get2(cx, id, number)?;
+        ensure!(fixed.is_zero(), AlreadyAnnounced { network: id, epoch: number });
+
+        let choice = cx.keccak(&("inputs", id, number, inputs).abi_encode())?;
+        let kept = &self.announced;
+        let ballot = Ballot { network, epoch, validator, seats, kept, choice };
+        let decided = self.cast(cx, &ballot)?;
+        cx.emit(SETTLEMENTS, &Announced { network: id, epoch: number, validator, inputs })?;
+        if decided { self.inputs.set2(cx, id, number, &inputs) } else { Ok(()) }
+    }
+
+    pub(super) fn vote(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        epoch: Epoch,
+        outcome: &abi::Outcome,
+    ) -> Result<(), Failure> {
+        let (validator, seats) = self.validator(cx)?;
+        self.expect(cx, network, epoch)?;
+        let end = self.clock(cx)?.epochs().grace_end(epoch);
+        let (id, number) = (network.0, epoch.0);
+        let error = TooEarly { network: id, epoch: number, height: end.0.saturating_add(1) };
+        ensure!(cx.height() > end.0, error);
+        let announced = self.inputs.get2(cx, id, number)?;
+        let same = !announced.is_zero() && outcome.inputs == announced;
+        ensure!(same, WrongInputs { network: id, epoch: number, announced });
+        let after = Outcome::new(outcome, cx.epoch()?)?;
+        let before = self.latest(cx, network)?;
+        policy::check(cx, (network, epoch), &before, &after)?;
+
+        let choice = cx.keccak(&("outcome", id, number, outcome.clone()).abi_encode())?;
+        let kept = &self.ballots;
+        let ballot = Ballot { network, epoch, validator, seats, kept, choice };
+        let decided = self.cast(cx, &ballot)?;
+        cx.emit(SETTLEMENTS, &Voted { network: id, epoch: number, validator, ballot: choice })?;
+        if !decided {
+            return Ok(());
+        }
+        self.outcomes.set2(cx, id, number, &after)?;
+        self.finals.set(cx, id, &Last { any: true, epoch: number, spent: after.spent })?;
+        let (root, statement) = (outcome.root, outcome.statement);
+        cx.emit(SETTLEMENTS, &Finalized { network: id, epoch: number, root, statement })
+    }
+
+    /// The caller and its seats, or a revert if it is no validator.
+    fn validator(&self, cx: &mut Context<'_>) -> Result<(Address, u64), Failure> {
+        let caller = cx.caller();
+        let seats = self.seats.get(cx, caller)?;
+        ensure!(seats != 0, NotValidator { caller });
+        Ok((caller, seats))
+    }
+
+    /// Refuses all epochs but the one after the newest final, or any from the start on if none is.
+    fn expect(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<(), Failure> {
+        let start = Networks::new().record(cx, network)?.start;
+        let (id, number) = (network.0, epoch.0);
+        match self.last_final(cx, network)? {
+            Some(last) if epoch <= last => Err(AlreadyFinal { network: id, epoch: number }.into()),
+            Some(last) if epoch != last.next() => {
+                let expected = last.next().0;
+                Err(WrongEpoch { network: id, epoch: number, expected }.into())
+            }
+            None if epoch.0 < start => {
+                Err(WrongEpoch { network: id, epoch: number, expected: start }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a choice in place of the validator's earlier one; whether it now has 2/3 of the seats.
+    fn cast(&self, cx: &mut Context<'_>, ballot: &Ballot<'_>) -> Result<bool, Failure> {
+        let Ballot { network, epoch, validator, seats, kept, choice } = *ballot;
+        let mine = kept.at_key(cx, network.0)?.at_key(cx, epoch.0)?;
+        let earlier = mine.get(cx, validator)?;
+        if !earlier.is_zero() {
+            let rest = self.tallies.get(cx, earlier)?.minus(seats)?;
+            self.tallies.set(cx, earlier, &rest)?;
+        }
+        mine.set(cx, validator, &choice)?;
+        let tally = self.tallies.get(cx, choice)?.plus(seats)?;
+        self.tallies.set(cx, choice, &tally)?;
+        let all = self.all_seats.get(cx)?;
+        Ok(u128::from(tally) * 3 >= u128::from(all) * 2)
+    }
+}

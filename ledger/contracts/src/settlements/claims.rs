@@ -1,0 +1,95 @@
+//! Claims by Merkle proof.
+
+use super::state::{Settlements, Taken};
+use crate::abi::ISettlements::{
+    ClaimExceedsApproved, Claimed, InvalidMerkleProof, NotClaimable, NothingToClaim,
+};
+use crate::abi::ISystem::TooMany;
+use crate::abi::Leaf;
+use crate::address::{self, SETTLEMENTS};
+use crate::context::{Checked as _, Context, narrow};
+use crate::env::{Failure, ensure};
+use crate::rails::Rails;
+use crate::tokens::Token;
+use alloy_primitives::{B256, U256};
+use alloy_sol_types::SolValue as _;
+use protocol::{Epoch, NetworkId, merkle};
+
+impl Settlements {
+    /// Checks that `leaf` belongs to the final root of its network and `epoch`, and that this root was
+    /// final before the current epoch.
+    pub(crate) fn verify(
+        &self,
+        cx: &mut Context<'_>,
+        epoch: Epoch,
+        leaf: &Leaf,
+        proof: &[B256],
+    ) -> Result<(), Failure> {
+        let count = U256::from(proof.len());
+        let limit = U256::from(merkle::PROOF_MAX);
+        ensure!(proof.len() <= merkle::PROOF_MAX, TooMany { count, limit });
+        let outcome = self.outcomes.get2(cx, leaf.network, epoch.0)?;
+        let claimable = outcome.settled && cx.epoch()?.0 > outcome.decided;
+        let error = NotClaimable { network: leaf.network, epoch: epoch.0 };
+        ensure!(claimable, error);
+        // A leaf is eight static words, so encoding the struct encodes its fields one after another.
+        let inner = cx.keccak(&leaf.abi_encode())?;
+        let mut node = cx.keccak(inner.as_slice())?;
+        for &sibling in proof {
+            let (low, high) = if node <= sibling { (node, sibling) } else { (sibling, node) };
+            node = cx.keccak(&[low.0, high.0].concat())?;
+        }
+        ensure!(node == outcome.root, InvalidMerkleProof { account: leaf.account });
+        Ok(())
+    }
+
+    pub(super) fn claim(
+        &self,
+        cx: &mut Context<'_>,
+        epoch: Epoch,
+        leaf: &Leaf,
+        proof: &[B256],
+    ) -> Result<Taken, Failure> {
+        self.verify(cx, epoch, leaf, proof)?;
+        let (network, account) = (NetworkId(leaf.network), leaf.account);
+        let before = self.taken.get2(cx, network.0, account)?;
+        // An older leaf than one already used has nothing new.
+        let due = Taken {
+            vested: narrow::<u128>(leaf.vested)?.saturating_sub(before.vested),
+            cash: narrow::<u128>(leaf.cash)?.saturating_sub(before.cash),
+        };
+        ensure!(due.vested != 0 || due.cash != 0, NothingToClaim { account });
+        let after = before.plus(&due)?;
+        self.taken.set2(cx, network.0, account, &after)?;
+        let total = self.claimed(cx, network)?.plus(&due)?;
+        let approved = self.latest(cx, network)?;
+        for (claimed, approved) in
+            [(total.vested, approved.vested), (total.cash, approved.cash)]
+        {
+            let error = ClaimExceedsApproved {
+                network: network.0,
+                claimed: U256::from(claimed),
+                approved: U256::from(approved),
+            };
+            ensure!(claimed <= approved, error);
+        }
+        self.taken_total.set(cx, network.0, &total)?;
+        let (vested, cash) = (U256::from(due.vested), U256::from(due.cash));
+        if due.vested != 0 {
+            Token::at(address::token(network)).mint(cx, account, vested)?;
+        }
+        if due.cash != 0 {
+            Rails::new().pay(cx, account, cash)?;
+        }
+        let event = Claimed { network: network.0, account, epoch: epoch.0, vested, cash };
+        cx.emit(SETTLEMENTS, &event)?;
+        Ok(due)
+    }
+}
+
+impl Taken {
+    fn plus(&self, other: &Self) -> Result<Self, Failure> {
+        let vested = self.vested.plus(other.vested)?;
+        Ok(Self { vested, cash: self.cash.plus(other.cash)? })
+    }
+}

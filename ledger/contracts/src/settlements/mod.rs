@@ -1,0 +1,124 @@
+//! Settlements: the clock of epochs, announced inputs, votes on roots, and claims (design 8 and 9).
+//!
+//! An epoch is a range of heights. Validators announce the hash of its inputs file, and after its grace
+//! vote on the outcome; 2/3 of the seats make either final. A vote that breaks conservation or the
+//! manifest's policy is refused (`policy.rs`). A final root is claimable one epoch later: any account
+//! takes what its cumulative leaf says beyond what it took before.
+//!
+//! Invariants: epochs of a network become final one after another, each once; totals never fall; what is
+//! claimed of an asset never exceeds what was approved; votes of an epoch are kept by validator, so that
+//! many validators need no new layout.
+
+mod claims;
+mod calls;
+pub(crate) mod invariants;
+mod policy;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use crate::abi::ISettlements::{self, ISettlementsCalls};
+use crate::context::Context;
+use crate::dispatch::{decode, empty, returns};
+use crate::env::Failure;
+use alloy_primitives::U256;
+use protocol::{Epoch, NetworkId};
+pub(crate) use state::{Clock, Settlements};
+
+/// Answers a call.
+pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failure> {
+    use ISettlementsCalls as C;
+    let settlements = Settlements::new();
+    Ok(match decode::<C>(input)? {
+        C::announce(c) => settlements
+            .announce(cx, NetworkId(c.network), Epoch(c.epoch), c.inputs)
+            .map(empty)?,
+        C::vote(c) => {
+            settlements.vote(cx, NetworkId(c.network), Epoch(c.epoch), &c.outcome).map(empty)?
+        }
+        C::claim(c) => {
+            let paid = settlements.claim(cx, Epoch(c.epoch), &c.leaf, &c.proof)?;
+            let (vested, cash) = (U256::from(paid.vested), U256::from(paid.cash));
+            returns::<ISettlements::claimCall>(&ISettlements::claimReturn { vested, cash })
+        }
+        C::root(c) => {
+            let outcome = settlements.outcomes.get2(cx, c.network, c.epoch)?;
+            returns::<ISettlements::rootCall>(&outcome.root)
+        }
+        C::finalEpoch(c) => {
+            let last = settlements.finals.get(cx, c.network)?;
+            let (any, epoch) = (last.any, last.epoch);
+            returns::<ISettlements::finalEpochCall>(&ISettlements::finalEpochReturn { any, epoch })
+        }
+        C::inputs(c) => {
+            let inputs = settlements.inputs.get2(cx, c.network, c.epoch)?;
+            returns::<ISettlements::inputsCall>(&inputs)
+        }
+        C::outcome(c) => {
+            let outcome = settlements.outcomes.get2(cx, c.network, c.epoch)?;
+            returns::<ISettlements::outcomeCall>(&outcome.into())
+        }
+        C::claimed(c) => {
+            let taken = settlements.taken.get2(cx, c.network, c.account)?;
+            let (vested, cash) = (U256::from(taken.vested), U256::from(taken.cash));
+            returns::<ISettlements::claimedCall>(&ISettlements::claimedReturn { vested, cash })
+        }
+        C::claimedTotal(c) => {
+            let taken = settlements.claimed(cx, NetworkId(c.network))?;
+            let (vested, cash) = (U256::from(taken.vested), U256::from(taken.cash));
+            let totals = ISettlements::claimedTotalReturn { vested, cash };
+            returns::<ISettlements::claimedTotalCall>(&totals)
+        }
+        C::toBurn(c) => {
+            let burned = settlements.latest(cx, NetworkId(c.network))?.burned;
+            returns::<ISettlements::toBurnCall>(&U256::from(burned))
+        }
+        committee => return call_committee(cx, &settlements, committee),
+    })
+}
+
+/// Answers a call about the clock or the committee.
+fn call_committee(
+    cx: &mut Context<'_>,
+    settlements: &Settlements,
+    call: ISettlementsCalls,
+) -> Result<Vec<u8>, Failure> {
+    use ISettlementsCalls as C;
+    Ok(match call {
+        C::ballotOf(c) => {
+            let ballots = settlements.ballots.at_key(cx, c.network)?.at_key(cx, c.epoch)?;
+            returns::<ISettlements::ballotOfCall>(&ballots.get(cx, c.validator)?)
+        }
+        C::seats(c) => {
+            let held = settlements.seats.get(cx, c.validator)?;
+            let total = settlements.all_seats.get(cx)?;
+            returns::<ISettlements::seatsCall>(&ISettlements::seatsReturn { held, total })
+        }
+        C::validatorCount(_) => {
+            let count = settlements.validators.len(cx)?;
+            returns::<ISettlements::validatorCountCall>(&count)
+        }
+        C::validatorAt(c) => {
+            let validator = settlements.validators.get(cx, c.index)?.unwrap_or_default();
+            returns::<ISettlements::validatorAtCall>(&validator)
+        }
+        C::clock(_) => {
+            let Clock { length, grace, .. } = settlements.clock(cx)?;
+            returns::<ISettlements::clockCall>(&ISettlements::clockReturn { length, grace })
+        }
+        C::currentEpoch(_) => {
+            let epoch = settlements.current_epoch(cx)?;
+            returns::<ISettlements::currentEpochCall>(&epoch.0)
+        }
+        C::disputeWindow(_) => {
+            let dispute = settlements.clock(cx)?.dispute;
+            returns::<ISettlements::disputeWindowCall>(&dispute)
+        }
+        other => {
+            use crate::abi::ISystem::UnknownSelector;
+            use alloy_sol_types::SolInterface as _;
+            return Err(UnknownSelector { selector: other.selector().into() }.into());
+        }
+    })
+}

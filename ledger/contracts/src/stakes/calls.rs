@@ -1,0 +1,106 @@
+//! Staking, asking back, and paying out.
+
+use super::state::{Request, Stakes, Sums};
+use crate::abi::IStakes::{
+    DeviceRetired, InsufficientStake, NotOwner, NothingUnbonding, Stake, StillBound, Unbonding,
+    Withdrawn, WrongLeaf, withdrawCall,
+};
+use crate::abi::ISystem::Empty;
+use crate::address::{self, STAKES};
+use crate::context::{Checked as _, Context, narrow};
+use crate::devices::{Device, Devices};
+use crate::env::{Failure, ensure};
+use crate::networks::Networks;
+use crate::settlements::Settlements;
+use crate::tokens::Token;
+use alloy_primitives::{B256, U256};
+use protocol::{Epoch, NetworkId};
+
+impl Stakes {
+    pub(super) fn stake(
+        &self,
+        cx: &mut Context<'_>,
+        device: B256,
+        amount: U256,
+    ) -> Result<(), Failure> {
+        ensure!(!amount.is_zero(), Empty {});
+        let record = owned_by_caller(cx, device)?;
+        ensure!(record.is_in_service(), DeviceRetired { device });
+        let token = Token::at(address::token(NetworkId(record.network)));
+        let owner = record.owner;
+        token.spend_allowance(cx, owner, STAKES, amount)?;
+        token.transfer(cx, owner, STAKES, amount)?;
+        let more: u128 = narrow(amount)?;
+        let bound = self.bound.get(cx, device)?.plus(more)?;
+        self.bound.set(cx, device, &bound)?;
+        let sums = self.totals.get(cx, record.network)?;
+        let held = sums.held.plus(more)?;
+        self.totals.set(cx, record.network, &Sums { held, ..sums })?;
+        cx.emit(STAKES, &Stake { device, owner, amount, total: U256::from(bound) })
+    }
+
+    pub(super) fn unbond(
+        &self,
+        cx: &mut Context<'_>,
+        device: B256,
+        amount: U256,
+    ) -> Result<(), Failure> {
+        ensure!(!amount.is_zero(), Empty {});
+        let owner = owned_by_caller(cx, device)?.owner;
+        let bound = self.bound.get(cx, device)?;
+        let error = InsufficientStake { device, stake: U256::from(bound), needed: amount };
+        ensure!(amount <= U256::from(bound), error);
+        let less: u128 = narrow(amount)?;
+        self.bound.set(cx, device, &bound.minus(less)?)?;
+        let epoch = cx.epoch()?.0;
+        let asked = self.requests.get(cx, device)?.amount.plus(less)?;
+        self.requests.set(cx, device, &Request { amount: asked, epoch })?;
+        cx.emit(STAKES, &Unbonding { device, owner, amount, epoch })
+    }
+
+    pub(super) fn withdraw(
+        &self,
+        cx: &mut Context<'_>,
+        call: &withdrawCall,
+    ) -> Result<u128, Failure> {
+        let (device, leaf) = (call.device, &call.leaf);
+        let record = owned_by_caller(cx, device)?;
+        let (owner, network) = (record.owner, NetworkId(record.network));
+        let request = self.requests.get(cx, device)?;
+        ensure!(request.amount != 0, NothingUnbonding { device });
+        let manifest = Networks::new().current_manifest(cx, network)?;
+        let until = request.epoch.plus(u64::from(manifest.evidence.unbonding_epochs))?;
+        ensure!(cx.epoch()?.0 >= until, StillBound { device, until });
+        let fits = leaf.account == owner
+            && leaf.network == network.0
+            && call.epoch >= request.epoch;
+        ensure!(fits, WrongLeaf { device });
+        Settlements::new().verify(cx, Epoch(call.epoch), leaf, &call.proof)?;
+
+        let netted = self.netted.get2(cx, network.0, owner)?;
+        let open = narrow::<u128>(leaf.slashed)?.saturating_sub(netted);
+        let slashed = open.min(request.amount);
+        let paid = request.amount.minus(slashed)?;
+        self.requests.set(cx, device, &Request { amount: 0, epoch: 0 })?;
+        self.netted.set2(cx, network.0, owner, &netted.plus(slashed)?)?;
+        let sums = self.totals.get(cx, network.0)?;
+        let held = sums.held.minus(request.amount)?;
+        self.totals.set(cx, network.0, &Sums { held, netted: sums.netted.plus(slashed)? })?;
+        let token = Token::at(address::token(network));
+        if slashed != 0 {
+            token.burn(cx, STAKES, U256::from(slashed))?;
+        }
+        if paid != 0 {
+            token.transfer(cx, STAKES, owner, U256::from(paid))?;
+        }
+        let (out, lost) = (U256::from(paid), U256::from(slashed));
+        cx.emit(STAKES, &Withdrawn { device, owner, paid: out, slashed: lost })?;
+        Ok(paid)
+    }
+}
+
+fn owned_by_caller(cx: &mut Context<'_>, device: B256) -> Result<Device, Failure> {
+    let (record, caller) = (Devices::new().find(cx, device)?, cx.caller());
+    ensure!(record.owner == caller, NotOwner { device, caller });
+    Ok(record)
+}
