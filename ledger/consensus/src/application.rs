@@ -1,0 +1,357 @@
+//! The state machine that `glue` drives: builds, checks, records and publishes blocks.
+//!
+//! * **propose** drafts a header, lets execution choose from the waiting transactions, and fills in
+//!   what only execution knows. It never sleeps: finality waits for it (see [`crate::pace`]).
+//! * **process** checks every field of a header. A block with an invalid transaction is invalid. What
+//!   depends on the clock delays the verdict and never decides it.
+//! * **capture** records the block, its receipts and what it overwrites, durably, before its state is
+//!   applied (see [`crate::history`]).
+//! * **finalized** removes from the queues what the block took and publishes the new head.
+//!
+//! A failure of storage is not a verdict about a block: it stops the program with its cause, and a
+//! restart recovers ([`fail_stop`]).
+
+use crate::{
+    block::{Block, Body, MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES, blob_hash},
+    committee::ValidatorKeys,
+    header::{ConsensusContext, Header},
+    history::{Finalized, History, Undo},
+    outcome::{Executed, Outcomes},
+    queues::{Queues, Transaction},
+    rules::{Chain, SKEW_MS, environment},
+    state::{self, AppliedStore, Batch, BatchStore, Databases, Sealed, StateDb, Targets},
+    trie,
+};
+use alloy_consensus::TxReceipt as _;
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_primitives::{Address, B256, Bloom};
+use bytes::Bytes;
+use commonware_consensus::{
+    Epochable as _, Viewable as _, marshal::ancestry::Ancestry, simplex::scheme::ed25519,
+};
+use commonware_cryptography::Digested;
+use commonware_glue::stateful::{Application, Finality, Input, Proposed, db::Reader};
+use commonware_runtime::{Clock, Spawner};
+use commonware_storage::Context as StorageContext;
+use commonware_utils::SystemTimeExt as _;
+use execution::{ExecuteError, Receipt, Store, account_at, execute_block, propose_block};
+use futures::StreamExt as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::watch;
+
+/// What the application shares with the rest of the node.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) chain: Chain,
+    pub(crate) genesis: Arc<Block>,
+    pub(crate) keys: ValidatorKeys,
+    pub(crate) history: Arc<History>,
+    pub(crate) queues: Arc<Queues>,
+    /// The last block whose state is applied.
+    pub(crate) head: watch::Sender<Arc<Finalized>>,
+    pub(crate) outcomes: Outcomes,
+}
+
+/// The application, cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct App(pub(crate) Arc<Shared>);
+
+/// Stops the program: storage failed, so nothing true can be said any more.
+///
+/// # Panics
+/// Always. The runtime ends all tasks and [`crate::Running`] reports the text.
+#[expect(clippy::panic, reason = "fail-stop is the contract with the engine, see the module")]
+pub(crate) fn fail_stop(what: &str, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "{what}");
+    panic!("{what}: {error}")
+}
+
+/// What blocks that are not final yet have taken from the queues.
+#[derive(Default)]
+struct Taken {
+    nonces: BTreeMap<Address, u64>,
+    blobs: BTreeSet<B256>,
+}
+
+impl App {
+    /// Walks from `parent` down to the last final block.
+    async fn taken(&self, parent: Digested<Block>, mut ancestry: impl Ancestry<Block>) -> Taken {
+        let last_final = self.0.head.borrow().height();
+        let mut taken = Taken::default();
+        let mut next = Some(parent);
+        while let Some(block) = next.filter(|block| block.inner().header().height > last_final) {
+            for (sender, nonce) in self.senders(block.inner()) {
+                let free = taken.nonces.entry(sender).or_default();
+                *free = (*free).max(nonce.saturating_add(1));
+            }
+            taken.blobs.extend(block.inner().blobs().iter().map(|blob| blob_hash(blob)));
+            next = ancestry.next().await;
+        }
+        taken
+    }
+
+    /// Senders and nonces of a block's transactions.
+    fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
+        match self.0.outcomes.get(block.hash()) {
+            Some(executed) => executed.used.clone(),
+            None => used(&decode(block).unwrap_or_default()),
+        }
+    }
+
+    /// Builds the block after `parent`.
+    async fn build<E: Spawner + StorageContext>(
+        &self,
+        parent: &Header,
+        mut header: Header,
+        (batch, taken): (Batch<E>, Taken),
+    ) -> Result<(Block, Sealed<E>), ExecuteError> {
+        let shared = &self.0;
+        let limits = (MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES);
+        let candidates = shared.queues.candidates(header.base_fee, &taken.nonces, limits);
+        let env = environment(&header);
+        let proposal = propose_block(&BatchStore::<E>(&batch), &env, &candidates).await?;
+        for skipped in &proposal.skipped {
+            shared.queues.skipped(&candidates[skipped.index], &skipped.reason);
+        }
+        let chosen: Vec<&Transaction> =
+            proposal.included.iter().map(|index| &candidates[*index]).collect();
+        let body = Body {
+            transactions: chosen.iter().map(|tx| Bytes::from(tx.encoded_2718())).collect(),
+            blobs: shared.queues.blob_candidates(&taken.blobs),
+        };
+        let outcome = proposal.outcome;
+        let sealed = state::seal::<E>(batch, header.height, &outcome.writes).await?;
+        header.state = state::commitment::<E>(&sealed);
+        (header.receipts_root, header.logs_bloom) = summary(&outcome.receipts);
+        header.gas_used = outcome.gas_used;
+        let block = Block::build(header, body)
+            .map_err(|error| ExecuteError::Internal(format!("built a bad body: {error}")))?;
+        debug_assert_eq!(shared.chain.check(block.header(), parent), Ok(()));
+        let used = chosen.iter().map(|tx| (tx.signer(), nonce(tx))).collect();
+        let executed = Executed::new(block.header().height, outcome, used);
+        shared.outcomes.insert(block.hash(), executed);
+        Ok((block, sealed))
+    }
+
+    /// Executes a block over its parent's state; nothing if it is invalid.
+    async fn replay(
+        &self,
+        store: &impl Store,
+        block: &Block,
+    ) -> Result<Option<(Executed, Writes)>, ExecuteError> {
+        let Some(transactions) = decode(block) else { return Ok(None) };
+        let header = block.header();
+        let outcome = match execute_block(store, &environment(header), &transactions).await {
+            Ok(outcome) => outcome,
+            Err(ExecuteError::Invalid { index, reason }) => {
+                tracing::warn!(height = header.height, index, %reason, "block holds an invalid transaction");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let same = (header.receipts_root, header.logs_bloom) == summary(&outcome.receipts)
+            && header.gas_used == outcome.gas_used;
+        if !same {
+            tracing::warn!(height = header.height, "block names other receipts than it makes");
+            return Ok(None);
+        }
+        let writes = outcome.writes.clone();
+        Ok(Some((Executed::new(header.height, outcome, used(&transactions)), writes)))
+    }
+
+    /// Executes and seals a block; nothing if it is invalid.
+    async fn apply<E: Spawner + StorageContext>(
+        &self,
+        block: &Block,
+        batch: Batch<E>,
+    ) -> Result<Option<Sealed<E>>, ExecuteError> {
+        let replayed = self.replay(&BatchStore::<E>(&batch), block).await?;
+        let Some((executed, writes)) = replayed else { return Ok(None) };
+        let sealed = state::seal::<E>(batch, block.header().height, &writes).await?;
+        if state::commitment::<E>(&sealed) != block.header().state {
+            tracing::warn!(height = block.header().height, "block names another state than it makes");
+            return Ok(None);
+        }
+        self.0.outcomes.insert(block.hash(), executed);
+        Ok(Some(sealed))
+    }
+
+    /// What a final block did, executing it again if that is no longer in memory.
+    async fn outcome<E: Spawner + StorageContext>(
+        &self,
+        block: &Block,
+        readers: &Reader<StateDb<E>>,
+    ) -> Arc<Executed> {
+        if let Some(executed) = self.0.outcomes.get(block.hash()) {
+            return executed;
+        }
+        match self.replay(&AppliedStore(readers), block).await {
+            Ok(Some((executed, _))) => Arc::new(executed),
+            Ok(None) => fail_stop("final block", &"it is invalid here"),
+            Err(error) => fail_stop("failed to execute a final block again", &error),
+        }
+    }
+}
+
+type Writes = BTreeMap<execution::Key, Option<execution::Value>>;
+
+/// Decodes all transactions of a block; nothing if one is no transaction.
+fn decode(block: &Block) -> Option<Vec<Transaction>> {
+    let decoded: Result<Vec<_>, _> =
+        block.transactions().iter().map(|bytes| execution::decode(bytes)).collect();
+    match decoded {
+        Ok(transactions) => Some(transactions),
+        Err(error) => {
+            tracing::warn!(height = block.header().height, %error, "block holds no transaction");
+            None
+        }
+    }
+}
+
+fn nonce(tx: &Transaction) -> u64 {
+    alloy_consensus::Transaction::nonce(tx.inner())
+}
+
+fn used(transactions: &[Transaction]) -> Vec<(Address, u64)> {
+    transactions.iter().map(|tx| (tx.signer(), nonce(tx))).collect()
+}
+
+/// Receipts root and the union of the blooms.
+fn summary(receipts: &[Receipt]) -> (B256, Bloom) {
+    let encoded: Vec<_> = receipts.iter().map(|receipt| receipt.envelope.encoded_2718()).collect();
+    let bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.envelope.bloom());
+    (trie::root(&encoded), bloom)
+}
+
+impl<E: Spawner + StorageContext + Clock> Application<E> for App {
+    type SigningScheme = ed25519::Scheme;
+    type Context = ConsensusContext;
+    type Block = Block;
+    type Databases = Databases<E>;
+    type Captured = Arc<(Finalized, Vec<(Address, u64)>)>;
+    type Provider = ();
+    type Input = ();
+
+    fn sync_targets(block: &Block) -> Targets<E> {
+        state::targets::<E>(&block.header().state)
+    }
+
+    async fn genesis(&mut self) -> Block {
+        Block::clone(&self.0.genesis)
+    }
+
+    async fn propose(
+        &mut self,
+        (runtime, context): (E, ConsensusContext),
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        _: Input<(), ()>,
+    ) -> Option<Proposed<Self, E>> {
+        let mut ancestry = ancestry;
+        let parent = ancestry.next().await?;
+        let taken = self.taken(parent.clone(), ancestry).await;
+        let round = (context.epoch().get(), context.view(), context.parent.0);
+        let now = runtime.current().epoch_millis();
+        let header = self.0.chain.draft(parent.inner().header(), &self.0.keys, round, now)?;
+        match self.build::<E>(parent.inner().header(), header, (batch, taken)).await {
+            Ok((block, merkleized)) => Some(Proposed { block, merkleized }),
+            Err(error) => fail_stop("failed to build a block", &error),
+        }
+    }
+
+    async fn process(
+        &mut self,
+        (runtime, _): (E, ConsensusContext),
+        ancestry: impl Ancestry<Block>,
+        batch: Batch<E>,
+        finality: Finality,
+    ) -> Option<Sealed<E>> {
+        let mut ancestry = ancestry;
+        let block = ancestry.next().await?;
+        if finality == Finality::Candidate {
+            let parent = ancestry.next().await?;
+            let header = block.inner().header();
+            if let Err(error) = self.0.chain.check(header, parent.inner().header()) {
+                tracing::warn!(height = header.height, %error, "block breaks a rule");
+                return None;
+            }
+            let early = Duration::from_millis(header.timestamp_ms.saturating_sub(SKEW_MS));
+            runtime.sleep_until(SystemTime::UNIX_EPOCH + early).await;
+        }
+        match self.apply::<E>(block.inner(), batch).await {
+            Ok(sealed) => sealed,
+            Err(error) => fail_stop("failed to execute a block", &error),
+        }
+    }
+
+    async fn capture(
+        &mut self,
+        (runtime, _): (E, ConsensusContext),
+        block: &Block,
+        _: &Sealed<E>,
+        readers: Reader<StateDb<E>>,
+    ) -> Self::Captured {
+        let executed = self.outcome::<E>(block, &readers).await;
+        let captured = Arc::new((executed.finalized(block), executed.used.clone()));
+        let (history, record) = (Arc::clone(&self.0.history), Arc::clone(&captured));
+        // The write waits for the disk, so it runs where waiting is allowed.
+        let recording = runtime
+            .child("history")
+            .shared(true)
+            .spawn(move |_| async move { history.record(&record.0, &executed.undo) });
+        match recording.await {
+            Ok(Ok(())) => captured,
+            Ok(Err(error)) => fail_stop("failed to record a block", &error),
+            Err(error) => fail_stop("recording was interrupted", &error),
+        }
+    }
+
+    async fn finalized(
+        &mut self,
+        _: (E, ConsensusContext),
+        _: &Block,
+        captured: Self::Captured,
+        readers: Reader<StateDb<E>>,
+    ) {
+        let (finalized, used) = (&captured.0, &captured.1);
+        let carried = finalized.blobs.iter().flatten().map(|blob| blob_hash(blob));
+        for sender in self.0.queues.finalized(used, carried) {
+            match account_at(&AppliedStore(&readers), sender).await {
+                Ok(account) => self.0.queues.check(sender, &account),
+                Err(error) => fail_stop("failed to read the state", &error),
+            }
+        }
+        let height = finalized.height();
+        self.0.outcomes.forget(height);
+        let finalized = Arc::new(finalized.clone());
+        self.0.head.send_if_modified(|head| {
+            let newer = height > head.height();
+            if newer {
+                *head = finalized;
+            }
+            newer
+        });
+    }
+}
+
+impl Executed {
+    fn finalized(&self, block: &Block) -> Finalized {
+        Finalized {
+            hash: block.hash(),
+            header: block.header().clone(),
+            transactions: block.transactions().to_vec(),
+            receipts: self.receipts.clone(),
+            blobs: Some(block.blobs().to_vec()),
+        }
+    }
+
+    fn new(height: u64, outcome: execution::BlockOutcome, used: Vec<(Address, u64)>) -> Self {
+        let undo: Undo =
+            outcome.undo.iter().map(|(key, value)| (key.hash(), *value)).collect();
+        Self { height, receipts: outcome.receipts, undo, used }
+    }
+}

@@ -1,0 +1,278 @@
+//! Validators, their keys, and the committee of a term.
+//!
+//! Invariants:
+//! * every seat has one vote (simplex); stake acts through the number of seats (design 5);
+//! * a committee is sorted by network key and holds no key twice, so its digest names it;
+//! * every seed key in a committee was registered with a proof of possession;
+//! * secrets appear in no log and no `Debug`.
+
+use crate::{
+    header::REVEAL_BYTES,
+    seed::{KEY_BYTES, SeedKey, SeedSecret},
+};
+use alloy_primitives::{Address, B256, FixedBytes};
+use commonware_codec::{Copying, DecodeExt as _};
+use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
+use commonware_utils::ordered::Set;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// Most seats in a committee.
+pub const MAX_COMMITTEE: usize = 256;
+
+/// The secret keys of one seat.
+#[derive(Clone)]
+pub struct ValidatorKeys {
+    network: ed25519::PrivateKey,
+    seed: SeedSecret,
+}
+
+impl fmt::Debug for ValidatorKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let public = B256::from(self.network_key());
+        f.debug_struct("ValidatorKeys").field("network", &public).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are no BLS secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the seed secret is zero or not below the order of the group")]
+pub struct SecretError;
+
+impl ValidatorKeys {
+    /// Keys from stored secrets: an Ed25519 seed and a big-endian BLS scalar.
+    ///
+    /// # Errors
+    /// The second is zero or outside the field.
+    pub fn from_secrets(network: &[u8; 32], seed: &[u8; 32]) -> Result<Self, SecretError> {
+        let network = ed25519::PrivateKey::decode(Copying(&network[..])).map_err(|_| SecretError)?;
+        let seed = SeedSecret::from_bytes(seed).ok_or(SecretError)?;
+        Ok(Self { network, seed })
+    }
+
+    /// Both keys from one secret of 32 random bytes, so that one backup holds all of a seat.
+    pub fn derive(secret: &[u8; 32]) -> Self {
+        let network = blake3::derive_key("wayleave 2026-11 validator network key", secret);
+        let mut seed = blake3::derive_key("wayleave 2026-11 validator seed key", secret);
+        loop {
+            // 255 bits; nine in ten are below the order, so this ends after a round or two.
+            seed[0] &= 0x7f;
+            if let Ok(keys) = Self::from_secrets(&network, &seed) {
+                return keys;
+            }
+            seed = *blake3::hash(&seed).as_bytes();
+        }
+    }
+
+    /// The Ed25519 public key: the validator's name in consensus and on the network.
+    pub fn network_key(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.network.public_key().as_ref());
+        bytes
+    }
+
+    /// What the world may know of this seat, with the account its tips go to.
+    pub fn validator(&self, account: Address) -> Validator {
+        Validator {
+            key: B256::from(self.network_key()),
+            seed_key: FixedBytes(self.seed.public()),
+            possession: FixedBytes(self.seed.possession()),
+            account,
+        }
+    }
+
+    pub(crate) const fn signer(&self) -> &ed25519::PrivateKey {
+        &self.network
+    }
+
+    pub(crate) const fn seed(&self) -> &SeedSecret {
+        &self.seed
+    }
+}
+
+/// A seat: its public keys and the account it earns for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Validator {
+    /// Ed25519 public key (RFC 8032), which votes and names the peer.
+    pub key: B256,
+    /// BLS12-381 public key in the second group, compressed, which reveals the seed.
+    pub seed_key: FixedBytes<KEY_BYTES>,
+    /// Proof that the seed key's secret is held.
+    pub possession: FixedBytes<REVEAL_BYTES>,
+    /// Account that receives the tips of this seat's blocks.
+    pub account: Address,
+}
+
+/// A list of validators that is no committee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitteeError {
+    /// None, or more than [`MAX_COMMITTEE`].
+    #[error("a committee has 1 to {MAX_COMMITTEE} seats, not {0}")]
+    Size(usize),
+    /// A network key that is no point, or that stands twice.
+    #[error("validator key {0} is malformed or given twice")]
+    Key(B256),
+    /// A seed key that is no point or whose possession is not proven.
+    #[error("the seed key of validator {0} is malformed or its possession is not proven")]
+    SeedKey(B256),
+}
+
+#[derive(Clone, Debug)]
+struct Seat {
+    key: ed25519::PublicKey,
+    seed: SeedKey,
+    validator: Validator,
+}
+
+/// The validators of a term, checked and in order.
+#[derive(Clone, Debug)]
+pub struct Committee {
+    seats: Vec<Seat>,
+    digest: B256,
+}
+
+impl Committee {
+    /// Checks and sorts `validators`.
+    ///
+    /// # Errors
+    /// Too few, too many, malformed or repeated keys, or possession that is not proven.
+    pub fn new(validators: &[Validator]) -> Result<Self, CommitteeError> {
+        if validators.is_empty() || validators.len() > MAX_COMMITTEE {
+            return Err(CommitteeError::Size(validators.len()));
+        }
+        let mut seats = validators.iter().map(Seat::new).collect::<Result<Vec<_>, _>>()?;
+        seats.sort_by_key(|seat| seat.validator.key);
+        if let Some(pair) = seats.windows(2).find(|pair| pair[0].validator.key == pair[1].validator.key) {
+            return Err(CommitteeError::Key(pair[0].validator.key));
+        }
+        let mut bytes = b"wayleave/committee/1".to_vec();
+        for Seat { validator, .. } in &seats {
+            bytes.extend_from_slice(validator.key.as_slice());
+            bytes.extend_from_slice(validator.seed_key.as_slice());
+            bytes.extend_from_slice(validator.account.as_slice());
+        }
+        let digest = B256::from(Sha256::hash(&[&bytes]).0);
+        Ok(Self { seats, digest })
+    }
+
+    /// SHA-256 over `"wayleave/committee/1"` and each seat's key, seed key and account, by key.
+    pub const fn digest(&self) -> B256 {
+        self.digest
+    }
+
+    /// The seats, sorted by key.
+    pub fn validators(&self) -> impl Iterator<Item = &Validator> {
+        self.seats.iter().map(|seat| &seat.validator)
+    }
+
+    /// Account and seed key of the seat with this network key.
+    pub(crate) fn seat(&self, key: &ed25519::PublicKey) -> Option<(Address, &SeedKey)> {
+        let seat = self.seats.iter().find(|seat| &seat.key == key)?;
+        Some((seat.validator.account, &seat.seed))
+    }
+
+    /// The first seat by key, named as the proposer of genesis.
+    pub(crate) fn first(&self) -> &ed25519::PublicKey {
+        &self.seats[0].key
+    }
+
+    /// The voters as simplex wants them.
+    pub(crate) fn participants(&self) -> Set<ed25519::PublicKey> {
+        // The constructor refused duplicates.
+        Set::from_iter_dedup(self.seats.iter().map(|seat| seat.key.clone()))
+    }
+}
+
+impl Seat {
+    fn new(validator: &Validator) -> Result<Self, CommitteeError> {
+        let key = ed25519::PublicKey::decode(Copying(validator.key.as_slice()))
+            .map_err(|_| CommitteeError::Key(validator.key))?;
+        let seed = SeedKey::from_bytes(&validator.seed_key.0)
+            .filter(|seed| seed.possessed(&validator.possession.0))
+            .ok_or(CommitteeError::SeedKey(validator.key))?;
+        Ok(Self { key, seed, validator: *validator })
+    }
+}
+
+/// Which committee certifies which term.
+///
+/// The genesis validators hold every term; a source that follows stake takes its place behind the
+/// same two questions.
+#[derive(Clone, Debug)]
+pub(crate) struct Committees {
+    genesis: Arc<Committee>,
+    term_length: u64,
+}
+
+impl Committees {
+    pub(crate) const fn new(genesis: Arc<Committee>, term_length: u64) -> Self {
+        Self { genesis, term_length }
+    }
+
+    /// The committee of a term.
+    pub(crate) fn of_term(&self, _term: u64) -> &Arc<Committee> {
+        &self.genesis
+    }
+
+    /// The committee that certifies `height`.
+    pub(crate) fn at(&self, height: u64) -> &Arc<Committee> {
+        self.of_term(height / self.term_length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats(count: u8) -> Vec<Validator> {
+        (0..count)
+            .map(|n| ValidatorKeys::derive(&[n; 32]).validator(Address::repeat_byte(n)))
+            .collect()
+    }
+
+    #[test]
+    fn a_digest_names_a_committee_in_any_order() {
+        let validators = seats(3);
+        let committee = Committee::new(&validators).unwrap();
+        let reversed: Vec<_> = validators.iter().rev().copied().collect();
+        assert_eq!(Committee::new(&reversed).unwrap().digest(), committee.digest());
+        assert_ne!(Committee::new(&validators[..2]).unwrap().digest(), committee.digest());
+        let mut other = validators.clone();
+        other[0].account = Address::ZERO.create(1);
+        assert_ne!(Committee::new(&other).unwrap().digest(), committee.digest());
+        let keys: Vec<_> = committee.validators().map(|v| v.key).collect();
+        assert!(keys.is_sorted());
+        assert_eq!(committee.participants().len(), 3);
+    }
+
+    #[test]
+    fn bad_committees_are_refused() {
+        assert_eq!(Committee::new(&[]).unwrap_err(), CommitteeError::Size(0));
+        let one = seats(1)[0];
+        assert_eq!(Committee::new(&[one, one]).unwrap_err(), CommitteeError::Key(one.key));
+        let many = vec![one; MAX_COMMITTEE + 1];
+        assert_eq!(Committee::new(&many).unwrap_err(), CommitteeError::Size(MAX_COMMITTEE + 1));
+        // A rogue key: another's seed key without its possession.
+        let rogue = Validator { possession: seats(2)[1].possession, ..one };
+        assert_eq!(Committee::new(&[rogue]).unwrap_err(), CommitteeError::SeedKey(one.key));
+    }
+
+    #[test]
+    fn keys_are_derived_reproducibly_and_never_printed() {
+        let keys = ValidatorKeys::derive(&[9; 32]);
+        assert_eq!(keys.network_key(), ValidatorKeys::derive(&[9; 32]).network_key());
+        assert_ne!(keys.network_key(), ValidatorKeys::derive(&[8; 32]).network_key());
+        assert!(ValidatorKeys::from_secrets(&[1; 32], &[0; 32]).is_err());
+        let printed = format!("{:?}", ValidatorKeys::from_secrets(&[0x41; 32], &[0x42; 32]).unwrap());
+        assert!(!printed.contains("41414141") && !printed.contains("42424242"), "{printed}");
+    }
+
+    #[test]
+    fn validators_are_readable_json() {
+        let validator = seats(1)[0];
+        let json = serde_json::to_string(&validator).unwrap();
+        assert!(json.contains("seedKey"));
+        assert_eq!(serde_json::from_str::<Validator>(&json).unwrap(), validator);
+    }
+}

@@ -1,0 +1,366 @@
+//! The parts of commonware joined to a validator, over any runtime.
+//!
+//! ```text
+//! p2p ── simplex (one engine a term) ── Deferred ── Paced ── Stateful ── App
+//!   └─── broadcast, resolver ── marshal ───────────────────────┘
+//! ```
+//!
+//! Marshal puts finalized blocks in order and keeps the last [`Settings::blocks_served`] for peers
+//! that lag; `Stateful` holds what is not final in memory and what is in QMDB. Everything runs below
+//! one context: when the task of that context ends, so does everything.
+
+use crate::{
+    application::{App, Shared},
+    block::Block,
+    header::StateCommitment,
+    history::{Finalized, HistoryError, Undo},
+    genesis::Genesis,
+    committee::Committee,
+    network::{self, MAILBOX, Peer, SYNC_OPERATIONS},
+    pace::Paced,
+    query::{Answers, Certificates, Query},
+    state::{self, BUFFER_BYTES, Databases, StateDb, StateOperation},
+    terms::{self, Schemes},
+};
+use bytes::Bytes;
+use commonware_broadcast::buffered;
+use commonware_codec::Encode as _;
+use commonware_consensus::{
+    marshal::{
+        self,
+        core::{Actor as MarshalActor, Mailbox as MarshalMailbox},
+        resolver::p2p as marshal_resolver,
+        standard::{Deferred, Standard},
+    },
+    simplex::scheme::ed25519::Scheme,
+    types::{FixedEpocher, Height, ViewDelta},
+};
+use commonware_cryptography::{
+    Digested, Digestible as _, Signer as _, certificate::Verifier as _, ed25519, sha256,
+};
+use commonware_glue::stateful::{
+    Config as StatefulConfig, Mailbox as StatefulMailbox, PruneConfig, Stateful, SyncPlan,
+    db::{SyncEngineConfig, p2p as state_sync},
+};
+use commonware_parallel::Sequential;
+use commonware_runtime::{
+    Clock, Metrics, Network, Resolver, Spawner, Storage, Supervisor, buffer::paged::CacheRef,
+};
+use commonware_storage::{archive::prunable, mmr, translator::EightCap};
+use commonware_utils::{NZDuration, NZU16, NZU64, NZUsize};
+use execution::StoreError;
+use rand::{CryptoRng, Rng};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Name under which all files of the engine stand.
+pub(crate) const PREFIX: &str = "ledger";
+/// Finalized blocks delivered and not yet acknowledged.
+const PENDING_BLOCKS: NonZeroUsize = NZUsize!(8);
+/// Heights in one file of marshal's archives: they are pruned by whole files.
+const FILE_HEIGHTS: NonZeroU64 = NZU64!(256);
+/// Views for which votes and blocks that are not final are kept.
+pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
+/// Blocks between two rounds of pruning.
+const PRUNE_EVERY: NonZeroUsize = NZUsize!(64);
+/// Blocks whose state operations are kept for nodes that sync.
+const STATE_BLOCKS_SERVED: usize = 64;
+
+/// What a runtime must offer.
+pub(crate) trait Runtime:
+    Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
+{
+}
+
+impl<T> Runtime for T where
+    T: Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
+{
+}
+
+pub(crate) type Marshal = MarshalMailbox<Scheme, Standard<Block>>;
+pub(crate) type Automaton<E> =
+    Deferred<E, Scheme, Paced<StatefulMailbox<E, App>>, Block, FixedEpocher>;
+
+/// How this validator takes part.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) pace: Duration,
+    /// Length of a term in blocks.
+    pub(crate) term_length: NonZeroU64,
+    /// Final blocks kept for peers that lag.
+    pub(crate) blocks_served: usize,
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    State(#[from] StoreError),
+    #[error("the history begins with a block that is not the genesis block")]
+    Genesis,
+}
+
+fn page_cache() -> CacheRef {
+    CacheRef::new(NZU16!(4096), NZUsize!(1024))
+}
+
+/// The genesis block: from the history, or made with its state and recorded.
+pub(crate) async fn genesis_block<E: Runtime>(
+    context: &E,
+    history: &crate::history::History,
+    (genesis, committee): (&Genesis, &Committee),
+) -> Result<Block, EngineError> {
+    if let Some(finalized) = history.finalized(0)? {
+        let block = finalized.block().ok_or(EngineError::Genesis)?;
+        let same = genesis.block(committee, block.header().state) == block;
+        return if same { Ok(block) } else { Err(EngineError::Genesis) };
+    }
+    let config = state::config(PREFIX, &page_cache());
+    let state: StateCommitment = state::create(context, config, &genesis.state()).await?;
+    let block = genesis.block(committee, state);
+    let finalized = Finalized {
+        hash: block.hash(),
+        header: block.header().clone(),
+        transactions: Vec::new(),
+        receipts: Vec::new(),
+        blobs: Some(Vec::new()),
+    };
+    history.record(&finalized, &Undo::new())?;
+    Ok(block)
+}
+
+/// Starts everything below `context`, and waits until the state reflects what the history holds.
+pub(crate) async fn start<E: Runtime>(
+    context: &E,
+    settings: &Settings,
+    shared: Arc<Shared>,
+    questions: mpsc::Receiver<Query>,
+) -> Result<(), EngineError> {
+    let cache = page_cache();
+    let namespace = terms::namespace(shared.genesis.hash());
+    let keys = &shared.keys;
+    let net = network::start(
+        context.child("network"), keys, settings.listen, &settings.peers, &namespace,
+    );
+    let epocher = FixedEpocher::new(settings.term_length);
+    let schemes = Schemes::new(namespace, keys, shared.chain.committees.clone());
+
+    let resolver = marshal_resolver::init(
+        context.child("marshal_resolver"),
+        marshal_resolver::Config {
+            public_key: keys.signer().public_key(),
+            peer_provider: net.oracle.clone(),
+            blocker: net.oracle.clone(),
+            mailbox_size: MAILBOX,
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            priority_requests: false,
+            priority_responses: false,
+        },
+        net.channels.backfill,
+    );
+    let (broadcaster, buffer) = buffered::Engine::new(
+        context.child("broadcast"),
+        buffered::Config {
+            public_key: keys.signer().public_key(),
+            mailbox_size: MAILBOX,
+            deque_size: 4,
+            priority: false,
+            codec_config: (),
+            peer_provider: net.oracle.clone(),
+            strategy: Sequential,
+        },
+    );
+    broadcaster.start(net.channels.blocks);
+
+    let plan = SyncPlan::init(context.child("plan"), PREFIX).await;
+    let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
+    let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
+        context.child("marshal"),
+        certificates_archive(context, &cache).await,
+        blocks_archive(context, &cache).await,
+        marshal_config(schemes.clone(), epocher.clone(), plan.marshal_start(genesis), &cache),
+    )
+    .await;
+    let (sync_actor, sync) = state_sync_actor::<E>(context, keys.signer().public_key(), &net.oracle);
+    sync_actor.start(net.channels.state);
+
+    let (stateful, mailbox) = Stateful::new(
+        context.child("stateful"),
+        StatefulConfig {
+            application: App(Arc::clone(&shared)),
+            db_config: state::config(PREFIX, &cache),
+            provider: (),
+            marshal: (marshal.clone(), floor),
+            mailbox_size: MAILBOX,
+            plan,
+            resolvers: sync,
+            sync_config: SyncEngineConfig {
+                fetch_batch_size: SYNC_OPERATIONS,
+                apply_batch_size: NZU64!(1024),
+                max_outstanding_requests: NZUsize!(8),
+            },
+            prune_config: Some(PruneConfig {
+                maintenance_interval: PRUNE_EVERY,
+                retained_marshal_blocks: settings.blocks_served.max(STATE_BLOCKS_SERVED),
+                retained_qmdb_blocks: STATE_BLOCKS_SERVED,
+            }),
+            strategy: Sequential,
+        },
+    );
+    let automaton: Automaton<E> = Deferred::new(
+        context.child("deferred"),
+        Paced { inner: mailbox.clone(), pace: settings.pace },
+        marshal.clone(),
+        epocher,
+    );
+    marshal_actor.start(mailbox.clone(), buffer, resolver);
+    stateful.start();
+
+    let databases = mailbox.subscribe_databases().await;
+    caught_up::<E>(context, &databases, shared.head.borrow().height()).await?;
+    let answers = Answers {
+        shared: Arc::clone(&shared),
+        databases,
+        certificates: certificates(marshal.clone()),
+    };
+    context.child("answers").spawn(move |runtime| answers.serve(runtime, questions));
+    let terms = terms::Terms {
+        shared,
+        schemes,
+        automaton,
+        marshal,
+        blocker: net.oracle,
+        page_cache: cache,
+        pace: settings.pace,
+        term_length: settings.term_length,
+    };
+    let channels = (net.channels.votes, net.channels.certificates, net.channels.resolver);
+    context.child("terms").spawn(move |runtime| terms.run(runtime, channels));
+    drop(net.task);
+    Ok(())
+}
+
+type CertificateArchive<E> = prunable::Archive<
+    EightCap,
+    E,
+    sha256::Digest,
+    commonware_consensus::simplex::types::Finalization<Scheme, sha256::Digest>,
+>;
+type BlockArchive<E> = prunable::Archive<EightCap, E, sha256::Digest, Arc<Block>>;
+
+fn archive<C>(name: &str, cache: &CacheRef, codec_config: C) -> prunable::Config<EightCap, C> {
+    prunable::Config {
+        translator: EightCap,
+        metadata_partition: format!("{PREFIX}-{name}-metadata"),
+        key_partition: format!("{PREFIX}-{name}-keys"),
+        key_page_cache: cache.clone(),
+        value_partition: format!("{PREFIX}-{name}-values"),
+        compression: None,
+        codec_config,
+        items_per_section: FILE_HEIGHTS,
+        key_write_buffer: BUFFER_BYTES,
+        value_write_buffer: BUFFER_BYTES,
+        replay_buffer: BUFFER_BYTES,
+    }
+}
+
+async fn certificates_archive<E: Runtime>(context: &E, cache: &CacheRef) -> CertificateArchive<E> {
+    let config = archive("certificates", cache, Scheme::certificate_codec_config_unbounded());
+    let opened = prunable::Archive::init(context.child("certificates"), config).await;
+    opened.unwrap_or_else(|error| {
+        crate::application::fail_stop("failed to open the certificates", &error)
+    })
+}
+
+async fn blocks_archive<E: Runtime>(context: &E, cache: &CacheRef) -> BlockArchive<E> {
+    let opened =
+        prunable::Archive::init(context.child("blocks"), archive("blocks", cache, ())).await;
+    opened.unwrap_or_else(|error| crate::application::fail_stop("failed to open the blocks", &error))
+}
+
+type MarshalConfig = marshal::Config<Schemes, FixedEpocher, Sequential, Block, Digested<Block>>;
+
+fn marshal_config(
+    provider: Schemes,
+    epocher: FixedEpocher,
+    start: marshal::Start<Scheme, sha256::Digest, Digested<Block>>,
+    cache: &CacheRef,
+) -> MarshalConfig {
+    marshal::Config {
+        provider,
+        epocher,
+        start,
+        partition_prefix: PREFIX.to_owned(),
+        mailbox_size: MAILBOX,
+        view_retention: VIEWS_KEPT,
+        prunable_items_per_section: NZU64!(64),
+        page_cache: cache.clone(),
+        replay_buffer: BUFFER_BYTES,
+        key_write_buffer: BUFFER_BYTES,
+        value_write_buffer: BUFFER_BYTES,
+        block_codec_config: (),
+        max_repair: NZUsize!(16),
+        max_pending_acks: PENDING_BLOCKS,
+        strategy: Sequential,
+    }
+}
+
+type Oracle = commonware_p2p::authenticated::lookup::Oracle<ed25519::PublicKey>;
+type SyncActor<E> =
+    state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
+type SyncMailbox<E> =
+    state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
+
+fn state_sync_actor<E: Runtime>(
+    context: &E,
+    me: ed25519::PublicKey,
+    oracle: &Oracle,
+) -> (SyncActor<E>, SyncMailbox<E>) {
+    state_sync::Actor::new(
+        context.child("state_sync"),
+        state_sync::Config {
+            peer_provider: oracle.clone(),
+            blocker: oracle.clone(),
+            database: None,
+            mailbox_size: MAILBOX,
+            me: Some(me),
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            max_serve_ops: SYNC_OPERATIONS,
+            priority_requests: false,
+            priority_responses: false,
+        },
+    )
+}
+
+/// Waits until the blocks that the history has and the state lacks are delivered again.
+async fn caught_up<E: Runtime>(
+    context: &E,
+    databases: &Databases<E>,
+    height: u64,
+) -> Result<(), EngineError> {
+    while state::applied_height::<E>(databases).await? < height {
+        context.sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+fn certificates(marshal: Marshal) -> Certificates {
+    Arc::new(move |height| {
+        let marshal = marshal.clone();
+        Box::pin(async move {
+            let finalization = marshal.get_finalization(Height::new(height)).await?;
+            Some(Bytes::from(finalization.encode()))
+        })
+    })
+}

@@ -1,0 +1,121 @@
+//! The genesis file: everything a ledger begins with.
+//!
+//! The digest of the genesis block commits to all of it: the block's parent is the SHA-256 of the
+//! file's canonical JSON (members in the order of the structs here, maps by key, no white space), and
+//! its state root is the state the file describes.
+
+use crate::{
+    block::{Block, Body},
+    committee::{Committee, CommitteeError, Validator},
+    header::{Header, REVEAL_BYTES, StateCommitment},
+};
+use alloy_primitives::{Address, B256, Bloom, U256};
+use alloy_trie::EMPTY_ROOT_HASH;
+use commonware_cryptography::{Hasher as _, Sha256};
+use execution::{BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the file that this program reads.
+pub const GENESIS_FORMAT: u32 = 1;
+
+/// What a ledger begins with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Genesis {
+    /// [`GENESIS_FORMAT`].
+    pub format: u32,
+    /// EIP-155 id of the ledger.
+    pub chain_id: u64,
+    /// Time of the genesis block, milliseconds since 1970.
+    pub timestamp_ms: u64,
+    /// Blocks of a settlement epoch (design 9).
+    pub epoch_length: u64,
+    /// Blocks of a committee's term (design 5).
+    pub term_length: u64,
+    /// The first validators.
+    pub validators: Vec<Validator>,
+    /// Coins in wei by account.
+    pub allocations: BTreeMap<Address, U256>,
+}
+
+/// A genesis file no ledger can begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// The file is of another version.
+    #[error("genesis file has format {0}, this program reads format {GENESIS_FORMAT}")]
+    Format(u32),
+    /// An epoch or a term has at least two blocks.
+    #[error("an epoch and a term have at least 2 blocks")]
+    Length,
+    /// The coins are more than the ledger can count.
+    #[error("the allocations are more than 2^255 wei")]
+    Supply,
+    /// The validators are no committee.
+    #[error(transparent)]
+    Committee(#[from] CommitteeError),
+}
+
+impl Genesis {
+    /// Checks the file and gives the first committee.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<Committee, GenesisError> {
+        if self.format != GENESIS_FORMAT {
+            return Err(GenesisError::Format(self.format));
+        }
+        if self.epoch_length < 2 || self.term_length < 2 {
+            return Err(GenesisError::Length);
+        }
+        let supply = self
+            .allocations
+            .values()
+            .try_fold(U256::ZERO, |sum, coins| sum.checked_add(*coins));
+        if supply.is_none_or(|supply| supply.bit(255)) {
+            return Err(GenesisError::Supply);
+        }
+        Ok(Committee::new(&self.validators)?)
+    }
+
+    /// SHA-256 of the canonical JSON: the parent of the genesis block.
+    pub fn digest(&self) -> B256 {
+        // Integers, strings, lists and maps with text keys: nothing that JSON could refuse.
+        let json = serde_json::to_vec(self).expect("a genesis has a JSON form");
+        B256::from(Sha256::hash(&[&json]).0)
+    }
+
+    /// The values of the state at height 0.
+    pub(crate) fn state(&self) -> BTreeMap<Key, Value> {
+        execution::genesis(&execution::Genesis { coins: self.allocations.clone() })
+    }
+
+    /// The block at height 0, over the state that [`Genesis::state`] makes.
+    pub(crate) fn block(&self, committee: &Committee, state: StateCommitment) -> Block {
+        let digest = self.digest();
+        let header = Header {
+            chain_id: self.chain_id,
+            height: 0,
+            term: 0,
+            view: 0,
+            parent_view: 0,
+            parent: digest,
+            timestamp_ms: self.timestamp_ms,
+            proposer: committee.first().clone(),
+            beneficiary: Address::ZERO,
+            state,
+            transactions_root: EMPTY_ROOT_HASH,
+            receipts_root: EMPTY_ROOT_HASH,
+            logs_bloom: Bloom::ZERO,
+            blobs_root: B256::ZERO,
+            committee: committee.digest(),
+            reveal: [0; REVEAL_BYTES],
+            mix: digest,
+            epoch: 0,
+            gas_limit: BLOCK_GAS_LIMIT,
+            gas_used: 0,
+            base_fee: BASE_FEE_FLOOR,
+        };
+        Block::build(header, Body::default()).expect("an empty body is within all bounds")
+    }
+}

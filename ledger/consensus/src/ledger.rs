@@ -1,0 +1,313 @@
+//! The handle through which everything else uses the ledger.
+//!
+//! Cheap to clone and free of the engine's types. What is recorded (headers, blocks, receipts) is
+//! read at once from the history file; what needs the state is asked of the ledger's runtime. The
+//! handle outlives a stopped ledger: then the latter gives [`QueryError::Stopped`].
+
+use crate::{
+    genesis::Genesis,
+    header::Header,
+    history::{Finalized, History, HistoryError, Located},
+    mempool::{BlobRefused, PoolRefused},
+    query::{Query, QueryError},
+    queues::{Queues, Transaction},
+    state::StateProof,
+};
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use execution::{
+    Account, Call, CallResult, DecodeError, InvalidTx, Key, Receipt, next_base_fee, validate,
+};
+use std::{ops::RangeInclusive, sync::Arc};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Why a transaction was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// The bytes are no signed transaction.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// No block of this ledger may hold it.
+    #[error(transparent)]
+    Invalid(#[from] InvalidTx),
+    /// The pool of waiting transactions does not take it.
+    #[error(transparent)]
+    Pool(#[from] PoolRefused),
+    /// The sender's account could not be read.
+    #[error(transparent)]
+    State(#[from] QueryError),
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) genesis_hash: B256,
+    pub(crate) history: Arc<History>,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) head: watch::Receiver<Arc<Finalized>>,
+    pub(crate) queries: mpsc::Sender<Query>,
+}
+
+/// A handle on a running ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger(pub(crate) Arc<Inner>);
+
+impl Ledger {
+    /// The genesis file the ledger began with.
+    pub fn genesis(&self) -> &Genesis {
+        &self.0.genesis
+    }
+
+    /// The digest of the genesis block, which names the ledger.
+    pub fn genesis_hash(&self) -> B256 {
+        self.0.genesis_hash
+    }
+
+    /// EIP-155 id of the ledger.
+    pub fn chain_id(&self) -> u64 {
+        self.0.genesis.chain_id
+    }
+
+    /// Takes a signed transaction (EIP-2718 bytes) to be put into a block, and gives its hash.
+    ///
+    /// It waits in memory only: one that no block holds when the program ends has to be sent again.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn submit(&self, raw: &[u8]) -> Result<B256, Rejected> {
+        let tx = execution::decode(raw)?;
+        let account = self.account(tx.signer(), self.head().height()).await?;
+        validate(&tx, &account, self.chain_id())?;
+        Ok(self.0.queues.insert(tx, &account)?)
+    }
+
+    /// Takes an evidence blob to be carried by a block, and gives its BLAKE3 hash.
+    ///
+    /// It waits in memory only: whoever needs it carried keeps it until a final block holds it.
+    ///
+    /// # Errors
+    /// It is too large or known, or the queue is full and should be tried again later.
+    pub fn submit_blob(&self, blob: Bytes) -> Result<B256, BlobRefused> {
+        if self.0.queries.is_closed() {
+            return Err(BlobRefused::Stopped);
+        }
+        self.0.queues.insert_blob(blob)
+    }
+
+    /// A transaction that waits for a block.
+    pub fn waiting(&self, hash: B256) -> Option<Transaction> {
+        self.0.queues.get(&hash)
+    }
+
+    /// Number of waiting transactions, and bytes of waiting blobs.
+    pub fn load(&self) -> (usize, usize) {
+        self.0.queues.load()
+    }
+
+    /// The nonce of `sender`'s next transaction after its final and its waiting ones.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub async fn pending_nonce(&self, sender: Address) -> Result<u64, QueryError> {
+        let account = self.account(sender, self.head().height()).await?;
+        Ok(self.0.queues.pending_nonce(sender, account.nonce))
+    }
+
+    /// The last final block.
+    pub fn head(&self) -> Arc<Finalized> {
+        Arc::clone(&self.0.head.borrow())
+    }
+
+    /// The base fee of the next block, in wei a unit of gas.
+    pub fn next_base_fee(&self) -> u64 {
+        let head = self.head();
+        next_base_fee(head.header.base_fee, head.header.gas_used, head.header.gas_limit)
+    }
+
+    /// The header at a height.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn header(&self, height: u64) -> Result<Option<Header>, HistoryError> {
+        self.0.history.header(height)
+    }
+
+    /// The block at a height with its receipts.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn block(&self, height: u64) -> Result<Option<Arc<Finalized>>, HistoryError> {
+        let head = self.head();
+        if head.height() == height {
+            return Ok(Some(head));
+        }
+        if height > head.height() {
+            return Ok(None);
+        }
+        Ok(self.0.history.finalized(height)?.map(Arc::new))
+    }
+
+    /// The block with a digest.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn block_by_hash(&self, hash: B256) -> Result<Option<Arc<Finalized>>, HistoryError> {
+        match self.0.history.height_of(hash)? {
+            Some(height) => self.block(height),
+            None => Ok(None),
+        }
+    }
+
+    /// The receipts of the block at a height.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn receipts(&self, height: u64) -> Result<Option<Vec<Receipt>>, HistoryError> {
+        self.0.history.receipts(height)
+    }
+
+    /// A final transaction, its place and its receipt.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn transaction(&self, hash: B256) -> Result<Option<Located>, HistoryError> {
+        self.0.history.transaction(hash)
+    }
+
+    /// Heights whose logs may come from one of `addresses` (any if none is given) and have one of the
+    /// topics given for each position (any if none); at most `limit`. The logs have to be looked at.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn heights_with_logs(
+        &self,
+        heights: RangeInclusive<u64>,
+        filter: (&[Address], &[Vec<B256>]),
+        limit: usize,
+    ) -> Result<Vec<u64>, HistoryError> {
+        self.0.history.candidates(heights, filter, limit)
+    }
+
+    /// The oldest height whose state can be asked for.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn oldest_state(&self) -> Result<u64, HistoryError> {
+        self.0.history.oldest_state()
+    }
+
+    /// Runs a call on the state after `height`, in the environment of that block.
+    ///
+    /// # Errors
+    /// The call cannot begin, or the state of the height is unknown. A revert is an answer.
+    pub async fn call(&self, request: Call, height: u64) -> Result<CallResult, QueryError> {
+        self.ask(|reply| Query::Call(Box::new(request), height, reply)).await
+    }
+
+    /// The gas limit with which a call succeeds on the state after `height`.
+    ///
+    /// # Errors
+    /// It does not succeed with any, or the state of the height is unknown.
+    pub async fn estimate(&self, request: Call, height: u64) -> Result<u64, QueryError> {
+        self.ask(|reply| Query::Estimate(Box::new(request), height, reply)).await
+    }
+
+    /// An account after `height`; an empty one if there is none.
+    ///
+    /// # Errors
+    /// The state of the height is unknown or no longer kept.
+    pub async fn account(&self, address: Address, height: u64) -> Result<Account, QueryError> {
+        self.ask(|reply| Query::Account(address, height, reply)).await
+    }
+
+    /// A storage slot after `height`.
+    ///
+    /// # Errors
+    /// The state of the height is unknown or no longer kept.
+    pub async fn slot(&self, address: Address, index: U256, height: u64) -> Result<U256, QueryError> {
+        self.ask(|reply| Query::Slot(address, index, height, reply)).await
+    }
+
+    /// The code of an account after `height`.
+    ///
+    /// # Errors
+    /// The state of the height is unknown or no longer kept.
+    pub async fn code(&self, address: Address, height: u64) -> Result<Bytes, QueryError> {
+        self.ask(|reply| Query::Code(address, height, reply)).await
+    }
+
+    /// Proves what keys hold in the last applied state; the proof names its height and root.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub async fn prove(&self, keys: Vec<Key>) -> Result<StateProof, QueryError> {
+        self.ask(|reply| Query::Prove(keys, reply)).await
+    }
+
+    /// The encoded simplex finalization of a height, if this node holds one: a block may be final
+    /// through a later one alone.
+    ///
+    /// # Errors
+    /// The ledger has stopped.
+    pub async fn certificate(&self, height: u64) -> Result<Option<Bytes>, QueryError> {
+        self.ask(|reply| Query::Certificate(height, reply)).await
+    }
+
+    /// Every block from the one after the head on.
+    pub fn subscribe(&self) -> Subscription {
+        self.subscribe_from(self.head().height().saturating_add(1))
+    }
+
+    /// Every block from `height` on, past ones included.
+    pub fn subscribe_from(&self, height: u64) -> Subscription {
+        Subscription { ledger: self.clone(), head: self.0.head.clone(), next: height }
+    }
+
+    async fn ask<T>(
+        &self,
+        query: impl FnOnce(oneshot::Sender<Result<T, QueryError>>) -> Query,
+    ) -> Result<T, QueryError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.queries.send(query(reply)).await.map_err(|_| QueryError::Stopped)?;
+        answer.await.map_err(|_| QueryError::Stopped)?
+    }
+}
+
+/// Final blocks in order, none left out.
+///
+/// Nothing is queued for a subscriber: it reads the blocks it has not seen from the history, so one
+/// that lags costs no memory and loses nothing.
+#[derive(Debug)]
+pub struct Subscription {
+    ledger: Ledger,
+    head: watch::Receiver<Arc<Finalized>>,
+    next: u64,
+}
+
+impl Subscription {
+    /// The next block; nothing once the ledger has stopped and all blocks were given.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub async fn next(&mut self) -> Result<Option<Arc<Finalized>>, HistoryError> {
+        loop {
+            let head = Arc::clone(&self.head.borrow_and_update());
+            if head.height() >= self.next {
+                let block = self.ledger.block(self.next)?;
+                self.next = self.next.saturating_add(1);
+                return match block {
+                    Some(block) => Ok(Some(block)),
+                    None => Err(HistoryError::Corrupt("a height below the head is missing")),
+                };
+            }
+            if self.head.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The height of the block that [`Subscription::next`] gives next.
+    pub const fn height(&self) -> u64 {
+        self.next
+    }
+}

@@ -1,0 +1,130 @@
+//! The validators' own network: commonware's authenticated p2p with known addresses (`lookup`).
+//!
+//! Nothing is looked up and nobody is discovered: peers and their addresses are given. Mailboxes are
+//! sized by commonware as peers times tracked sets times quota, so all three are kept small.
+
+use crate::{
+    block::Block,
+    committee::{MAX_COMMITTEE, ValidatorKeys},
+    state::StateOperation,
+};
+use commonware_codec::{Copying, DecodeExt as _, FixedSize as _};
+use commonware_consensus::{
+    marshal::{self, standard::Standard},
+    simplex::{self, scheme::ed25519::Scheme},
+};
+use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519, sha256};
+use commonware_glue::stateful::db::p2p as state_sync;
+use commonware_p2p::{
+    Address, AddressableManager as _,
+    authenticated::lookup::{self, Network, Oracle},
+    max_message_size,
+};
+use commonware_runtime::{
+    Clock, Handle, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner,
+};
+use commonware_storage::mmr;
+use commonware_stream::{
+    cups::{self, Cups},
+    sake::{self, Sake},
+};
+use commonware_utils::{NZU32, NZU64, NZUsize, ordered::Map};
+use rand::CryptoRng;
+use std::{net::SocketAddr, num::NonZeroU64, num::NonZeroUsize, time::Duration};
+
+/// Operations of the state sent in one answer to a syncing node.
+pub(crate) const SYNC_OPERATIONS: NonZeroU64 = NZU64!(256);
+/// Messages waiting in an actor's mailbox.
+pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(256);
+/// Messages a peer may send a second, on each channel.
+const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(128));
+
+type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
+type Receiver = lookup::Receiver<ed25519::PublicKey>;
+/// Both ends of a channel.
+pub(crate) type Channel<E> = (Sender<E>, Receiver);
+
+/// Another validator and where it listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its Ed25519 key.
+    pub key: [u8; 32],
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The channels, in the order of their numbers on the wire.
+pub(crate) struct Channels<E: Clock> {
+    pub(crate) votes: Channel<E>,
+    pub(crate) certificates: Channel<E>,
+    pub(crate) resolver: Channel<E>,
+    pub(crate) backfill: Channel<E>,
+    pub(crate) blocks: Channel<E>,
+    pub(crate) state: Channel<E>,
+}
+
+/// The running network.
+pub(crate) struct Running<E: Clock> {
+    pub(crate) channels: Channels<E>,
+    pub(crate) oracle: Oracle<ed25519::PublicKey>,
+    pub(crate) task: Handle<()>,
+}
+
+/// The longest message any part sends.
+fn message_limit() -> u32 {
+    let seats = u32::try_from(MAX_COMMITTEE).unwrap_or(u32::MAX);
+    max_message_size(&[
+        simplex::max_payload_size::<Scheme, sha256::Digest>(seats),
+        marshal::max_payload_size::<Standard<Block>, Scheme>(seats, &()),
+        state_sync::max_payload_size::<mmr::Family, sha256::Digest>(
+            SYNC_OPERATIONS,
+            StateOperation::SIZE,
+        ),
+    ])
+}
+
+/// Listens on `listen` and connects to `peers`; `namespace` names the ledger.
+pub(crate) fn start<E>(
+    context: E,
+    keys: &ValidatorKeys,
+    listen: SocketAddr,
+    peers: &[Peer],
+    namespace: &[u8],
+) -> Running<E>
+where
+    E: Spawner + Clock + CryptoRng + RuntimeNetwork + Resolver + Metrics,
+{
+    let handshake = Cups::<_, ChaCha20Poly1305>::new(
+        Sake {
+            signer: keys.signer().clone(),
+            synchrony_bound: Duration::from_secs(5),
+            max_handshake_age: Duration::from_secs(10),
+            version: sake::Version::V1,
+        },
+        cups::Version::V1,
+    );
+    let most_peers = NonZeroUsize::new(peers.len() + 2).unwrap_or(NonZeroUsize::MIN);
+    let mut config = lookup::Config::local(
+        handshake, namespace, listen, most_peers, message_limit(), MAILBOX,
+    );
+    config.allow_dns = false;
+    config.tracked_peer_sets = NZUsize!(2);
+    let (mut network, mut oracle) = Network::new(context, config);
+    let addresses = std::iter::once((keys.signer().public_key(), Address::from(listen)))
+        .chain(peers.iter().filter_map(|peer| {
+            let key = ed25519::PublicKey::decode(Copying(&peer.key[..])).ok()?;
+            Some((key, Address::from(peer.address)))
+        }));
+    // The network cannot have stopped before it starts.
+    let _: commonware_actor::Feedback = oracle.track(0, Map::from_iter_dedup(addresses));
+    let mut channel = |number| network.register(number, MESSAGES_PER_SECOND);
+    let channels = Channels {
+        votes: channel(0),
+        certificates: channel(1),
+        resolver: channel(2),
+        backfill: channel(3),
+        blocks: channel(4),
+        state: channel(5),
+    };
+    Running { channels, oracle, task: network.start() }
+}
