@@ -70,6 +70,8 @@ reasons! {
     29 OverQuota "over_quota" Refused "The device has used its bytes for this epoch.";
     30 MalformedBody "malformed_body" Refused "The body is not one its kind understands.";
     31 QueueFull "queue_full" Refused "The queue is full; send again later or to another validator.";
+    32 NotDue "not_due" Refused "The proof answers no duty of this device.";
+    33 WrongDataset "wrong_dataset" Refused "The proof is for another version of the dataset than the frozen one.";
 
     40 MissedDuty "missed_duty" Unpaid "A duty of this rail was not proven in its window.";
     41 Silent "silent" Unpaid "Nothing was heard from the device in the window; silence costs pay, never stake.";
@@ -85,6 +87,7 @@ reasons! {
     51 TierCap "tier_cap" Unpaid "The device's tier caps what it may earn.";
     52 NotAdmitted "not_admitted" Unpaid "The manifest does not admit this offer.";
     53 Dust "dust" Unpaid "What was proven is worth less than a millionth of a dollar.";
+    54 OverCapacity "over_capacity" Unpaid "The device holds more than it offered and staked for.";
 
     70 SelectiveMiss "selective_miss" Slashed "The device was there in the window, signed other evidence, and failed this duty.";
     71 FalseProof "false_proof" Slashed "A signed proof does not hold.";

@@ -21,8 +21,10 @@ use protocol::Digest;
 pub const CHUNK: u64 = 1024;
 /// How many bytes one chaining value of an [`Outboard`] stands for.
 pub const GROUP: u64 = 64 * 1024;
-/// The longest slice of one chunk, in bytes: a file of 2^64 bytes has 54 levels of parents.
-pub const CHUNK_SLICE_MAX: usize = HEADER + 54 * PARENT + 1024;
+/// The longest file of which slices are read, in bytes.
+pub const LENGTH_MAX: u64 = 1 << 62;
+/// The longest slice of one chunk, in bytes: the longest file has 52 levels of parents.
+pub const CHUNK_SLICE_MAX: usize = HEADER + 52 * PARENT + 1024;
 
 const HEADER: usize = 8;
 const PARENT: usize = 64;
@@ -30,8 +32,8 @@ const PARENT: usize = 64;
 /// Why a slice does not prove its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaoError {
-    /// The slice announces another length.
-    #[error("the slice is of a file with another length")]
+    /// The slice announces another length, or the length is above [`LENGTH_MAX`].
+    #[error("the slice is of a file with another length, or the file is too long")]
     Length,
     /// The range is empty or goes beyond the end.
     #[error("the range is empty or goes beyond the end")]
@@ -182,7 +184,8 @@ struct Cursor<'s>(&'s [u8]);
 impl<'s> Cursor<'s> {
     fn open(slice: &'s [u8], length: u64) -> Result<Self, BaoError> {
         let (header, rest) = slice.split_first_chunk::<HEADER>().ok_or(BaoError::Truncated)?;
-        if u64::from_le_bytes(*header) == length { Ok(Self(rest)) } else { Err(BaoError::Length) }
+        let holds = u64::from_le_bytes(*header) == length && length <= LENGTH_MAX;
+        if holds { Ok(Self(rest)) } else { Err(BaoError::Length) }
     }
 
     fn parent(

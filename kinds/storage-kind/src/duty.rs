@@ -12,12 +12,11 @@
 //! * where manifest and clock leave no room for all of that, windows open as early as they must, and
 //!   are cut at the epoch's end.
 
-use crate::{STORAGE, body::Evidence};
+use crate::STORAGE;
 use minicbor::{Decode, Encode};
 use protocol::{
-    Digest, Height, RailId,
+    Digest, Height,
     cbor::{DecodeError, Item},
-    envelope::Payload,
     inputs::{Dataset, Device, Inputs, Rail},
     kind::Duty,
     manifest::KindTerms,
@@ -93,14 +92,6 @@ pub const fn reports(duty: &Duty) -> [Height; 2] {
 /// The last height at which a block may carry the proof of a duty.
 pub fn closes(inputs: &Inputs, duty: &Duty) -> Height {
     Height(duty.to.0.saturating_add(u64::from(inputs.manifest.evidence.slack)))
-}
-
-/// What a payload answers, if it is a proof.
-pub fn answers(payload: &Payload) -> Option<(RailId, u16)> {
-    match Evidence::from_body(&payload.body) {
-        Ok(Evidence::Proof(proof)) => Some((proof.rail, proof.index)),
-        _ => None,
-    }
 }
 
 /// Where windows may open.
