@@ -1,9 +1,9 @@
 //! `cargo xtask`: the chores of this repository. Every chore is a subcommand with its own module.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use std::{io::Write as _, path::Path};
-use xtask::{tidy, workspace::Workspace};
+use std::{ffi::OsString, io::Write as _, path::Path, process::ExitCode};
+use xtask::{bench, tidy, workspace::Workspace};
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -19,27 +19,33 @@ enum Chore {
     Tidy,
     /// Write the documents that are generated from the code.
     Generate,
+    /// Measure the program against its rivals, in release. Takes some minutes.
+    Bench {
+        /// What the benches take; `--help` after `--` lists it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent")?;
     match Arguments::parse().chore {
         Chore::Tidy => run_tidy(&Workspace::read(root)?),
         Chore::Generate => {
             let written = tidy::generated::write(root)?;
-            Ok(writeln!(std::io::stdout(), "{written} documents written")?)
+            writeln!(std::io::stdout(), "{written} documents written")?;
+            Ok(ExitCode::SUCCESS)
         }
+        Chore::Bench { arguments } => bench::run(root, &arguments).map(|()| ExitCode::SUCCESS),
     }
 }
 
-fn run_tidy(workspace: &Workspace) -> anyhow::Result<()> {
+fn run_tidy(workspace: &Workspace) -> anyhow::Result<ExitCode> {
     let faults = tidy::check(workspace)?;
     let mut out = std::io::stdout().lock();
     for fault in &faults {
         writeln!(out, "{fault}\n")?;
     }
-    match faults.len() {
-        0 => Ok(writeln!(out, "tidy: {} crates, no fault", workspace.crates.len())?),
-        count => bail!("{count} faults"),
-    }
+    writeln!(out, "tidy: {} crates, {} faults", workspace.crates.len(), faults.len())?;
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,7 @@
 //! The layers: a crate is built only against crates that stand before it in [`LAYERS`].
 //!
 //! The order stands here once; ARCHITECTURE.md explains it. Tests (dev-dependencies) may reach
-//! anywhere but to the program and to the chores.
+//! anywhere but to the program.
 
 use super::Fault;
 use crate::workspace::Crate;
@@ -25,8 +25,12 @@ pub const LAYERS: &[&str] = &[
     "agents/storage-agent",
     "services/s3-service",
     "node",
+    "bench",
     "xtask",
 ];
+
+/// Crates that are not named after their folder: the program carries the project's name.
+const RENAMED: &[(&str, &str)] = &[("node", "wayleave")];
 
 /// What the order alone would allow and the house does not: (who, whom, why). Entries are folders; one
 /// that ends in `/` stands for every crate in it, and `*` for any part of a name.
@@ -55,6 +59,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("services/", "ledger/execution", "services talk to the ledger through its client"),
     ("services/", "ledger/consensus", "services talk to the ledger through its client"),
     ("xtask", "node", "chores do not depend on the program"),
+    ("xtask", "bench", "chores run the benches as a program"),
 ];
 
 const FILE: &str = "xtask/src/tidy/layers.rs";
@@ -64,7 +69,7 @@ pub fn check(crates: &[Crate]) -> Vec<Fault> {
     let mut faults = unlisted(crates);
     for one in crates {
         let manifest = format!("{}/Cargo.toml", one.folder);
-        if one.folder.rsplit('/').next() != Some(one.name.as_str()) {
+        if expected_name(&one.folder) != one.name {
             faults.push(Fault::new(
                 &manifest,
                 format!("crate `{}` lives in a folder of another name", one.name),
@@ -78,12 +83,18 @@ pub fn check(crates: &[Crate]) -> Vec<Fault> {
                     .map(|(wrong, mend)| Fault::new(&manifest, wrong, mend)),
             );
         }
-        for other in one.tests.iter().filter(|o| ["node", "xtask"].contains(&o.as_str())) {
+        for other in one.tests.iter().filter(|name| name.as_str() == expected_name("node")) {
             let wrong = format!("tests of `{}` depend on `{other}`", one.folder);
-            faults.push(Fault::new(&manifest, wrong, "move the test there"));
+            faults.push(Fault::new(&manifest, wrong, "move the test to `node`"));
         }
     }
     faults
+}
+
+/// The name that the crate in `folder` should have.
+fn expected_name(folder: &str) -> &str {
+    let renamed = RENAMED.iter().find(|(at, _)| *at == folder).map(|(_, name)| *name);
+    renamed.unwrap_or_else(|| folder.rsplit('/').next().unwrap_or(folder))
 }
 
 /// Crates missing from the list, and entries of the list without a crate.
@@ -140,7 +151,7 @@ mod tests {
 
     fn one(folder: &str, product: &[&str]) -> Crate {
         Crate {
-            name: folder.rsplit('/').next().unwrap().to_owned(),
+            name: expected_name(folder).to_owned(),
             folder: folder.to_owned(),
             product: product.iter().map(|name| (*name).to_owned()).collect(),
             tests: Default::default(),
