@@ -13,7 +13,7 @@ use alloy_consensus::{
 };
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_evm::tx::FromRecoveredTx as _;
-use alloy_primitives::{U256, U512};
+use alloy_primitives::U256;
 use revm::{
     context::{TxEnv, result::InvalidTransaction},
     handler::validation::validate_initial_tx_gas,
@@ -44,7 +44,7 @@ pub enum InvalidTx {
     #[error("transaction of {0} bytes is longer than the limit of {TX_BYTES_MAX}")]
     TooLong(usize),
     /// A type the ledger does not take (blob transactions).
-    #[error("transaction type {0} is not supported")]
+    #[error("transaction type not valid: type {0} is not supported")]
     Type(u8),
     /// Signed for another chain, or for any.
     #[error("transaction is for chain {}, this is chain {want}", .have.map_or("any".to_owned(), |id| id.to_string()))]
@@ -74,7 +74,7 @@ pub enum InvalidTx {
     #[error("insufficient funds for gas * price + value: need {needed}, have {available}")]
     Funds {
         /// Gas limit times greatest price, plus value.
-        needed: U512,
+        needed: U256,
         /// The sender's balance.
         available: U256,
     },
@@ -87,10 +87,10 @@ pub enum InvalidTx {
         needed: u64,
     },
     /// More gas than one transaction may ask for (EIP-7825).
-    #[error("gas limit of {0} is above the cap of {TX_GAS_LIMIT}")]
+    #[error("intrinsic gas too high: gas limit {0} is above the cap of {TX_GAS_LIMIT}")]
     GasLimit(u64),
     /// The price is below the base fee, or the floor.
-    #[error("max fee per gas {max_fee} is less than the base fee {base_fee}")]
+    #[error("max fee per gas less than block base fee: {max_fee} < {base_fee}")]
     BelowBaseFee {
         /// Greatest price the transaction offers.
         max_fee: u128,
@@ -98,7 +98,7 @@ pub enum InvalidTx {
         base_fee: u64,
     },
     /// The tip is above the greatest price.
-    #[error("max priority fee per gas is higher than max fee per gas")]
+    #[error("max priority fee per gas higher than max fee per gas")]
     TipAboveMaxFee,
     /// The sender is a contract (EIP-3607).
     #[error("sender is a contract")]
@@ -140,25 +140,16 @@ impl From<InvalidTransaction> for InvalidTx {
     fn from(error: InvalidTransaction) -> Self {
         match error {
             InvalidTransaction::PriorityFeeGreaterThanMaxFee => Self::TipAboveMaxFee,
-            InvalidTransaction::CallGasCostMoreThanGasLimit {
-                initial_gas,
-                gas_limit,
-            } => Self::IntrinsicGas {
-                limit: gas_limit,
-                needed: initial_gas,
-            },
-            InvalidTransaction::GasFloorMoreThanGasLimit {
-                gas_floor,
-                gas_limit,
-            } => Self::IntrinsicGas {
-                limit: gas_limit,
-                needed: gas_floor,
-            },
+            InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit } => {
+                Self::IntrinsicGas { limit: gas_limit, needed: initial_gas }
+            }
+            InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit } => {
+                Self::IntrinsicGas { limit: gas_limit, needed: gas_floor }
+            }
             InvalidTransaction::RejectCallerWithCode => Self::SenderHasCode,
-            InvalidTransaction::LackOfFundForMaxFee { fee, balance } => Self::Funds {
-                needed: U512::from(*fee),
-                available: *balance,
-            },
+            InvalidTransaction::LackOfFundForMaxFee { fee, balance } => {
+                Self::Funds { needed: *fee, available: *balance }
+            }
             InvalidTransaction::NonceTooHigh { tx, state } => {
                 Self::NonceTooHigh { tx, account: state }
             }
@@ -195,17 +186,15 @@ pub(crate) fn check_form(tx: &TxEnvelope, chain_id: u64) -> Result<(), InvalidTx
         return Err(InvalidTx::Type(u8::from(tx.tx_type())));
     }
     if tx.chain_id() != Some(chain_id) {
-        return Err(InvalidTx::ChainId {
-            have: tx.chain_id(),
-            want: chain_id,
-        });
+        return Err(InvalidTx::ChainId { have: tx.chain_id(), want: chain_id });
     }
     Ok(())
 }
 
-/// The most a transaction can take from its sender.
-fn cost(tx: &TxEnvelope) -> U512 {
-    U512::from(tx.max_fee_per_gas()) * U512::from(tx.gas_limit()) + U512::from(tx.value())
+/// The most a transaction can take from its sender. It cannot overflow before the last addition, and
+/// nobody has 2^256 - 1 coins.
+fn cost(tx: &TxEnvelope) -> U256 {
+    (U256::from(tx.max_fee_per_gas()) * U256::from(tx.gas_limit())).saturating_add(tx.value())
 }
 
 /// Whether the mempool should take a transaction whose sender's account is `account`.
@@ -239,27 +228,18 @@ pub fn validate(
             base_fee: BASE_FEE_FLOOR,
         });
     }
-    if tx
-        .max_priority_fee_per_gas()
-        .is_some_and(|tip| tip > tx.max_fee_per_gas())
-    {
+    if tx.max_priority_fee_per_gas().is_some_and(|tip| tip > tx.max_fee_per_gas()) {
         return Err(InvalidTx::TipAboveMaxFee);
     }
     if tx.nonce() < account.nonce {
-        return Err(InvalidTx::NonceTooLow {
-            tx: tx.nonce(),
-            account: account.nonce,
-        });
+        return Err(InvalidTx::NonceTooLow { tx: tx.nonce(), account: account.nonce });
     }
     if tx.nonce() == u64::MAX {
         return Err(InvalidTransaction::NonceOverflowInTransaction.into());
     }
     let needed = cost(envelope);
-    if needed > U512::from(account.balance) {
-        return Err(InvalidTx::Funds {
-            needed,
-            available: account.balance,
-        });
+    if needed > account.balance {
+        return Err(InvalidTx::Funds { needed, available: account.balance });
     }
     Ok(())
 }

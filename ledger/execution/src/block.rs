@@ -13,7 +13,7 @@ use crate::{
     state::{Changes, Fault, State},
     store::{Store, StoreError},
     suspend::{Loader, SuspendError, suspended},
-    system,
+    system::{self, Dispatch},
 };
 use alloy_consensus::{
     Eip658Value, ReceiptEnvelope, Transaction as _, TxEnvelope, transaction::Recovered,
@@ -167,10 +167,7 @@ pub async fn propose_block<S: Store>(
                     }
                 }
                 Err(Stop::Fatal(text)) => {
-                    proposal.skipped.push(Skipped {
-                        index,
-                        reason: InvalidTx::Fatal(text),
-                    });
+                    proposal.skipped.push(Skipped { index, reason: InvalidTx::Fatal(text) });
                 }
                 Err(stop) => return Err(stop.verdict(index)),
             }
@@ -197,10 +194,7 @@ impl Stop {
     fn verdict(self, index: usize) -> ExecuteError {
         match self {
             Self::Invalid(reason) => ExecuteError::Invalid { index, reason },
-            Self::Fatal(text) => ExecuteError::Invalid {
-                index,
-                reason: InvalidTx::Fatal(text),
-            },
+            Self::Fatal(text) => ExecuteError::Invalid { index, reason: InvalidTx::Fatal(text) },
             Self::TxLoads => ExecuteError::Internal(Fault::TxLoads.to_string()),
             Self::Internal(text) => ExecuteError::Internal(text),
         }
@@ -224,14 +218,22 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(state: State, env: EvmEnv) -> Self {
-        let evm = EthEvmBuilder::new(state, env)
-            .precompiles(system::precompiles())
-            .build();
-        Self { evm }
+        Self::with(state, env, contracts::call)
+    }
+
+    /// A machine whose system contracts are answered by `dispatch`.
+    pub(crate) fn with(state: State, env: EvmEnv, dispatch: Dispatch) -> Self {
+        let precompiles = system::precompiles(dispatch);
+        Self { evm: EthEvmBuilder::new(state, env).precompiles(precompiles).build() }
     }
 
     pub(crate) fn state(&mut self) -> &mut State {
         self.evm.db_mut()
+    }
+
+    /// Gives the state back.
+    pub(crate) fn into_state(self) -> State {
+        self.evm.finish().0
     }
 
     /// Runs a transaction. What it changes is in the result and not yet in the state.
@@ -260,12 +262,7 @@ impl Block {
     fn new(loader: Loader, env: BlockEnv) -> Self {
         let mut state = State::new(loader);
         state.record_parent(env.number, env.parent_hash);
-        Self {
-            machine: Machine::new(state, env.machine()),
-            env,
-            receipts: Vec::new(),
-            gas_used: 0,
-        }
+        Self { machine: Machine::new(state, env.machine()), env, receipts: Vec::new(), gas_used: 0 }
     }
 
     fn gas_left(&self) -> u64 {
@@ -307,10 +304,7 @@ impl Block {
         let max_fee = tx.max_fee_per_gas();
         match stop {
             Stop::Invalid(InvalidTx::Rule(_)) if max_fee < u128::from(self.env.base_fee) => {
-                Stop::Invalid(InvalidTx::BelowBaseFee {
-                    max_fee,
-                    base_fee: self.env.base_fee,
-                })
+                Stop::Invalid(InvalidTx::BelowBaseFee { max_fee, base_fee: self.env.base_fee })
             }
             other => other,
         }
@@ -320,10 +314,7 @@ impl Block {
         let gas_used = result.tx_gas_used();
         self.gas_used += gas_used;
         let created = match &result {
-            ExecutionResult::Success {
-                output: Output::Create(_, address),
-                ..
-            } => *address,
+            ExecutionResult::Success { output: Output::Create(_, address), .. } => *address,
             _ => None,
         };
         let receipt = alloy_consensus::Receipt {
@@ -340,14 +331,9 @@ impl Block {
     }
 
     fn finish(self) -> Result<BlockOutcome, ExecuteError> {
-        let (state, _) = self.machine.evm.finish();
-        let Changes {
-            writes,
-            undo,
-            loads,
-        } = state
-            .finish()
-            .map_err(|fault| ExecuteError::Internal(fault.to_string()))?;
+        let changes = self.machine.into_state().finish();
+        let Changes { writes, undo, loads } =
+            changes.map_err(|fault| ExecuteError::Internal(fault.to_string()))?;
         Ok(BlockOutcome {
             receipts: self.receipts,
             writes,
@@ -361,10 +347,5 @@ impl Block {
 
 /// The same sender, nonce, gas and price, but a call that fails and takes all gas.
 fn failing(tx: TxEnv) -> TxEnv {
-    TxEnv {
-        kind: TxKind::Call(ALWAYS_FAILS),
-        value: U256::ZERO,
-        data: Bytes::new(),
-        ..tx
-    }
+    TxEnv { kind: TxKind::Call(ALWAYS_FAILS), value: U256::ZERO, data: Bytes::new(), ..tx }
 }

@@ -168,8 +168,7 @@ fn machine_tx(call: &Call, chain_id: u64, gas: u64) -> Result<TxEnv, CallError> 
         ..TxEnv::default()
     };
     tx.set_signed_authorization(call.authorizations.clone());
-    tx.derive_tx_type()
-        .map_err(|error| InvalidTx::Rule(error.to_string()))?;
+    tx.derive_tx_type().map_err(|error| InvalidTx::Rule(error.to_string()))?;
     Ok(tx)
 }
 
@@ -194,14 +193,7 @@ fn attempt(
         ExecutionResult::Revert { output, .. } => (CallOutcome::Reverted(output), Vec::new()),
         ExecutionResult::Halt { reason, .. } => (CallOutcome::Halted(halt(&reason)), Vec::new()),
     };
-    Ok((
-        CallResult {
-            outcome,
-            gas_used,
-            logs,
-        },
-        needed,
-    ))
+    Ok((CallResult { outcome, gas_used, logs }, needed))
 }
 
 /// What a halt is called.
@@ -238,10 +230,7 @@ fn search(machine: &mut Machine, call: &Call, chain_id: u64) -> Result<u64, Call
     }
     // What it kept back for calls (1/64 of the rest, EIP-150) decides in the other cases.
     let (mut low, mut high) = (spent, allowance);
-    let guess = spent
-        .saturating_add(spent / 63)
-        .saturating_add(2_300)
-        .min(allowance);
+    let guess = spent.saturating_add(spent / 63).saturating_add(2_300).min(allowance);
     if succeeds(guess)? {
         high = guess;
     } else {

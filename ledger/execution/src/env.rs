@@ -95,21 +95,9 @@ mod tests {
     #[test]
     fn base_fee_moves_by_an_eighth_and_never_below_the_floor() {
         let double = 2 * BASE_FEE_FLOOR;
-        assert_eq!(
-            next_base_fee(double, BLOCK_GAS_LIMIT / 2, BLOCK_GAS_LIMIT),
-            double
-        );
-        assert_eq!(
-            next_base_fee(double, BLOCK_GAS_LIMIT, BLOCK_GAS_LIMIT),
-            double + double / 8
-        );
-        assert_eq!(
-            next_base_fee(double, 0, BLOCK_GAS_LIMIT),
-            double - double / 8
-        );
-        assert_eq!(
-            next_base_fee(BASE_FEE_FLOOR, 0, BLOCK_GAS_LIMIT),
-            BASE_FEE_FLOOR
-        );
+        assert_eq!(next_base_fee(double, BLOCK_GAS_LIMIT / 2, BLOCK_GAS_LIMIT), double);
+        assert_eq!(next_base_fee(double, BLOCK_GAS_LIMIT, BLOCK_GAS_LIMIT), double + double / 8);
+        assert_eq!(next_base_fee(double, 0, BLOCK_GAS_LIMIT), double - double / 8);
+        assert_eq!(next_base_fee(BASE_FEE_FLOOR, 0, BLOCK_GAS_LIMIT), BASE_FEE_FLOOR);
     }
 }

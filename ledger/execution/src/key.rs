@@ -77,11 +77,7 @@ pub struct Account {
 
 impl Default for Account {
     fn default() -> Self {
-        Self {
-            balance: U256::ZERO,
-            nonce: 0,
-            code_hash: KECCAK256_EMPTY,
-        }
+        Self { balance: U256::ZERO, nonce: 0, code_hash: KECCAK256_EMPTY }
     }
 }
 

@@ -117,15 +117,11 @@ impl State {
                 continue;
             }
             for (index, word) in account.changed_storage_slots() {
-                self.written
-                    .insert(Key::Slot(address, *index), slot_value(word.present_value()));
+                self.written.insert(Key::Slot(address, *index), slot_value(word.present_value()));
             }
             let info = &account.info;
-            let record = Account {
-                balance: info.balance,
-                nonce: info.nonce,
-                code_hash: info.code_hash,
-            };
+            let record =
+                Account { balance: info.balance, nonce: info.nonce, code_hash: info.code_hash };
             if let Some(code) = info.code.as_ref().filter(|_| record.has_code()) {
                 self.keep_code(record.code_hash, code)?;
             }
@@ -160,17 +156,9 @@ impl State {
 
     /// Ends the block: its changes, and their undoing.
     pub(crate) fn finish(self) -> Result<Changes, Fault> {
-        let Self {
-            loader,
-            mut loaded,
-            written,
-            ..
-        } = self;
-        let unknown: Vec<Key> = written
-            .keys()
-            .filter(|key| !loaded.contains_key(key))
-            .copied()
-            .collect();
+        let Self { loader, mut loaded, written, .. } = self;
+        let unknown: Vec<Key> =
+            written.keys().filter(|key| !loaded.contains_key(key)).copied().collect();
         if !unknown.is_empty() {
             loaded.extend(unknown.iter().copied().zip(loader.load(unknown.clone())?));
         }
@@ -215,16 +203,13 @@ impl State {
             Ok(values) => values,
             Err(closed) => return Err(fault(self, closed.into())),
         };
-        self.loaded
-            .extend(keys.iter().copied().zip(values.iter().copied()));
+        self.loaded.extend(keys.iter().copied().zip(values.iter().copied()));
         self.fresh.extend(keys);
         Ok(values)
     }
 
     fn read_code(&mut self, hash: B256) -> Result<Bytecode, Fault> {
-        let first = self
-            .value(Key::Code(hash, 0))?
-            .ok_or(ValueError::ChunkMissing(0))?;
+        let first = self.value(Key::Code(hash, 0))?.ok_or(ValueError::ChunkMissing(0))?;
         let (_, count) = code_chunks(&first)?;
         let mut chunks = vec![first];
         if count > 1 {
@@ -249,18 +234,8 @@ impl Database for State {
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Fault> {
         let value = self.value(Key::Account(address))?;
         Ok(value.map(|value| {
-            let Account {
-                balance,
-                nonce,
-                code_hash,
-            } = Account::decode(&value);
-            AccountInfo {
-                balance,
-                nonce,
-                code_hash,
-                code: None,
-                ..AccountInfo::default()
-            }
+            let Account { balance, nonce, code_hash } = Account::decode(&value);
+            AccountInfo { balance, nonce, code_hash, code: None, ..AccountInfo::default() }
         }))
     }
 

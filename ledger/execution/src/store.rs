@@ -130,18 +130,10 @@ pub async fn slot_at(
 /// # Errors
 /// When the store cannot answer, or its chunks are not a code.
 pub async fn code_at(store: &impl Store, hash: B256) -> Result<Vec<u8>, StoreError> {
-    if !(Account {
-        code_hash: hash,
-        ..Account::default()
-    })
-    .has_code()
-    {
+    if !(Account { code_hash: hash, ..Account::default() }).has_code() {
         return Ok(Vec::new());
     }
-    let first = store
-        .get(&Key::Code(hash, 0))
-        .await?
-        .ok_or(ValueError::ChunkMissing(0))?;
+    let first = store.get(&Key::Code(hash, 0)).await?.ok_or(ValueError::ChunkMissing(0))?;
     let (_, count) = code_chunks(&first)?;
     let keys: Vec<Key> = (1..count).map(|chunk| Key::Code(hash, chunk)).collect();
     let mut chunks = vec![first];

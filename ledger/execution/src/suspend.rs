@@ -67,11 +67,7 @@ impl Loader {
         let count = keys.len();
         self.questions.send(keys).map_err(|_| Closed)?;
         let values = self.answers.recv().map_err(|_| Closed)?;
-        assert_eq!(
-            values.len(),
-            count,
-            "a store answers every key it is asked for"
-        );
+        assert_eq!(values.len(), count, "a store answers every key it is asked for");
         Ok(values)
     }
 }
@@ -87,19 +83,12 @@ impl<T: Send + 'static> Worker<T> {
     fn spawn(job: impl FnOnce(Loader) -> T + Send + 'static) -> io::Result<Self> {
         let (asks, questions) = channel();
         let (answers, answered) = channel();
-        let loader = Loader {
-            questions: asks,
-            answers: answered,
-        };
+        let loader = Loader { questions: asks, answers: answered };
         let thread = Builder::new()
             .name("execution".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || job(loader))?;
-        Ok(Self {
-            questions,
-            answers: Some(answers),
-            thread: Some(thread),
-        })
+        Ok(Self { questions, answers: Some(answers), thread: Some(thread) })
     }
 
     /// Waits until the worker asks, or is over (`None`).
@@ -146,9 +135,7 @@ where
     match worker.join() {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => Err(SuspendError::Panic(message(&*panic))),
-        None => Err(SuspendError::Panic(
-            "the thread was joined twice".to_owned(),
-        )),
+        None => Err(SuspendError::Panic("the thread was joined twice".to_owned())),
     }
 }
 

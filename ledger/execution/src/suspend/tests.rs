@@ -20,11 +20,7 @@ impl Store for Slow {
         for _ in 0..self.0 {
             let mut first = true;
             std::future::poll_fn(|_| {
-                if std::mem::take(&mut first) {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(())
-                }
+                if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }
             })
             .await;
         }
@@ -53,10 +49,7 @@ fn run<F: Future>(future: F) -> (F::Output, usize) {
     let mut future = pin!(future);
     let mut polls = 1;
     loop {
-        match future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(output) => return (output, polls),
             Poll::Pending => polls += 1,
         }
@@ -64,11 +57,7 @@ fn run<F: Future>(future: F) -> (F::Output, usize) {
 }
 
 fn job(loads: usize) -> impl FnOnce(Loader) -> usize + Send + 'static {
-    move |loader| {
-        (0..loads)
-            .take_while(|_| loader.load(vec![KEY]).is_ok())
-            .count()
-    }
+    move |loader| (0..loads).take_while(|_| loader.load(vec![KEY]).is_ok()).count()
 }
 
 #[test]
@@ -80,10 +69,7 @@ fn loads_and_returns() {
 fn awaits_while_the_store_is_pending() {
     let (loads, polls) = run(suspended(&Slow(3), job(4)));
     assert_eq!(loads.unwrap(), 4);
-    assert_eq!(
-        polls, 13,
-        "every pending poll of the store is one of the caller"
-    );
+    assert_eq!(polls, 13, "every pending poll of the store is one of the caller");
 }
 
 #[test]
@@ -117,17 +103,11 @@ fn dropping_the_future_ends_the_thread() {
             let _guard = guard;
             while loader.load(vec![KEY]).is_ok() {}
         }));
-        let poll = future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());
         assert_eq!(ended.load(Ordering::SeqCst), 0);
     }
-    assert_eq!(
-        ended.load(Ordering::SeqCst),
-        1,
-        "the drop has joined the thread"
-    );
+    assert_eq!(ended.load(Ordering::SeqCst), 1, "the drop has joined the thread");
 }
 
 #[test]

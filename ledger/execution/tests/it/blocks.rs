@@ -19,16 +19,10 @@ fn a_transfer_burns_the_base_fee_and_pays_the_tip() {
     let (mut a, b) = (User::new(1), User::new(2));
     let outcome = chain.run(&[a.pay(b.address(), coins(7))]);
     assert_eq!(outcome.gas_used, 21_000);
-    assert_eq!(
-        outcome.burned,
-        U256::from(21_000) * U256::from(BASE_FEE_FLOOR)
-    );
+    assert_eq!(outcome.burned, U256::from(21_000) * U256::from(BASE_FEE_FLOOR));
     assert_eq!(chain.balance(a.address()), coins(993) - fee(21_000));
     assert_eq!(chain.balance(b.address()), coins(1_007));
-    assert_eq!(
-        chain.balance(BENEFICIARY),
-        U256::from(21_000) * U256::from(TIP)
-    );
+    assert_eq!(chain.balance(BENEFICIARY), U256::from(21_000) * U256::from(TIP));
     assert_eq!(chain.nonce(a.address()), 1);
     let receipt = &outcome.receipts[0];
     assert!(receipt.envelope.is_success());
@@ -59,32 +53,20 @@ fn every_type_the_ledger_takes_runs() {
         ..TxEip2930::default()
     };
     let target = Address::repeat_byte(0xcc);
-    let grant = Authorization {
-        chain_id: U256::from(CHAIN),
-        address: target,
-        nonce: 0,
-    };
+    let grant = Authorization { chain_id: U256::from(CHAIN), address: target, nonce: 0 };
     let delegation = TxEip7702 {
         chain_id: CHAIN,
         nonce: 2,
         gas_limit: 100_000,
         max_fee_per_gas: MAX_FEE,
         to: b.address(),
-        authorization_list: vec![
-            grant
-                .clone()
-                .into_signed(b.sign_hash(grant.signature_hash())),
-        ],
+        authorization_list: vec![grant.clone().into_signed(b.sign_hash(grant.signature_hash()))],
         ..TxEip7702::default()
     };
     chain.install(target, &Asm::new().push(1).push(5).op(&[op::SSTORE]).0);
     let txs = [a.sign(legacy), a.sign(access), a.sign(delegation)];
     let outcome = chain.run(&txs);
-    let types: Vec<u8> = outcome
-        .receipts
-        .iter()
-        .map(|r| r.envelope.tx_type().into())
-        .collect();
+    let types: Vec<u8> = outcome.receipts.iter().map(|r| r.envelope.tx_type().into()).collect();
     assert_eq!(types, [0, 1, 4]);
     assert!(outcome.receipts.iter().all(|r| r.envelope.is_success()));
     assert_eq!(chain.balance(Address::repeat_byte(9)), U256::from(2));
@@ -99,11 +81,7 @@ fn every_type_the_ledger_takes_runs() {
     let mut a = a;
     a.nonce = 3;
     chain.store.0.remove(&Key::Slot(b.address(), U256::from(5)));
-    assert!(
-        chain.run(&[a.call(b.address(), 60_000, [])]).receipts[0]
-            .envelope
-            .is_success()
-    );
+    assert!(chain.run(&[a.call(b.address(), 60_000, [])]).receipts[0].envelope.is_success());
     assert_eq!(chain.slot(b.address(), 5), U256::from(1));
 }
 
@@ -113,9 +91,7 @@ fn a_contract_of_many_chunks_is_deployed_and_runs() {
     let mut a = User::new(1);
     // The last instruction lies behind 5,000 bytes of code: all chunks must come back in order.
     let far = 6 + 5_000;
-    let filler: Vec<u8> = (0..5_000u32)
-        .map(|n| u8::try_from(n % 89).unwrap())
-        .collect();
+    let filler: Vec<u8> = (0..5_000u32).map(|n| u8::try_from(n % 89).unwrap()).collect();
     let code = Asm::new()
         .push(far)
         .op(&[op::JUMP])
@@ -127,43 +103,26 @@ fn a_contract_of_many_chunks_is_deployed_and_runs() {
     let outcome = chain.run(&[a.send(TxKind::Create, U256::ZERO, 3_000_000, code.deploy())]);
     assert_eq!(outcome.receipts[0].created, Some(address));
     let hash = keccak256(&code.0);
-    let chunks = outcome
-        .writes
-        .keys()
-        .filter(|k| matches!(k, Key::Code(h, _) if *h == hash))
-        .count();
+    let chunks =
+        outcome.writes.keys().filter(|k| matches!(k, Key::Code(h, _) if *h == hash)).count();
     assert_eq!(chunks, 1 + (code.0.len() - 68).div_ceil(72));
     assert!(chunks > 24);
     assert_eq!(block_on(code_at(&chain.store, hash)).unwrap(), code.0);
-    let result = chain
-        .call(&Call {
-            to: Some(address),
-            ..Call::default()
-        })
-        .unwrap();
+    let result = chain.call(&Call { to: Some(address), ..Call::default() }).unwrap();
     assert_eq!(result.outcome, CallOutcome::Returned(word(4_242)));
 
     // The same code again writes no chunk again, and its undo must not remove them.
-    let again = chain
-        .try_run(&[a.send(TxKind::Create, U256::ZERO, 3_000_000, code.deploy())])
-        .unwrap();
+    let again =
+        chain.try_run(&[a.send(TxKind::Create, U256::ZERO, 3_000_000, code.deploy())]).unwrap();
     assert!(again.receipts[0].created.is_some());
-    assert!(
-        !again.writes.keys().any(|k| matches!(k, Key::Code(..))),
-        "{:?}",
-        again.writes.keys()
-    );
+    assert!(!again.writes.keys().any(|k| matches!(k, Key::Code(..))), "{:?}", again.writes.keys());
 }
 
 #[test]
 fn undo_restores_the_state_to_the_bit() {
     let mut chain = Chain::new();
     let (mut a, mut b) = (User::new(1), User::new(2));
-    let code = Asm::new()
-        .push(0)
-        .op(&[op::CALLDATALOAD])
-        .push(0)
-        .op(&[op::SSTORE]);
+    let code = Asm::new().push(0).op(&[op::CALLDATALOAD]).push(0).op(&[op::SSTORE]);
     let mut states = vec![chain.store.clone()];
     let mut undos = Vec::new();
     let contract = a.next_contract();
@@ -172,10 +131,7 @@ fn undo_restores_the_state_to_the_bit() {
             a.send(TxKind::Create, U256::ZERO, 200_000, code.deploy()),
             b.pay(a.address(), coins(1)),
         ],
-        vec![
-            a.call(contract, 100_000, word(5)),
-            b.pay(Address::repeat_byte(0x77), coins(2)),
-        ],
+        vec![a.call(contract, 100_000, word(5)), b.pay(Address::repeat_byte(0x77), coins(2))],
         vec![],
         vec![a.call(contract, 100_000, word(0))],
         vec![a.send(TxKind::Create, U256::ZERO, 200_000, code.deploy())],
@@ -187,10 +143,7 @@ fn undo_restores_the_state_to_the_bit() {
             outcome.undo.keys().collect::<Vec<_>>()
         );
         for (key, value) in &outcome.writes {
-            assert_ne!(
-                outcome.undo[key], *value,
-                "{key:?} is written without a change"
-            );
+            assert_ne!(outcome.undo[key], *value, "{key:?} is written without a change");
         }
         undos.push(outcome.undo);
         states.push(chain.store.clone());
@@ -198,10 +151,7 @@ fn undo_restores_the_state_to_the_bit() {
     assert_eq!(chain.slot(contract, 0), U256::ZERO);
     for (undo, before) in undos.iter().zip(&states).rev() {
         // A view through the undo log shows the past, and applying it returns there.
-        let past = Overlay {
-            base: &chain.store,
-            changes: undo.clone(),
-        };
+        let past = Overlay { base: &chain.store, changes: undo.clone() };
         for key in undo.keys() {
             let value = block_on(execution::Store::get(&past, key)).unwrap();
             assert_eq!(value, before.0.get(key).copied());
@@ -226,15 +176,9 @@ fn the_store_may_be_slow_and_is_asked_each_key_once() {
         .op(&[op::JUMPI]);
     chain.install(reader, &code.0);
     let slots = 2_000;
-    let txs = [
-        a.call(reader, 10_000_000, word(slots)),
-        a.call(reader, 10_000_000, word(slots)),
-    ];
+    let txs = [a.call(reader, 10_000_000, word(slots)), a.call(reader, 10_000_000, word(slots))];
     let fast = chain.try_run(&txs).unwrap();
-    let slow = Slow {
-        base: chain.store.clone(),
-        ..Slow::default()
-    };
+    let slow = Slow { base: chain.store.clone(), ..Slow::default() };
     let outcome = block_on(execute_block(&slow, &chain.env(), &txs)).unwrap();
     assert_eq!(outcome, fast);
     let mut asked = slow.asked.into_inner().unwrap();
@@ -259,40 +203,18 @@ fn block_hashes_come_from_state() {
         chain.run(&[]);
     }
     let probe = Address::repeat_byte(0xcc);
-    chain.install(
-        probe,
-        &Asm::new()
-            .push(0)
-            .op(&[op::CALLDATALOAD, op::BLOCKHASH])
-            .return_word()
-            .0,
-    );
+    chain
+        .install(probe, &Asm::new().push(0).op(&[op::CALLDATALOAD, op::BLOCKHASH]).return_word().0);
     let ask = |chain: &Chain, to: Address, n: u64| {
-        let call = Call {
-            to: Some(to),
-            data: word(n),
-            ..Call::default()
-        };
+        let call = Call { to: Some(to), data: word(n), ..Call::default() };
         chain.call(&call).unwrap().outcome
     };
     // Calls run in block 6, over the state after block 5, which knows its parents up to block 4.
-    assert_eq!(
-        ask(&chain, probe, 4),
-        CallOutcome::Returned(block_hash(4).0.into())
-    );
-    assert_eq!(
-        ask(&chain, probe, 0),
-        CallOutcome::Returned(block_hash(0).0.into())
-    );
-    assert_eq!(
-        ask(&chain, probe, 6),
-        CallOutcome::Returned(B256::ZERO.0.into())
-    );
+    assert_eq!(ask(&chain, probe, 4), CallOutcome::Returned(block_hash(4).0.into()));
+    assert_eq!(ask(&chain, probe, 0), CallOutcome::Returned(block_hash(0).0.into()));
+    assert_eq!(ask(&chain, probe, 6), CallOutcome::Returned(B256::ZERO.0.into()));
     let history = alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
-    assert_eq!(
-        ask(&chain, history, 3),
-        CallOutcome::Returned(block_hash(3).0.into())
-    );
+    assert_eq!(ask(&chain, history, 3), CallOutcome::Returned(block_hash(3).0.into()));
     assert!(matches!(ask(&chain, history, 6), CallOutcome::Reverted(_)));
 }
 
@@ -316,13 +238,7 @@ fn an_invalid_transaction_makes_a_block_invalid() {
     );
     let error = chain.try_run(&[first.clone(), first]).unwrap_err();
     assert!(
-        matches!(
-            error,
-            ExecuteError::Invalid {
-                index: 1,
-                reason: InvalidTx::NonceTooLow { .. }
-            }
-        ),
+        matches!(error, ExecuteError::Invalid { index: 1, reason: InvalidTx::NonceTooLow { .. } }),
         "{error}"
     );
 }
@@ -355,26 +271,11 @@ fn a_proposal_leaves_out_what_is_invalid_and_equals_its_verification() {
     candidates.push(a.sign(cheap));
     let proposal = chain.propose(&candidates);
     assert_eq!(proposal.included, [0, 2, 3, 5]);
-    let reasons: Vec<_> = proposal
-        .skipped
-        .iter()
-        .map(|s| (s.index, s.reason.may_become_valid()))
-        .collect();
-    assert_eq!(
-        reasons,
-        [(1, true), (4, false), (6, true), (7, true)],
-        "{:?}",
-        proposal.skipped
-    );
-    assert!(matches!(
-        proposal.skipped[3].reason,
-        InvalidTx::BelowBaseFee { max_fee: 1, .. }
-    ));
-    let chosen: Vec<_> = proposal
-        .included
-        .iter()
-        .map(|i| candidates[*i].clone())
-        .collect();
+    let reasons: Vec<_> =
+        proposal.skipped.iter().map(|s| (s.index, s.reason.may_become_valid())).collect();
+    assert_eq!(reasons, [(1, true), (4, false), (6, true), (7, true)], "{:?}", proposal.skipped);
+    assert!(matches!(proposal.skipped[3].reason, InvalidTx::BelowBaseFee { max_fee: 1, .. }));
+    let chosen: Vec<_> = proposal.included.iter().map(|i| candidates[*i].clone()).collect();
     assert_eq!(chain.try_run(&chosen).unwrap(), proposal.outcome);
 }
 
@@ -396,20 +297,11 @@ fn failed_transactions_pay_and_leave_nothing_else() {
         assert!(receipt.envelope.logs().is_empty());
     }
     assert!(outcome.receipts[0].gas_used < 50_000);
-    assert_eq!(
-        outcome.receipts[1].gas_used, 100_000,
-        "out of gas takes all"
-    );
-    assert_eq!(
-        outcome.receipts[1].envelope.cumulative_gas_used(),
-        outcome.gas_used
-    );
+    assert_eq!(outcome.receipts[1].gas_used, 100_000, "out of gas takes all");
+    assert_eq!(outcome.receipts[1].envelope.cumulative_gas_used(), outcome.gas_used);
     assert_eq!(chain.balance(a.address()), before - fee(outcome.gas_used));
     assert_eq!(chain.nonce(a.address()), 2);
-    assert_eq!(
-        (chain.slot(reverts, 1), chain.slot(loops, 1)),
-        (U256::ZERO, U256::ZERO)
-    );
+    assert_eq!((chain.slot(reverts, 1), chain.slot(loops, 1)), (U256::ZERO, U256::ZERO));
 }
 
 #[test]
@@ -439,12 +331,7 @@ fn decoding_takes_what_was_encoded_and_nothing_more() {
     assert!(decode(&bytes[..bytes.len() - 1]).is_err());
     assert!(decode(&[bytes.clone(), vec![0]].concat()).is_err());
     assert!(decode(&[]).is_err());
-    let long = a.send(
-        TxKind::Create,
-        U256::ZERO,
-        1,
-        Bytes::from(vec![0; 128 * 1024]),
-    );
+    let long = a.send(TxKind::Create, U256::ZERO, 1, Bytes::from(vec![0; 128 * 1024]));
     assert!(matches!(
         decode(&long.inner().encoded_2718()),
         Err(execution::DecodeError::TooLong(_))

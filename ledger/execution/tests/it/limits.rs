@@ -24,10 +24,7 @@ fn storage_costs_are_ethereums() {
     let both = |x: &Asm, y: &Asm| Asm([x.0.clone(), y.0.clone()].concat());
     // EIP-2929: cold 2,100, warm 100. A push costs 3, a pop 2.
     assert_eq!(gas_of(&mut chain, &mut a, &read(1)), 3 + 2_100 + 2);
-    assert_eq!(
-        gas_of(&mut chain, &mut a, &both(&read(1), &read(1))),
-        3 + 2_100 + 2 + 3 + 100 + 2
-    );
+    assert_eq!(gas_of(&mut chain, &mut a, &both(&read(1), &read(1))), 3 + 2_100 + 2 + 3 + 100 + 2);
     // EIP-2200 with 2929: 20,000 to set and 2,900 to change, plus 2,100 when cold; 100 for nothing.
     assert_eq!(gas_of(&mut chain, &mut a, &write(1, 5)), 6 + 20_000 + 2_100);
     assert_eq!(gas_of(&mut chain, &mut a, &write(1, 6)), 6 + 2_900 + 2_100);
@@ -41,14 +38,8 @@ fn storage_costs_are_ethereums() {
 fn a_block_holds_no_more_gas_than_its_limit() {
     let mut chain = Chain::new();
     let mut a = User::new(1);
-    let big = |a: &mut User| {
-        a.send(
-            TxKind::Call(BENEFICIARY),
-            U256::ZERO,
-            TX_GAS_LIMIT,
-            Bytes::new(),
-        )
-    };
+    let big =
+        |a: &mut User| a.send(TxKind::Call(BENEFICIARY), U256::ZERO, TX_GAS_LIMIT, Bytes::new());
     // They use 21,000 each, but each must fit with all it may use.
     let burner = Address::repeat_byte(0xcc);
     chain.install(burner, &[op::JUMPDEST, 0x5f, op::JUMP]);
@@ -88,23 +79,13 @@ fn a_transaction_that_reads_too_much_fails_and_pays_all_its_gas() {
     let (mut a, mut b) = (User::new(1), User::new(2));
     let fits = install_giants(&mut chain, 0, 40);
     let too_much = install_giants(&mut chain, 100, 48);
-    let txs = [
-        a.call(fits, 500_000, []),
-        b.call(too_much, 500_000, []),
-        b.pay(BENEFICIARY, coins(1)),
-    ];
+    let txs =
+        [a.call(fits, 500_000, []), b.call(too_much, 500_000, []), b.pay(BENEFICIARY, coins(1))];
     let outcome = chain.try_run(&txs).unwrap();
-    let ends: Vec<_> = outcome
-        .receipts
-        .iter()
-        .map(|r| (r.envelope.is_success(), r.gas_used == 500_000))
-        .collect();
+    let ends: Vec<_> =
+        outcome.receipts.iter().map(|r| (r.envelope.is_success(), r.gas_used == 500_000)).collect();
     assert_eq!(ends, [(true, false), (false, true), (true, false)]);
-    assert!(
-        outcome.loads < 15_000,
-        "what the failed one read does not count: {}",
-        outcome.loads
-    );
+    assert!(outcome.loads < 15_000, "what the failed one read does not count: {}", outcome.loads);
     let proposal = chain.propose(&txs);
     assert_eq!((proposal.included.len(), &proposal.outcome), (3, &outcome));
 }
@@ -123,27 +104,16 @@ fn a_block_reads_no_more_than_its_limit() {
     assert_eq!(proposal.skipped[0].reason, InvalidTx::BlockLoads);
     let error = chain.try_run(&txs).unwrap_err();
     assert!(
-        matches!(
-            error,
-            ExecuteError::Invalid {
-                index: 4,
-                reason: InvalidTx::BlockLoads
-            }
-        ),
+        matches!(error, ExecuteError::Invalid { index: 4, reason: InvalidTx::BlockLoads }),
         "{error}"
     );
     assert_eq!(chain.try_run(&txs[..4]).unwrap(), proposal.outcome);
 }
 
-#[test]
-fn the_mempool_check_names_the_rule() {
-    let a = User::new(1);
-    let rich = Account {
-        balance: coins(10),
-        nonce: 3,
-        ..Account::default()
-    };
-    let good = TxEip1559 {
+/// What the mempool says of a good transaction after `change`.
+fn check(change: impl Fn(&mut TxEip1559)) -> Result<(), InvalidTx> {
+    let account = Account { balance: coins(10), nonce: 3, ..Account::default() };
+    let mut tx = TxEip1559 {
         chain_id: CHAIN,
         nonce: 5,
         gas_limit: 30_000,
@@ -152,73 +122,49 @@ fn the_mempool_check_names_the_rule() {
         to: TxKind::Call(BENEFICIARY),
         ..TxEip1559::default()
     };
-    let check = |tx: TxEip1559| validate(&a.sign(tx), &rich, CHAIN);
-    assert_eq!(check(good.clone()), Ok(()));
-    let refused = |change: &dyn Fn(&mut TxEip1559)| {
-        let mut tx = good.clone();
-        change(&mut tx);
-        check(tx).unwrap_err()
-    };
-    assert_eq!(
-        refused(&|t| t.chain_id = 1),
-        InvalidTx::ChainId {
-            have: Some(1),
-            want: CHAIN
-        }
-    );
-    assert_eq!(
-        refused(&|t| t.nonce = 2),
-        InvalidTx::NonceTooLow { tx: 2, account: 3 }
-    );
-    assert_eq!(
-        refused(&|t| t.gas_limit = 20_999),
-        InvalidTx::IntrinsicGas {
-            limit: 20_999,
-            needed: 21_000
-        }
-    );
-    assert_eq!(
-        refused(&|t| t.gas_limit = TX_GAS_LIMIT + 1),
-        InvalidTx::GasLimit(TX_GAS_LIMIT + 1)
-    );
-    assert!(matches!(
-        refused(&|t| t.value = coins(11)),
-        InvalidTx::Funds { .. }
-    ));
-    assert!(matches!(
-        refused(&|t| {
-            t.max_fee_per_gas = 1;
-            t.max_priority_fee_per_gas = 0;
-        }),
-        InvalidTx::BelowBaseFee { .. }
-    ));
-    assert_eq!(
-        refused(&|t| t.max_priority_fee_per_gas = MAX_FEE + 1),
-        InvalidTx::TipAboveMaxFee
-    );
+    change(&mut tx);
+    validate(&User::new(1).sign(tx), &account, CHAIN)
+}
+
+#[test]
+fn the_mempool_check_names_the_rule() {
+    assert_eq!(check(|_| {}), Ok(()));
+    let chain_id = InvalidTx::ChainId { have: Some(1), want: CHAIN };
+    assert_eq!(check(|t| t.chain_id = 1), Err(chain_id));
+    assert_eq!(check(|t| t.nonce = 2), Err(InvalidTx::NonceTooLow { tx: 2, account: 3 }));
+    let intrinsic = InvalidTx::IntrinsicGas { limit: 20_999, needed: 21_000 };
+    assert_eq!(check(|t| t.gas_limit = 20_999), Err(intrinsic));
+    let above = TX_GAS_LIMIT + 1;
+    assert_eq!(check(|t| t.gas_limit = above), Err(InvalidTx::GasLimit(above)));
+    assert!(matches!(check(|t| t.value = coins(11)), Err(InvalidTx::Funds { .. })));
+    assert_eq!(check(|t| t.max_priority_fee_per_gas = MAX_FEE + 1), Err(InvalidTx::TipAboveMaxFee));
+    let cheap = check(|t| {
+        t.max_fee_per_gas = 1;
+        t.max_priority_fee_per_gas = 0;
+    });
+    assert!(matches!(cheap, Err(InvalidTx::BelowBaseFee { max_fee: 1, .. })));
+    assert!(matches!(check(|t| t.nonce = u64::MAX), Err(InvalidTx::Rule(_))));
+}
+
+#[test]
+fn the_mempool_check_bounds_the_bytes() {
     // EIP-7623: 40 gas for each byte that is not zero, at least.
-    assert!(matches!(
-        refused(&|t| {
-            t.input = vec![1; 1_000].into();
-            t.gas_limit = 60_999;
-        }),
-        InvalidTx::IntrinsicGas { needed: 61_000, .. }
-    ));
-    assert!(matches!(
-        refused(&|t| {
-            t.input = vec![0; TX_BYTES_MAX].into();
-            t.gas_limit = 10_000_000;
-        }),
-        InvalidTx::TooLong(_)
-    ));
-    assert!(matches!(
-        refused(&|t| {
-            t.to = TxKind::Create;
-            t.input = vec![0; 49_153].into();
-            t.gas_limit = 10_000_000;
-        }),
-        InvalidTx::Rule(_)
-    ));
+    let floor = check(|t| {
+        t.input = vec![1; 1_000].into();
+        t.gas_limit = 60_999;
+    });
+    assert_eq!(floor, Err(InvalidTx::IntrinsicGas { limit: 60_999, needed: 61_000 }));
+    let long = check(|t| {
+        t.input = vec![0; TX_BYTES_MAX].into();
+        t.gas_limit = 10_000_000;
+    });
+    assert!(matches!(long, Err(InvalidTx::TooLong(_))));
+    let creation = check(|t| {
+        t.to = TxKind::Create;
+        t.input = vec![0; 49_153].into();
+        t.gas_limit = 10_000_000;
+    });
+    assert!(matches!(creation, Err(InvalidTx::Rule(_))));
 }
 
 #[test]
@@ -243,20 +189,10 @@ fn blob_transactions_and_unprotected_ones_are_refused_everywhere() {
         to: TxKind::Call(BENEFICIARY),
         ..TxLegacy::default()
     });
-    let rich = Account {
-        balance: coins(10),
-        ..Account::default()
-    };
-    for (tx, want) in [
-        (blob, InvalidTx::Type(3)),
-        (
-            unprotected,
-            InvalidTx::ChainId {
-                have: None,
-                want: CHAIN,
-            },
-        ),
-    ] {
+    let rich = Account { balance: coins(10), ..Account::default() };
+    for (tx, want) in
+        [(blob, InvalidTx::Type(3)), (unprotected, InvalidTx::ChainId { have: None, want: CHAIN })]
+    {
         assert_eq!(validate(&tx, &rich, CHAIN).unwrap_err(), want);
         let error = chain.try_run(&[tx]).unwrap_err();
         assert!(matches!(error, ExecuteError::Invalid { index: 0, reason } if reason == want));

@@ -1,5 +1,7 @@
 //! Real transactions over the crate's public interface.
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 mod blocks;
 mod calls;
 mod contracts_in_code;

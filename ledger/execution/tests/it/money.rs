@@ -6,14 +6,8 @@ use execution::{Account, Key};
 use proptest::prelude::*;
 
 fn supply(chain: &Chain) -> U256 {
-    let accounts = chain
-        .store
-        .0
-        .iter()
-        .filter(|(key, _)| matches!(key, Key::Account(_)));
-    accounts
-        .map(|(_, value)| Account::decode(value).balance)
-        .sum()
+    let accounts = chain.store.0.iter().filter(|(key, _)| matches!(key, Key::Account(_)));
+    accounts.map(|(_, value)| Account::decode(value).balance).sum()
 }
 
 /// One transaction: sender, receiver, thousandths of a coin, gas limit.

@@ -31,9 +31,7 @@ pub(crate) fn coins(n: u64) -> U256 {
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
-        let poll = future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(output) = poll {
             return output;
         }
@@ -52,11 +50,7 @@ impl Store for Slow {
         let mut waits = usize::from(key.hash()[0] % 4);
         std::future::poll_fn(|_| {
             waits = waits.saturating_sub(1);
-            if waits > 0 {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
+            if waits > 0 { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
         self.asked.lock().unwrap().push(*key);
@@ -186,17 +180,9 @@ pub(crate) struct Chain {
 impl Chain {
     /// Users 1 to 4 have 1,000 coins each.
     pub(crate) fn new() -> Self {
-        let coins = (1..=4)
-            .map(|seed| (User::new(seed).address(), coins(1_000)))
-            .collect();
-        let config = Genesis {
-            coins,
-            ..Genesis::default()
-        };
-        Self {
-            store: MemoryStore(genesis(&config)),
-            height: 0,
-        }
+        let coins = (1..=4).map(|seed| (User::new(seed).address(), coins(1_000))).collect();
+        let config = Genesis { coins, ..Genesis::default() };
+        Self { store: MemoryStore(genesis(&config)), height: 0 }
     }
 
     /// The block after the present one.
@@ -244,11 +230,7 @@ impl Chain {
     /// Puts a contract into the state, as if it had always been there.
     pub(crate) fn install(&mut self, address: Address, code: &[u8]) {
         let code_hash = keccak256(code);
-        let account = execution::Account {
-            nonce: 1,
-            code_hash,
-            balance: U256::ZERO,
-        };
+        let account = execution::Account { nonce: 1, code_hash, balance: U256::ZERO };
         self.store.0.insert(Key::Account(address), account.encode());
         self.store.0.extend(code_writes(code_hash, code).unwrap());
     }
@@ -337,17 +319,9 @@ impl Asm {
 
     /// Calls `to` with all the calldata; leaves success on the stack.
     pub(crate) fn forward(self, opcode: u8, to: Address) -> Self {
-        let asm = self
-            .op(&[op::CALLDATASIZE])
-            .push(0)
-            .push(0)
-            .op(&[op::CALLDATACOPY]);
+        let asm = self.op(&[op::CALLDATASIZE]).push(0).push(0).op(&[op::CALLDATACOPY]);
         let asm = asm.push(0).push(0).op(&[op::CALLDATASIZE]).push(0);
-        let asm = if matches!(opcode, op::CALL | op::CALLCODE) {
-            asm.push(0)
-        } else {
-            asm
-        };
+        let asm = if matches!(opcode, op::CALL | op::CALLCODE) { asm.push(0) } else { asm };
         asm.push_address(to).op(&[op::GAS, opcode])
     }
 
@@ -363,24 +337,14 @@ impl Asm {
 
     /// Returns the word on top of the stack.
     pub(crate) fn return_word(self) -> Self {
-        self.push(0)
-            .op(&[op::MSTORE])
-            .push(32)
-            .push(0)
-            .op(&[op::RETURN])
+        self.push(0).op(&[op::MSTORE]).push(32).push(0).op(&[op::RETURN])
     }
 
     /// Creation code for this code.
     pub(crate) fn deploy(&self) -> Vec<u8> {
         let size = u32::try_from(self.0.len()).unwrap();
         // push4 push4 push4 codecopy push4 push4 return: 27 bytes.
-        let head = Self::new()
-            .push(size)
-            .push(27)
-            .push(0)
-            .op(&[op::CODECOPY])
-            .push(size)
-            .push(0);
+        let head = Self::new().push(size).push(27).push(0).op(&[op::CODECOPY]).push(size).push(0);
         [head.op(&[op::RETURN]).0, self.0.clone()].concat()
     }
 }
