@@ -1,0 +1,295 @@
+//! The shell: gives the state machine its events and does what it says.
+//!
+//! One task holds the state and does effects in order; what takes time (the network, the hardware)
+//! runs beside it and comes back as an event. The queue of events is bounded; who fills it waits.
+
+use crate::{
+    hardware::Hardware,
+    journal::{Journal, JournalError},
+    ledger::{Ledger, LedgerError},
+    metrics::Metrics,
+    state::{Agent, Effect, Event, Settings},
+    validators::Validators,
+};
+use protocol::{DeviceId, Height, NetworkId, clock::Clock, key::DeviceSecret, kind::Kind};
+use std::{fmt, path::PathBuf, sync::Arc};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// Events that wait for the state machine.
+const EVENTS_MAX: usize = 256;
+
+/// What an agent's runtime is made from.
+pub struct Config {
+    /// The network it serves.
+    pub network: NetworkId,
+    /// The device's key.
+    pub secret: DeviceSecret,
+    /// The journal's file.
+    pub journal: PathBuf,
+    /// After how many heights an accepted envelope must have been seen in a block.
+    pub patience: u64,
+    /// Whether losses are looked for and declared.
+    pub declare_losses: bool,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("network", &self.network)
+            .field("device", &self.secret.id())
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the agent acts through.
+#[derive(Clone)]
+pub struct World {
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// The validators.
+    pub validators: Arc<dyn Validators>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The kind of the device.
+    pub kind: Arc<dyn Kind>,
+    /// The hardware.
+    pub hardware: Arc<dyn Hardware>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// An agent at work. Dropping it stops it at once, which is as safe as a crash.
+pub struct Running {
+    device: DeviceId,
+    metrics: watch::Receiver<Metrics>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// The device.
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.borrow().clone()
+    }
+
+    /// Follows what is done.
+    pub fn watch(&self) -> watch::Receiver<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Stops and waits until nothing runs any more.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if (&mut self.task).await.is_err() {
+            tracing::error!("the agent's task panicked");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts an agent that goes on where its journal stopped.
+///
+/// # Errors
+/// When the journal cannot be opened or the ledger's clock not be read.
+pub async fn start(config: Config, world: World) -> Result<Running, StartError> {
+    let clock = world.ledger.clock().await?;
+    let device = config.secret.id();
+    let (journal, recovered) = Journal::open(&config.journal, config.network, device)?;
+    let settings = Settings {
+        network: config.network,
+        validators: world.validators.count(),
+        patience: config.patience,
+        declare_losses: config.declare_losses,
+    };
+    let agent = Agent::new(settings, config.secret, Arc::clone(&world.kind), clock, recovered);
+    let (metrics_sender, metrics) = watch::channel(agent.metrics());
+    let (stop, stopped) = watch::channel(false);
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let shell = Shell {
+        agent,
+        journal: Arc::new(journal),
+        network: config.network,
+        world,
+        events,
+        tasks: JoinSet::new(),
+        metrics: metrics_sender,
+    };
+    let task = tokio::spawn(shell.run(inbox, stopped));
+    Ok(Running { device, metrics, stop, task })
+}
+
+struct Shell {
+    agent: Agent,
+    journal: Arc<Journal>,
+    network: NetworkId,
+    world: World,
+    events: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+    metrics: watch::Sender<Metrics>,
+}
+
+impl Shell {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, stopped: watch::Receiver<bool>) {
+        self.serve(&mut inbox, stopped).await;
+        // Closed first, so that no task waits for a place in the queue.
+        drop(inbox);
+        self.tasks.shutdown().await;
+    }
+
+    async fn serve(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Event>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut head: Option<Height> = None;
+        let ledger = Arc::clone(&self.world.ledger);
+        let mut next = ledger.next(None);
+        loop {
+            let event = tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => break,
+                height = &mut next => {
+                    head = head.max(Some(height));
+                    next = ledger.next(head);
+                    Event::Head(height, self.world.hardware.report())
+                }
+                Some(event) = inbox.recv() => event,
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if ended.is_err_and(|error| error.is_panic()) {
+                        tracing::error!("a task of the agent panicked");
+                    }
+                    continue;
+                }
+            };
+            let effects = self.agent.handle(event, self.world.clock.now_ms());
+            for effect in effects {
+                if let Err(error) = self.perform(effect).await {
+                    // Going on could use a sequence number that a restart would use again.
+                    tracing::error!(%error, "the agent stops: its journal cannot be written");
+                    return;
+                }
+            }
+            self.metrics.send_replace(self.agent.metrics());
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), JournalError> {
+        match effect {
+            Effect::Record(records) => {
+                let journal = Arc::clone(&self.journal);
+                let written = tokio::task::spawn_blocking(move || journal.write(&records)).await;
+                written.unwrap_or_else(|_| Err(JournalError::Interrupted))?;
+            }
+            Effect::Fetch(epoch) => {
+                let (world, network) = (self.world.clone(), self.network);
+                self.spawn(async move { fetch(&world, network, epoch).await });
+            }
+            // Told one after the other, so that the hardware never sees epochs out of order.
+            Effect::Open(inputs) => self.tell(move |hardware| hardware.open(&inputs)).await,
+            Effect::Close(epoch) => self.tell(move |hardware| hardware.close(epoch)).await,
+            Effect::Inspect(inputs, duty) => self.work(move |hardware| {
+                let loss = hardware.inspect(&inputs, &duty);
+                Event::Inspected(inputs.epoch, duty.rail, duty.index, loss)
+            }),
+            Effect::Prove(inputs, duty) => self.work(move |hardware| {
+                let outcome = hardware.prove(&inputs, &duty);
+                Event::Proven(inputs.epoch, duty.rail, duty.index, outcome)
+            }),
+            Effect::Collect(epoch) => {
+                self.work(move |hardware| Event::Vouchers(epoch, hardware.vouchers()));
+            }
+            Effect::Submit { sequence, validator, bytes } => {
+                let validators = Arc::clone(&self.world.validators);
+                self.spawn(async move {
+                    Event::Submitted(sequence, validators.submit(validator, bytes).await)
+                });
+            }
+            Effect::Look { sequence, validator, digest } => {
+                let validators = Arc::clone(&self.world.validators);
+                self.spawn(async move {
+                    Event::Looked(sequence, validators.carried(validator, digest).await)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            let event = work.await;
+            // The receiver is gone only when the agent stops.
+            let _ = events.send(event).await;
+        });
+    }
+
+    fn work(&mut self, work: impl FnOnce(&dyn Hardware) -> Event + Send + 'static) {
+        let (events, hardware) = (self.events.clone(), Arc::clone(&self.world.hardware));
+        self.tasks.spawn_blocking(move || {
+            let _ = events.blocking_send(work(hardware.as_ref()));
+        });
+    }
+
+    async fn tell(&self, word: impl FnOnce(&dyn Hardware) + Send + 'static) {
+        let hardware = Arc::clone(&self.world.hardware);
+        if tokio::task::spawn_blocking(move || word(hardware.as_ref())).await.is_err() {
+            tracing::error!("the hardware panicked");
+        }
+    }
+}
+
+/// The inputs of an epoch, checked against the ledger.
+async fn fetch(world: &World, network: NetworkId, epoch: protocol::Epoch) -> Event {
+    let hash = match world.ledger.inputs_hash(network, epoch).await {
+        Ok(Some(hash)) => hash,
+        Ok(None) => return Event::NoInputs(epoch),
+        Err(error) => {
+            tracing::warn!(%error, %epoch, "cannot read the hash of the epoch's inputs");
+            return Event::NoInputs(epoch);
+        }
+    };
+    match world.validators.inputs(network, epoch, hash).await {
+        Ok(inputs) if (inputs.network, inputs.epoch) == (network, epoch) => {
+            Event::Inputs(Arc::new(inputs))
+        }
+        Ok(_) => Event::NoInputs(epoch),
+        Err(error) => {
+            tracing::warn!(%error, %epoch, "cannot fetch the epoch's inputs");
+            Event::NoInputs(epoch)
+        }
+    }
+}
