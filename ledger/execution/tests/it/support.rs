@@ -255,8 +255,6 @@ pub(crate) fn block_hash(height: u64) -> B256 {
 /// Opcodes used by the tests.
 pub(crate) mod op {
     pub(crate) const STOP: u8 = 0x00;
-    pub(crate) const ADD: u8 = 0x01;
-    pub(crate) const LT: u8 = 0x10;
     pub(crate) const CALLDATALOAD: u8 = 0x35;
     pub(crate) const CALLDATASIZE: u8 = 0x36;
     pub(crate) const CALLDATACOPY: u8 = 0x37;
@@ -266,7 +264,6 @@ pub(crate) mod op {
     pub(crate) const EXTCODESIZE: u8 = 0x3b;
     pub(crate) const BLOCKHASH: u8 = 0x40;
     pub(crate) const POP: u8 = 0x50;
-    pub(crate) const MLOAD: u8 = 0x51;
     pub(crate) const MSTORE: u8 = 0x52;
     pub(crate) const SLOAD: u8 = 0x54;
     pub(crate) const SSTORE: u8 = 0x55;
@@ -275,7 +272,6 @@ pub(crate) mod op {
     pub(crate) const GAS: u8 = 0x5a;
     pub(crate) const JUMPDEST: u8 = 0x5b;
     pub(crate) const LOG1: u8 = 0xa1;
-    pub(crate) const CREATE: u8 = 0xf0;
     pub(crate) const CALL: u8 = 0xf1;
     pub(crate) const RETURN: u8 = 0xf3;
     pub(crate) const DELEGATECALL: u8 = 0xf4;
@@ -286,7 +282,6 @@ pub(crate) mod op {
     pub(crate) const DUP1: u8 = 0x80;
     pub(crate) const SUB: u8 = 0x03;
     pub(crate) const SWAP1: u8 = 0x90;
-    pub(crate) const ADDRESS: u8 = 0x30;
     pub(crate) const CALLER: u8 = 0x33;
 }
 
