@@ -1,0 +1,208 @@
+//! The agents that the service knows: how to reach them, what they still take, and whether they keep
+//! their word. Pure; the time is given.
+
+use crate::placement::Candidate;
+use protocol::{Account, DeviceId, RailId, net::Peer};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// An agent that failed once is not asked first for so long; doubled with every further failure.
+pub const DOUBT_MS: u64 = 1_000;
+/// The longest time of doubt.
+pub const DOUBT_MS_MAX: u64 = 60_000;
+/// Agents known at most.
+pub const AGENTS_MAX: usize = 4_096;
+
+/// An agent with an open rail, or that one could be opened towards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its device.
+    pub device: DeviceId,
+    /// Where it is.
+    pub peer: Peer,
+    /// Its owner.
+    pub owner: Account,
+    /// The open rail towards it.
+    pub rail: Option<RailId>,
+    /// Bytes that the rail still pays for.
+    pub paid_room: u64,
+    /// Whether it holds a signed dataset.
+    pub proven: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    agent: Agent,
+    /// Bytes that it says it still takes; nothing until it was asked.
+    free: u64,
+    failures: u32,
+    doubted_until_ms: u64,
+    /// Smoothed time of an answer, microseconds.
+    answer_us: u64,
+    lied: bool,
+}
+
+/// The agents that the service knows.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    known: Mutex<BTreeMap<DeviceId, Known>>,
+}
+
+impl Fleet {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the list of agents; what is known of those that stay stays.
+    pub fn update(&self, agents: impl IntoIterator<Item = Agent>) {
+        let mut known = self.lock();
+        let mut next = BTreeMap::new();
+        for agent in agents.into_iter().take(AGENTS_MAX) {
+            let old = known.remove(&agent.device);
+            let moved = old.is_none_or(|old| old.agent.peer != agent.peer);
+            let fresh = Known {
+                agent,
+                free: 0,
+                failures: 0,
+                doubted_until_ms: 0,
+                answer_us: 0,
+                lied: false,
+            };
+            let old = old.map_or(fresh, |old| Known { agent, ..old });
+            let entry = if moved { Known { failures: 0, doubted_until_ms: 0, ..old } } else { old };
+            next.insert(agent.device, entry);
+        }
+        *known = next;
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> Vec<Agent> {
+        self.lock().values().map(|known| known.agent).collect()
+    }
+
+    /// Where a device is.
+    pub fn peer(&self, device: DeviceId) -> Option<Peer> {
+        self.lock().get(&device).map(|known| known.agent.peer)
+    }
+
+    /// Who owns a device.
+    pub fn owner(&self, device: DeviceId) -> Option<Account> {
+        self.lock().get(&device).map(|known| known.agent.owner)
+    }
+
+    /// The agents as placement sees them.
+    pub fn candidates(&self, now_ms: u64) -> Vec<Candidate> {
+        let candidate = |known: &Known| Candidate {
+            device: known.agent.device,
+            owner: known.agent.owner,
+            rail: known.agent.rail,
+            free: known.free.min(known.agent.paid_room),
+            reachable: known.doubted_until_ms <= now_ms && !known.lied,
+            proven: known.agent.proven && known.failures == 0,
+        };
+        self.lock().values().map(candidate).collect()
+    }
+
+    /// Whether an answer of the device is not to be waited for.
+    pub fn is_doubtful(&self, device: DeviceId, now_ms: u64) -> bool {
+        self.lock()
+            .get(&device)
+            .is_none_or(|known| known.doubted_until_ms > now_ms || known.lied)
+    }
+
+    /// How long an answer usually takes, microseconds; doubtful agents rank last.
+    pub fn rank(&self, device: DeviceId, now_ms: u64) -> (bool, u64) {
+        let known = self.lock();
+        known.get(&device).map_or((true, u64::MAX), |known| {
+            (known.doubted_until_ms > now_ms || known.lied, known.answer_us)
+        })
+    }
+
+    /// What an agent says it still takes.
+    pub fn offers(&self, device: DeviceId, free: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.free = free;
+        }
+    }
+
+    /// An agent answered, after `took_us` microseconds.
+    pub fn answered(&self, device: DeviceId, took_us: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.failures = 0;
+            known.doubted_until_ms = 0;
+            known.answer_us = match known.answer_us {
+                0 => took_us,
+                usual => (usual * 7).saturating_add(took_us) / 8,
+            };
+        }
+    }
+
+    /// An agent took a shard.
+    pub fn took(&self, device: DeviceId, bytes: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.free = known.free.saturating_sub(bytes);
+            known.agent.paid_room = known.agent.paid_room.saturating_sub(bytes);
+        }
+    }
+
+    /// An agent failed.
+    pub fn failed(&self, device: DeviceId, now_ms: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            let doubt = DOUBT_MS << known.failures.min(16);
+            known.failures = known.failures.saturating_add(1);
+            known.doubted_until_ms = now_ms.saturating_add(doubt.min(DOUBT_MS_MAX));
+        }
+    }
+
+    /// An agent gave bytes that are not what it was given. It gets nothing more.
+    pub fn lied(&self, device: DeviceId) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.lied = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubt_doubles_and_ends() {
+        let fleet = Fleet::default();
+        let device = DeviceId([1; 32]);
+        let peer = Peer { key: [1; 32], address: ([127, 0, 0, 1], 1).into() };
+        let agent = Agent {
+            device,
+            peer,
+            owner: Account::ZERO,
+            rail: Some(RailId(1)),
+            paid_room: 100,
+            proven: true,
+        };
+        fleet.update([agent]);
+        fleet.offers(device, 70);
+        let one = |now| fleet.candidates(now)[0];
+        assert_eq!((one(0).free, one(0).reachable, one(0).proven), (70, true, true));
+        fleet.failed(device, 0);
+        assert!(!one(999).reachable && one(1_000).reachable && !one(1_000).proven);
+        fleet.failed(device, 1_000);
+        assert!(fleet.is_doubtful(device, 2_999) && !fleet.is_doubtful(device, 3_000));
+        (0..40).for_each(|_| fleet.failed(device, 0));
+        assert!(!fleet.is_doubtful(device, DOUBT_MS_MAX));
+        fleet.answered(device, 80);
+        fleet.answered(device, 160);
+        assert_eq!(fleet.rank(device, 0), (false, 90));
+        fleet.took(device, 60);
+        assert_eq!(one(0).free, 10);
+        // A new address is a new chance; a lie is never forgotten.
+        fleet.failed(device, 0);
+        fleet.update([Agent { peer: Peer { key: [1; 32], address: ([127, 0, 0, 1], 2).into() }, ..agent }]);
+        assert!(one(0).reachable);
+        fleet.lied(device);
+        assert!(!one(u64::MAX).reachable && fleet.is_doubtful(device, u64::MAX));
+        fleet.update([]);
+        assert!(fleet.agents().is_empty() && fleet.is_doubtful(device, 0));
+    }
+}

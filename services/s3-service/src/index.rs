@@ -1,0 +1,325 @@
+//! The service's own index: what is stored, where, for whom, and what is owed (design 11).
+//!
+//! One redb file. Rows are canonical CBOR arrays; the file carries a format version and refuses what
+//! it does not know. Every change is one transaction that is durable when it returns, so the index
+//! survives kill -9 at any moment with either all of a change or nothing of it.
+//!
+//! | table | key | row |
+//! |---|---|---|
+//! | `buckets` | name | [`Bucket`] |
+//! | `objects` | name, 0, key | [`Object`] |
+//! | `uploads` | name, 0, key, 0, upload | [`Upload`] |
+//! | `parts` | upload, number | [`Part`] |
+//! | `blobs` | blob | [`Blob`]: extents and how many objects and parts hold it |
+//! | `placed` | segment, offset | the blob whose extent begins there |
+//! | `segments` | segment | [`Segment`] with its shards |
+//! | `queued` | segment, shard | a shard that is not durable anywhere |
+//! | `unborn` | segment | stored, but not yet part of a blob |
+//! | `garbage` | segment | nothing of it is needed; when that was so |
+//! | `loose` | segment | packed, and worth packing again |
+//! | `holdings` | rail, shard hash | [`Holding`]: what an agent holds, and what its dataset says |
+//! | `rails` | rail | [`Rail`]: datasets and vouchers |
+//! | `meta` | name | format, counters, [`Stats`] |
+//!
+//! Invariants ([`Reader::check`] walks them all, and every test ends with it):
+//! * a segment's `live` is the sum of the extents placed in it; it is garbage, unborn or live, and
+//!   only one of these;
+//! * a blob's `refs` is the number of objects' and parts' mentions of it, and is never 0;
+//! * a shard is queued if and only if it has no home; it has a wanted holding if and only if it has;
+//! * the stats are the sums of the rows.
+
+mod check;
+mod compact;
+mod objects;
+mod rails;
+mod rows;
+mod segments;
+mod uploads;
+mod writer;
+
+pub use compact::{Loose, Move};
+pub use objects::{Expect, Listing, ObjectPut, Query, Tag};
+pub use rails::Proposal;
+pub use rows::{
+    Blob, BlobId, BlobRef, Bucket, Checksum, Committed, Extent, Headers, Holding, Home, Object,
+    Part, Rail, Segment, ShardRow, Stats, Upload, UploadId,
+};
+pub use segments::Queued;
+pub use uploads::{PartPut, UploadListing, UploadQuery};
+pub use writer::Writer;
+
+use crate::codec::SegmentId;
+use minicbor::{Decode, Encode};
+use protocol::cbor;
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+use std::{path::Path, sync::Arc};
+
+/// The format of the file.
+pub const FORMAT: u32 = 1;
+/// Memory that the index may keep of its file, bytes.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Why the index did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IndexError {
+    /// A bucket of that name is there.
+    #[error("bucket {0} exists already")]
+    BucketExists(String),
+    /// No bucket of that name.
+    #[error("no bucket {0}")]
+    NoSuchBucket(String),
+    /// The bucket has objects.
+    #[error("bucket {0} is not empty")]
+    BucketNotEmpty(String),
+    /// No object of that key.
+    #[error("no object {0}")]
+    NoSuchKey(String),
+    /// No such multipart upload.
+    #[error("no such upload, or it was completed or aborted")]
+    NoSuchUpload,
+    /// A part that was not uploaded, or another one than is named.
+    #[error("part {0} was not uploaded or has another etag or checksum")]
+    InvalidPart(u16),
+    /// Parts not in ascending order.
+    #[error("parts are not in ascending order")]
+    PartOrder,
+    /// A part other than the last that is below the smallest size.
+    #[error("part {0} is smaller than the smallest allowed size")]
+    PartTooSmall(u16),
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold")]
+    Condition,
+    /// The rail's dataset is in another state than the caller thinks.
+    #[error("rail {0}: the dataset is not at that version")]
+    Version(u64),
+    /// A file made by another version of this program.
+    #[error("index has format {0}, this program knows {FORMAT}")]
+    Format(u32),
+    /// The index contradicts itself.
+    #[error("index is damaged: {0}")]
+    Damaged(&'static str),
+    /// The disk or the store refused.
+    #[error("index: {0}")]
+    Store(Arc<redb::Error>),
+    /// The service is stopping.
+    #[error("the index is closed")]
+    Closed,
+}
+
+impl IndexError {
+    /// Whether the whole transaction must be given up, and not this change alone.
+    fn is_fatal(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Damaged(_) | Self::Format(_) | Self::Closed)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for IndexError {
+    fn from(error: E) -> Self {
+        Self::Store(Arc::new(error.into()))
+    }
+}
+
+type Bytes = &'static [u8];
+type Definition = TableDefinition<'static, Bytes, Bytes>;
+
+macro_rules! tables {
+    ($($name:ident),+ $(,)?) => {
+        /// All tables, open for writing in one transaction.
+        pub struct Tables<'t> {
+            $($name: redb::Table<'t, Bytes, Bytes>,)+
+            stats: Stats,
+        }
+
+        /// All tables at one moment, open for reading.
+        pub struct Reader {
+            $($name: redb::ReadOnlyTable<Bytes, Bytes>,)+
+        }
+
+        impl<'t> Tables<'t> {
+            fn open(txn: &'t redb::WriteTransaction) -> Result<Self, IndexError> {
+                let mut tables = Self {
+                    $($name: txn.open_table(Definition::new(stringify!($name)))?,)+
+                    stats: Stats::default(),
+                };
+                tables.stats = get(&tables.meta, STATS)?.unwrap_or_default();
+                Ok(tables)
+            }
+        }
+
+        impl Reader {
+            fn open(txn: &redb::ReadTransaction) -> Result<Self, IndexError> {
+                Ok(Self { $($name: txn.open_table(Definition::new(stringify!($name)))?,)+ })
+            }
+        }
+    };
+}
+tables!(
+    buckets, objects, uploads, parts, blobs, placed, segments, queued, unborn, garbage, loose,
+    holdings, rails, meta,
+);
+
+const STATS: &[u8] = b"stats";
+const FORMAT_KEY: &[u8] = b"format";
+const BLOB_NEXT: &[u8] = b"blob-next";
+
+impl std::fmt::Debug for Tables<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+/// The index.
+#[derive(Debug)]
+pub struct Index {
+    db: redb::Database,
+}
+
+impl Index {
+    /// Opens the index at `path`, or makes it.
+    ///
+    /// # Errors
+    /// [`IndexError::Format`] for a file of another version; [`IndexError::Store`].
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        Self::prepare(redb::Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+    }
+
+    /// An index in memory, for tests and simulation.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn in_memory() -> Result<Self, IndexError> {
+        let memory = redb::backends::InMemoryBackend::new();
+        Self::prepare(redb::Database::builder().create_with_backend(memory)?)
+    }
+
+    /// Checks the format; what was being stored when the service ended is garbage.
+    fn prepare(db: redb::Database) -> Result<Self, IndexError> {
+        let index = Self { db };
+        index.write(|tables| {
+            match get::<u32>(&tables.meta, FORMAT_KEY)? {
+                None => put(&mut tables.meta, FORMAT_KEY, &FORMAT)?,
+                Some(FORMAT) => {}
+                Some(other) => return Err(IndexError::Format(other)),
+            }
+            let unborn: Vec<SegmentId> = ids(&tables.unborn)?;
+            unborn.into_iter().try_for_each(|segment| tables.abandon(segment, 0))
+        })?;
+        Ok(index)
+    }
+
+    /// All tables as they are now.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn reader(&self) -> Result<Reader, IndexError> {
+        Reader::open(&self.db.begin_read()?)
+    }
+
+    /// Makes one change, durable when this returns; an error leaves nothing of it.
+    ///
+    /// # Errors
+    /// The change's own, or [`IndexError::Store`].
+    pub fn write<T>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let txn = self.db.begin_write()?;
+        let done = {
+            let mut tables = Tables::open(&txn)?;
+            let done = change(&mut tables)?;
+            tables.save()?;
+            done
+        };
+        txn.commit()?;
+        Ok(done)
+    }
+}
+
+impl Tables<'_> {
+    fn save(&mut self) -> Result<(), IndexError> {
+        put(&mut self.meta, STATS, &self.stats)
+    }
+}
+
+impl Reader {
+    /// Sums over the whole index.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn stats(&self) -> Result<Stats, IndexError> {
+        Ok(get(&self.meta, STATS)?.unwrap_or_default())
+    }
+}
+
+fn decode<T>(bytes: &[u8]) -> Result<T, IndexError>
+where
+    T: for<'b> Decode<'b, ()>,
+{
+    minicbor::decode(bytes).map_err(|_| IndexError::Damaged("a row does not decode"))
+}
+
+fn get<T>(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<T>, IndexError>
+where
+    T: for<'b> Decode<'b, ()>,
+{
+    table.get(key)?.map(|row| decode(row.value())).transpose()
+}
+
+fn put<T: Encode<()>>(
+    table: &mut redb::Table<'_, Bytes, Bytes>,
+    key: &[u8],
+    row: &T,
+) -> Result<(), IndexError> {
+    table.insert(key, cbor::to_vec(row).as_slice())?;
+    Ok(())
+}
+
+/// Whether there was a row.
+fn cut(table: &mut redb::Table<'_, Bytes, Bytes>, key: &[u8]) -> Result<bool, IndexError> {
+    Ok(table.remove(key)?.is_some())
+}
+
+/// The rows whose key begins with `prefix`, in order.
+fn under<'t, T: ReadableTable<Bytes, Bytes>>(
+    table: &'t T,
+    prefix: &[u8],
+) -> Result<impl Iterator<Item = Result<Pair<'t>, IndexError>> + use<'t, T>, IndexError> {
+    from(table, prefix, prefix)
+}
+
+type Pair<'t> = (redb::AccessGuard<'t, Bytes>, redb::AccessGuard<'t, Bytes>);
+
+/// The rows from `start` on whose key begins with `prefix`, in order.
+fn from<'t, T: ReadableTable<Bytes, Bytes>>(
+    table: &'t T,
+    prefix: &[u8],
+    start: &[u8],
+) -> Result<impl Iterator<Item = Result<Pair<'t>, IndexError>> + use<'t, T>, IndexError> {
+    let prefix = prefix.to_vec();
+    let range = table.range(start..)?;
+    Ok(range.map(|row| row.map_err(IndexError::from)).take_while(move |row| match row {
+        Ok((key, _)) => key.value().starts_with(&prefix),
+        Err(_) => true,
+    }))
+}
+
+/// The segments that a table is keyed by.
+fn ids(table: &impl ReadableTable<Bytes, Bytes>) -> Result<Vec<SegmentId>, IndexError> {
+    under(table, &[])?.map(|row| segment_of(row?.0.value())).collect()
+}
+
+fn segment_of(key: &[u8]) -> Result<SegmentId, IndexError> {
+    key.first_chunk::<16>()
+        .map(|id| SegmentId(*id))
+        .ok_or(IndexError::Damaged("a key is too short for a segment"))
+}
+
+
+#[cfg(test)]
+mod tests;

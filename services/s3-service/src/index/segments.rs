@@ -1,0 +1,296 @@
+//! Segments and their shards: where they are durable, which are queued, which are garbage.
+
+use super::{
+    BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut, decode,
+    get, ids, put, segment_of, under,
+};
+use crate::{codec::SegmentId, num::wide};
+
+/// A shard that is durable nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its segment.
+    pub segment: SegmentId,
+    /// Which of the segment's shards.
+    pub index: u8,
+    /// How many shards of the segment are durable.
+    pub durable: u8,
+}
+
+/// Packed segments below this many live bytes are worth packing again.
+pub(super) const LOOSE_BELOW: u64 = 8 << 20;
+
+fn queued_key(segment: SegmentId, index: u8) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[..16].copy_from_slice(&segment.0);
+    key[16] = index;
+    key
+}
+
+fn placed_key(extent: &Extent) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&extent.segment.0);
+    key[16..].copy_from_slice(&extent.offset.to_be_bytes());
+    key
+}
+
+pub(super) fn holding_key(home: &Home, shard: &ShardRow) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..8].copy_from_slice(&home.rail.0.to_be_bytes());
+    key[8..].copy_from_slice(shard.hash.as_bytes());
+    key
+}
+
+fn shard_bytes(row: &Segment) -> Result<u64, IndexError> {
+    let layout = row.layout().map_err(|_| IndexError::Damaged("a segment has no layout"))?;
+    Ok(wide(layout.shard_bytes()))
+}
+
+impl Tables<'_> {
+    /// Adds a segment of which nothing is live yet.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] if its lengths are impossible.
+    pub fn add_segment(&mut self, id: SegmentId, row: &Segment) -> Result<(), IndexError> {
+        let bytes = shard_bytes(row)?;
+        put(&mut self.segments, &id.0, row)?;
+        put(&mut self.unborn, &id.0, &())?;
+        self.stats.segments += 1;
+        for (index, shard) in (0u8..).zip(&row.shards) {
+            match &shard.home {
+                Some(home) => self.settle(home, shard, bytes)?,
+                None => self.enqueue(id, index)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, id: SegmentId, index: u8) -> Result<(), IndexError> {
+        self.stats.queued += 1;
+        put(&mut self.queued, &queued_key(id, index), &())
+    }
+
+    /// A shard is durable at `home`: it is wanted in that rail's dataset.
+    fn settle(&mut self, home: &Home, shard: &ShardRow, bytes: u64) -> Result<(), IndexError> {
+        let key = holding_key(home, shard);
+        let old: Option<Holding> = get(&self.holdings, &key)?;
+        let mut holding =
+            old.unwrap_or(Holding { bytes, inside: false, wanted: false, proposed: false });
+        if holding.wanted {
+            return Err(IndexError::Damaged("a shard is held twice on one rail"));
+        }
+        holding.wanted = true;
+        self.stats.shard_bytes += bytes;
+        self.hold(home, bytes, true)?;
+        put(&mut self.holdings, &key, &holding)
+    }
+
+    /// A shard is no longer wanted at `home`.
+    fn unsettle(&mut self, home: &Home, shard: &ShardRow) -> Result<(), IndexError> {
+        let key = holding_key(home, shard);
+        let mut holding: Holding = get(&self.holdings, &key)?
+            .ok_or(IndexError::Damaged("a durable shard has no holding"))?;
+        holding.wanted = false;
+        self.stats.shard_bytes = self.stats.shard_bytes.saturating_sub(holding.bytes);
+        self.hold(home, holding.bytes, false)?;
+        if holding.inside || holding.proposed {
+            return put(&mut self.holdings, &key, &holding);
+        }
+        cut(&mut self.holdings, &key)?;
+        Ok(())
+    }
+
+    fn hold(&mut self, home: &Home, bytes: u64, more: bool) -> Result<(), IndexError> {
+        let key = home.rail.0.to_be_bytes();
+        let mut rail: Rail = get(&self.rails, &key)?.unwrap_or_default();
+        rail.held = if more { rail.held + bytes } else { rail.held.saturating_sub(bytes) };
+        put(&mut self.rails, &key, &rail)
+    }
+
+    pub(super) fn expect_segment(&self, id: SegmentId) -> Result<Segment, IndexError> {
+        get(&self.segments, &id.0)?.ok_or(IndexError::Damaged("a segment is mentioned and missing"))
+    }
+
+    /// A queued or lost shard is durable at `home` now. Whether the segment was still there.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn shard_stored(
+        &mut self,
+        id: SegmentId,
+        index: u8,
+        home: Home,
+    ) -> Result<bool, IndexError> {
+        let Some(mut row) = get::<Segment>(&self.segments, &id.0)? else { return Ok(false) };
+        let bytes = shard_bytes(&row)?;
+        let shard = row
+            .shards
+            .get_mut(usize::from(index))
+            .ok_or(IndexError::Damaged("a segment has fewer shards"))?;
+        if shard.home.is_some() {
+            return Ok(false);
+        }
+        shard.home = Some(home);
+        let shard = *shard;
+        if cut(&mut self.queued, &queued_key(id, index))? {
+            self.stats.queued = self.stats.queued.saturating_sub(1);
+        }
+        self.settle(&home, &shard, bytes)?;
+        put(&mut self.segments, &id.0, &row)?;
+        Ok(true)
+    }
+
+    /// A shard is no longer where it was: it is queued. Whether that was news.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn shard_lost(&mut self, id: SegmentId, index: u8, at: Home) -> Result<bool, IndexError> {
+        let Some(mut row) = get::<Segment>(&self.segments, &id.0)? else { return Ok(false) };
+        let shard = row
+            .shards
+            .get_mut(usize::from(index))
+            .ok_or(IndexError::Damaged("a segment has fewer shards"))?;
+        if shard.home != Some(at) {
+            return Ok(false);
+        }
+        shard.home = None;
+        let shard = *shard;
+        self.unsettle(&at, &shard)?;
+        self.enqueue(id, index)?;
+        put(&mut self.segments, &id.0, &row)?;
+        Ok(true)
+    }
+
+    /// Marks the extent as needed by `blob`.
+    pub(super) fn place(&mut self, blob: BlobId, extent: &Extent) -> Result<(), IndexError> {
+        let mut row = self.expect_segment(extent.segment)?;
+        row.live += u64::from(extent.bytes);
+        cut(&mut self.unborn, &extent.segment.0)?;
+        put(&mut self.placed, &placed_key(extent), &blob)?;
+        self.sort(extent.segment, &row)?;
+        put(&mut self.segments, &extent.segment.0, &row)
+    }
+
+    /// The extent is needed no longer.
+    pub(super) fn unplace(&mut self, extent: &Extent, now_ms: u64) -> Result<(), IndexError> {
+        let mut row = self.expect_segment(extent.segment)?;
+        row.live = row.live.saturating_sub(u64::from(extent.bytes));
+        cut(&mut self.placed, &placed_key(extent))?;
+        if row.live == 0 {
+            put(&mut self.garbage, &extent.segment.0, &now_ms)?;
+        }
+        self.sort(extent.segment, &row)?;
+        put(&mut self.segments, &extent.segment.0, &row)
+    }
+
+    /// Puts the segment on the list of those worth packing again, or takes it off.
+    fn sort(&mut self, id: SegmentId, row: &Segment) -> Result<(), IndexError> {
+        let wasted = row.live * 2 < u64::from(row.plain);
+        if row.packed && row.live > 0 && (row.live < LOOSE_BELOW || wasted) {
+            put(&mut self.loose, &id.0, &row.live)
+        } else {
+            cut(&mut self.loose, &id.0).map(|_| ())
+        }
+    }
+
+    /// Gives up a segment that never became part of a blob.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn abandon(&mut self, id: SegmentId, now_ms: u64) -> Result<(), IndexError> {
+        if cut(&mut self.unborn, &id.0)? {
+            put(&mut self.garbage, &id.0, &now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a garbage segment; its shards leave their datasets with the next commits.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn forget(&mut self, id: SegmentId) -> Result<(), IndexError> {
+        if !cut(&mut self.garbage, &id.0)? {
+            return Ok(());
+        }
+        let row = self.expect_segment(id)?;
+        for (index, shard) in (0u8..).zip(&row.shards) {
+            match &shard.home {
+                Some(home) => self.unsettle(home, shard)?,
+                None => {
+                    cut(&mut self.queued, &queued_key(id, index))?;
+                    self.stats.queued = self.stats.queued.saturating_sub(1);
+                }
+            }
+        }
+        self.stats.segments = self.stats.segments.saturating_sub(1);
+        cut(&mut self.segments, &id.0)?;
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// A segment's row, if it is there.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn segment(&self, id: SegmentId) -> Result<Option<Segment>, IndexError> {
+        get(&self.segments, &id.0)
+    }
+
+    /// Up to `limit` queued shards, those of the least healthy segments first. Looks at no more than
+    /// 64 times as many.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn queued(&self, limit: usize) -> Result<Vec<Queued>, IndexError> {
+        let mut queued = Vec::new();
+        for row in under(&self.queued, &[])?.take(limit.saturating_mul(64)) {
+            let key = row?.0;
+            let segment = segment_of(key.value())?;
+            let Some(row) = self.segment(segment)? else { continue };
+            let durable = row.shards.iter().filter(|shard| shard.home.is_some()).count();
+            queued.push(Queued {
+                segment,
+                index: key.value().last().copied().unwrap_or(0),
+                durable: u8::try_from(durable).unwrap_or(u8::MAX),
+            });
+        }
+        queued.sort_by_key(|shard| (shard.durable, shard.segment, shard.index));
+        queued.truncate(limit);
+        Ok(queued)
+    }
+
+    /// Up to `limit` garbage segments.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn garbage(&self, limit: usize) -> Result<Vec<SegmentId>, IndexError> {
+        let mut garbage = ids(&self.garbage)?;
+        garbage.truncate(limit);
+        Ok(garbage)
+    }
+
+    /// Up to `limit` shards kept on rails that `gone` names.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn stranded(
+        &self,
+        gone: impl Fn(&Home) -> bool,
+        limit: usize,
+    ) -> Result<Vec<(SegmentId, u8, Home)>, IndexError> {
+        let mut found = Vec::new();
+        for row in under(&self.segments, &[])? {
+            let (key, row) = row?;
+            let (id, row) = (segment_of(key.value())?, decode::<Segment>(row.value())?);
+            for (index, shard) in (0u8..).zip(&row.shards) {
+                match shard.home.filter(&gone) {
+                    Some(_) if found.len() == limit => return Ok(found),
+                    Some(home) => found.push((id, index, home)),
+                    None => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,120 @@
+//! One thread writes the index. Changes that wait together share one transaction and one sync.
+//!
+//! A change that fails on its own account must fail before it changes anything; it fails alone. A
+//! change that fails on the store's account takes the whole transaction with it.
+
+use super::{Index, IndexError, Tables};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Changes that may wait.
+const QUEUE: usize = 1_024;
+/// Changes in one transaction.
+const BATCH: usize = 256;
+
+/// Makes the change and says how to report it once the transaction is durable, or is not.
+type Change = Box<dyn FnOnce(&mut Tables<'_>) -> Result<(), Fatal> + Send>;
+type Report = Box<dyn FnOnce(Option<Fatal>) + Send>;
+type Fatal = IndexError;
+
+struct Job {
+    change: Change,
+    report: Report,
+}
+
+/// A handle on the writing thread. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Writer {
+    index: Arc<Index>,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system makes no thread.
+    pub fn start(index: Arc<Index>) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let worker = Arc::clone(&index);
+        std::thread::Builder::new()
+            .name("s3-index".into())
+            .spawn(move || work(&worker, queue))?;
+        Ok(Self { index, jobs })
+    }
+
+    /// The index, for reading.
+    pub const fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Makes a change; durable when this returns.
+    ///
+    /// # Errors
+    /// The change's own, [`IndexError::Store`], [`IndexError::Closed`].
+    pub async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let (outcome_to, outcome_from) = std::sync::mpsc::sync_channel(1);
+        let (done_to, done_from) = oneshot::channel();
+        let change: Change = Box::new(move |tables| {
+            let outcome = change(tables);
+            let fatal = outcome.as_ref().err().filter(|error| error.is_fatal()).cloned();
+            // The receiver lives in the report below, so this cannot fail.
+            let _ = outcome_to.send(outcome);
+            fatal.map_or(Ok(()), Err)
+        });
+        let report: Report = Box::new(move |fatal| {
+            let outcome = match fatal {
+                Some(fatal) => Err(fatal),
+                None => outcome_from.try_recv().unwrap_or(Err(IndexError::Closed)),
+            };
+            // Whoever asked may have gone.
+            let _ = done_to.send(outcome);
+        });
+        self.jobs.send(Job { change, report }).await.map_err(|_| IndexError::Closed)?;
+        done_from.await.map_err(|_| IndexError::Closed)?
+    }
+
+    /// Reads, where blocking is allowed.
+    ///
+    /// # Errors
+    /// The reading's own, [`IndexError::Store`], [`IndexError::Closed`].
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&super::Reader) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let index = Arc::clone(&self.index);
+        tokio::task::spawn_blocking(move || read(&index.reader()?))
+            .await
+            .map_err(|_| IndexError::Closed)?
+    }
+}
+
+fn work(index: &Index, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            match queue.try_recv() {
+                Ok(job) => batch.push(job),
+                Err(_) => break,
+            }
+        }
+        let (changes, reports): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|job| (job.change, job.report)).unzip();
+        let fatal = index
+            .write(|tables| changes.into_iter().try_for_each(|change| change(tables)))
+            .err();
+        if let Some(error) = &fatal {
+            tracing::error!(%error, "index transaction failed");
+        }
+        reports.into_iter().for_each(|report| report(fatal.clone()));
+    }
+}

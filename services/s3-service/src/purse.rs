@@ -1,0 +1,302 @@
+//! Vouchers for what agents deliver (design 8 and 11).
+//!
+//! A voucher promises, in all, the price of every byte asked of an agent on its rail so far. Rules:
+//! * no voucher leaves before the index holds bounds that cover it: whatever happens, no nonce is
+//!   used twice, and no promise is forgotten;
+//! * bounds are raised in steps, so that a read costs no sync. After a crash the purse goes on from
+//!   its bounds; at most [`STEP_BYTES`] a rail are then promised that were not asked for, which is
+//!   the price of not syncing, and less than a micro-dollar a MiB at usual prices;
+//! * nothing is promised above the rail's limit, or for an agent that asks more than the network's
+//!   price.
+
+use crate::index::{IndexError, Writer};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::Eip712Domain;
+use protocol::{
+    Account, Micros, NetworkId, RailId,
+    manifest::KindTerms,
+    voucher::{SignedVoucher, Voucher},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Bytes by which a bound is raised.
+pub const STEP_BYTES: u64 = 64 << 20;
+/// Nonces by which a bound is raised.
+pub const STEP_NONCES: u64 = 4_096;
+
+/// What the ledger says of a rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// All that it may ever pay.
+    pub limit: Micros,
+    /// The smallest nonce.
+    pub nonce: u64,
+    /// Dollars of the limit kept for the rate, which vouchers may not use.
+    pub kept: Micros,
+}
+
+/// Why there is no voucher.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PurseError {
+    /// The rail is not known to be open.
+    #[error("rail {0} is not open")]
+    Closed(RailId),
+    /// The promise would be above what the rail may pay.
+    #[error("rail {rail} may pay {limit} by voucher, {wanted} are needed: raise its limit")]
+    Limit {
+        /// The rail.
+        rail: RailId,
+        /// What it may pay by voucher.
+        limit: Micros,
+        /// What was needed.
+        wanted: Micros,
+    },
+    /// The index refused.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The key refused.
+    #[error("the voucher could not be signed: {0}")]
+    Sign(String),
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    loaded: bool,
+    nonce: u64,
+    delivered: u64,
+    nonce_bound: u64,
+    delivered_bound: u64,
+}
+
+/// Signs vouchers.
+pub struct Purse {
+    signer: PrivateKeySigner,
+    domain: Eip712Domain,
+    network: NetworkId,
+    writer: Writer,
+    terms: Mutex<Option<KindTerms>>,
+    allowances: Mutex<BTreeMap<RailId, Allowance>>,
+    accounts: Mutex<BTreeMap<RailId, Arc<tokio::sync::Mutex<Ledger>>>>,
+}
+
+impl std::fmt::Debug for Purse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Purse").field("signer", &self.signer.address()).finish_non_exhaustive()
+    }
+}
+
+impl Purse {
+    /// A purse that signs with `signer` for rails of `network`.
+    pub fn new(
+        signer: PrivateKeySigner,
+        domain: Eip712Domain,
+        network: NetworkId,
+        writer: Writer,
+    ) -> Self {
+        Self {
+            signer,
+            domain,
+            network,
+            writer,
+            terms: Mutex::default(),
+            allowances: Mutex::default(),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// The account that signs.
+    pub fn address(&self) -> Account {
+        self.signer.address()
+    }
+
+    /// What the ledger says now: prices and rails.
+    pub fn update(&self, terms: KindTerms, allowances: BTreeMap<RailId, Allowance>) {
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = Some(terms);
+        *self.allowances.lock().unwrap_or_else(PoisonError::into_inner) = allowances;
+    }
+
+    fn account(&self, rail: RailId) -> Arc<tokio::sync::Mutex<Ledger>> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(accounts.entry(rail).or_default())
+    }
+
+    /// A voucher for all that was asked on `rail` so far and `bytes` more.
+    ///
+    /// # Errors
+    /// [`PurseError`].
+    pub async fn voucher(&self, rail: RailId, bytes: u64) -> Result<SignedVoucher, PurseError> {
+        let terms = *self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowance = {
+            let allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+            allowances.get(&rail).copied()
+        };
+        let (Some(terms), Some(allowance)) = (terms, allowance) else {
+            return Err(PurseError::Closed(rail));
+        };
+        let account = self.account(rail);
+        let mut account = account.lock().await;
+        if !account.loaded {
+            let row = self.writer.read(move |reader| reader.rail(rail)).await?;
+            *account = Ledger {
+                loaded: true,
+                nonce: row.nonce_bound,
+                delivered: row.delivered_bound,
+                nonce_bound: row.nonce_bound,
+                delivered_bound: row.delivered_bound,
+            };
+        }
+        let delivered = account.delivered.saturating_add(bytes);
+        let amount = terms.dollars(delivered, terms.delivery_price);
+        let limit = allowance.limit.saturating_sub(allowance.kept);
+        if amount > limit {
+            return Err(PurseError::Limit { rail, limit, wanted: amount });
+        }
+        let nonce = account.nonce.max(allowance.nonce).max(1);
+        if nonce >= account.nonce_bound || delivered > account.delivered_bound {
+            let bounds = (nonce + STEP_NONCES, delivered.saturating_add(STEP_BYTES));
+            self.writer
+                .write(move |tables| tables.bound_vouchers(rail, bounds.0, bounds.1))
+                .await?;
+            (account.nonce_bound, account.delivered_bound) = bounds;
+        }
+        account.nonce = nonce + 1;
+        account.delivered = delivered;
+        drop(account);
+        self.sign(Voucher { network: self.network, rail, nonce, amount })
+    }
+
+    fn sign(&self, voucher: Voucher) -> Result<SignedVoucher, PurseError> {
+        let signature = self
+            .signer
+            .sign_hash_sync(&voucher.signing_hash(&self.domain))
+            .map_err(|error| PurseError::Sign(error.to_string()))?
+            .as_bytes();
+        Ok(SignedVoucher { voucher, signature })
+    }
+
+    /// `bytes` were promised and never asked: the agent was not reached.
+    pub async fn refund(&self, rail: RailId, bytes: u64) {
+        let account = self.account(rail);
+        let mut account = account.lock().await;
+        account.delivered = account.delivered.saturating_sub(bytes);
+    }
+
+    /// All that was promised so far by voucher, over all rails.
+    pub async fn promised(&self) -> Micros {
+        let Some(terms) = *self.terms.lock().unwrap_or_else(PoisonError::into_inner) else {
+            return Micros::ZERO;
+        };
+        let accounts: Vec<_> = {
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            accounts.values().cloned().collect()
+        };
+        let mut sum = Micros::ZERO;
+        for account in accounts {
+            let delivered = account.lock().await.delivered;
+            sum = sum.saturating_add(terms.dollars(delivered, terms.delivery_price));
+        }
+        sum
+    }
+
+    /// Lowers the bounds to what was promised. For an orderly stop, after the last voucher.
+    ///
+    /// # Errors
+    /// [`PurseError::Index`].
+    pub async fn close(&self) -> Result<(), PurseError> {
+        let accounts: Vec<_> = {
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            accounts.iter().map(|(rail, account)| (*rail, Arc::clone(account))).collect()
+        };
+        for (rail, account) in accounts {
+            let mut account = account.lock().await;
+            if account.loaded {
+                let delivered = account.delivered;
+                self.writer
+                    .write(move |tables| tables.settle_vouchers(rail, delivered))
+                    .await?;
+                account.delivered_bound = delivered;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Index;
+    use protocol::{KindId, Tokens};
+
+    fn terms() -> KindTerms {
+        KindTerms {
+            kind: KindId(1),
+            price: Micros(100),
+            delivery_price: Micros(1 << 20),
+            per_units: 1 << 30,
+            stake_base: Tokens::ZERO,
+            stake_per: Tokens::ZERO,
+            positions: 5,
+            window: 6,
+        }
+    }
+
+    fn purse(index: &Arc<Index>) -> Purse {
+        let signer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+        let writer = Writer::start(Arc::clone(index)).unwrap();
+        let domain = protocol::voucher::domain(1, Account::ZERO);
+        let purse = Purse::new(signer, domain, NetworkId(1), writer);
+        let allowance = Allowance { limit: Micros(200_000), nonce: 3, kept: Micros(50_000) };
+        purse.update(terms(), [(RailId(1), allowance)].into());
+        purse
+    }
+
+    #[tokio::test]
+    async fn promises_grow_and_survive_a_crash() {
+        let index = Arc::new(Index::in_memory().unwrap());
+        let first = purse(&index);
+        let one = first.voucher(RailId(1), 1 << 20).await.unwrap();
+        // A micro-dollar a KiB.
+        assert_eq!((one.voucher.nonce, one.voucher.amount), (3, Micros(1_024)));
+        let domain = protocol::voucher::domain(1, Account::ZERO);
+        assert_eq!(one.signer(&domain), Some(first.address()));
+        let two = first.voucher(RailId(1), 1_024).await.unwrap();
+        assert_eq!((two.voucher.nonce, two.voucher.amount), (4, Micros(1_025)));
+        first.refund(RailId(1), 1_024).await;
+        let three = first.voucher(RailId(1), 1_024).await.unwrap();
+        assert_eq!((three.voucher.nonce, three.voucher.amount), (5, Micros(1_025)));
+        assert_eq!(first.promised().await, Micros(1_025));
+
+        // Without a close: on from the bounds, which cover all that was promised.
+        let crashed = purse(&index);
+        let next = crashed.voucher(RailId(1), 1_024).await.unwrap();
+        assert!(next.voucher.nonce > 5);
+        let step = terms().dollars(STEP_BYTES, terms().delivery_price);
+        assert!(next.voucher.amount > Micros(1_025));
+        assert!(next.voucher.amount <= Micros(1_026).saturating_add(step).saturating_add(Micros(1_024)));
+
+        // With one: not a byte more than was asked.
+        crashed.close().await.unwrap();
+        let closed = purse(&index);
+        let last = closed.voucher(RailId(1), 1_024).await.unwrap();
+        assert_eq!(last.voucher.amount.0, next.voucher.amount.0 + 1);
+        assert!(last.voucher.nonce > next.voucher.nonce);
+    }
+
+    #[tokio::test]
+    async fn nothing_above_the_limit_or_on_a_closed_rail() {
+        let index = Arc::new(Index::in_memory().unwrap());
+        let purse = purse(&index);
+        assert!(matches!(
+            purse.voucher(RailId(2), 1).await,
+            Err(PurseError::Closed(RailId(2)))
+        ));
+        let over = purse.voucher(RailId(1), 150_001 << 10).await;
+        assert!(matches!(over, Err(PurseError::Limit { limit: Micros(150_000), .. })));
+        purse.voucher(RailId(1), 150_000 << 10).await.unwrap();
+        assert!(purse.voucher(RailId(1), 1 << 10).await.is_err());
+    }
+}
