@@ -4,11 +4,13 @@
 //!   protocol's own types at one height;
 //! * [`Client::send`] ends *applied* or with a named reason: nonces, fees, lost answers and restarts of
 //!   the ledger are its business, not the caller's;
-//! * [`Client::follow`] gives every height once.
+//! * [`Client::follow`] gives every height once;
+//! * [`light`] proves what an endpoint says, from the genesis hash on.
 //!
 //! Invariants:
 //! * a transaction's bytes are signed once and applied once at most, however often they are handed over;
-//! * what an endpoint says never makes this crate panic, wait without end, or allocate without bound;
+//! * what an endpoint says never makes this crate panic or allocate without bound, and only following
+//!   waits without end;
 //! * only facts that can never change are cached.
 //!
 //! Never here: consensus, execution, a judgement of evidence.
@@ -17,6 +19,7 @@ mod cache;
 mod call;
 mod connection;
 mod follow;
+pub mod light;
 mod nonce;
 mod receipt;
 mod revert;

@@ -188,6 +188,11 @@ impl Rpc {
 
     fn failure(&self, method: &str, error: Error) -> RpcError {
         match error {
+            // A node that is going down; it may come back.
+            Error::Call(object) if object.message().contains("has stopped") => {
+                let message = object.message().to_owned();
+                RpcError::Unreachable { url: self.url.clone(), message }
+            }
             Error::Call(object) => refused(method, &object),
             Error::ParseError(error) => malformed(method, error),
             error => RpcError::Unreachable { url: self.url.clone(), message: reasons(&error) },

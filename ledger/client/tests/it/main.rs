@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ledger;
+mod real;
 mod sending;
 mod views;

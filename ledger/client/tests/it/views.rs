@@ -157,7 +157,7 @@ async fn rails_and_datasets_are_sorted_and_empty_ones_left_out() {
     assert_eq!(datasets.iter().map(|set| set.rail).collect::<Vec<_>>(), [RailId(29), RailId(30)]);
 }
 
-fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     Manifest {
         version: 1,
         name: "test".to_owned(),
