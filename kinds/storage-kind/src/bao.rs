@@ -188,10 +188,7 @@ impl<'s> Cursor<'s> {
         if holds { Ok(Self(rest)) } else { Err(BaoError::Length) }
     }
 
-    fn parent(
-        &mut self,
-        expected: &Expected,
-    ) -> Result<(ChainingValue, ChainingValue), BaoError> {
+    fn parent(&mut self, expected: &Expected) -> Result<(ChainingValue, ChainingValue), BaoError> {
         let (left, rest) = self.0.split_first_chunk::<32>().ok_or(BaoError::Truncated)?;
         let (right, rest) = rest.split_first_chunk::<32>().ok_or(BaoError::Truncated)?;
         let holds = match expected {

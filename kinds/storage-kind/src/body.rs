@@ -95,3 +95,6 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,7 @@ use protocol::{
     inputs::{self, Device, Inputs, Rail},
     key::DeviceSecret,
     kind::{Carried, Case, Duty, Finding, Survey},
-    manifest::{
-        Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting,
-    },
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
 };
 use std::collections::BTreeMap;
 

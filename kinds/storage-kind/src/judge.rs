@@ -13,7 +13,8 @@
 //! 1. a *declared loss*, if a loss of the rail was carried before the window opened;
 //! 2. *late* or *early*, if a proof that holds was carried outside the window;
 //! 3. a *selective miss*, if the device was there at the window's beginning and at its end: some
-//!    envelope of it was carried within the window, and some after the window until it closed. Those
+//!    envelope of it was carried within the window, and some after the window until it closed (or at
+//!    its last height, where the manifest leaves no slack). Those
 //!    are the two heights of [`duty::reports`]. Evidence on one side alone does not accuse: a power
 //!    cut in the middle of a window leaves some at its beginning, and the return leaves some at its
 //!    end. Declarations of loss are never counted against who makes them;
@@ -176,13 +177,7 @@ impl Heard {
         true
     }
 
-    fn proof(
-        &mut self,
-        duties: &Duties<'_>,
-        proof: &Proof,
-        seen: Seen,
-        notes: &mut Notes,
-    ) -> bool {
+    fn proof(&mut self, duties: &Duties<'_>, proof: &Proof, seen: Seen, notes: &mut Notes) -> bool {
         let key = (proof.rail, proof.index);
         let Some((duty, task)) = duties.get(&key) else {
             notes.cause(Reason::NotDue, None, None, [seen.1]);
@@ -310,11 +305,7 @@ fn outcome(case: &Case<'_>, heard: &Heard, duty: &Duty) -> (Outcome, Vec<Digest>
 }
 
 /// What is counted on each rail, with the reason where it is nothing.
-fn uses(
-    case: &Case<'_>,
-    rails: &BTreeMap<RailId, RailOutcome>,
-    notes: &mut Notes,
-) -> Vec<Use> {
+fn uses(case: &Case<'_>, rails: &BTreeMap<RailId, RailOutcome>, notes: &mut Notes) -> Vec<Use> {
     let two_missed = rails.values().filter(|rail| rail.missed).count() >= 2;
     if two_missed {
         notes.cause(Reason::TwoRailsMissed, None, None, []);

@@ -90,3 +90,6 @@ pub fn check(duty: &Duty, task: &Task, proof: &Proof) -> Result<(), ProofError> 
     bao::verify(proof.shard.hash, proof.shard.bytes, bao::chunk_of(within), &proof.slice)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

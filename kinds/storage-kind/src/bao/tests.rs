@@ -122,7 +122,8 @@ fn slices_are_as_published_and_no_corruption_passes() {
         for vector in file.slices {
             // Bao reads an empty range as one byte, and beyond the end as the last chunk.
             let start = vector.start.min(all.saturating_sub(1));
-            let end = vector.start.saturating_add(vector.len.max(1)).clamp(start + 1, all.max(start + 1));
+            let end =
+                vector.start.saturating_add(vector.len.max(1)).clamp(start + 1, all.max(start + 1));
             let expected: Digest = vector.output_blake3.parse().unwrap();
             if all > 0 {
                 let slice = outboard.encode(start, end - start, reader(&data)).unwrap();

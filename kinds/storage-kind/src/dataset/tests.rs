@@ -18,8 +18,7 @@ fn the_root_of_three_shards_is_what_the_rules_say() {
     let dataset = sample(&[5, 6, 7]);
     let [a, b, c] = [0, 1, 2].map(|at| dataset.shards()[at]);
     let size = |bytes: u64| bytes.to_be_bytes();
-    let leaf =
-        |s: Shard| hash(&[b"wayleave/dataset/leaf", s.hash.as_bytes(), &size(s.bytes)]);
+    let leaf = |s: Shard| hash(&[b"wayleave/dataset/leaf", s.hash.as_bytes(), &size(s.bytes)]);
     let node = |left: (Digest, u64), right: (Digest, u64)| {
         let parts = [left.0.as_bytes(), &size(left.1)[..], right.0.as_bytes(), &size(right.1)];
         hash(&[b"wayleave/dataset/node", &parts.concat()])
@@ -42,7 +41,8 @@ const KNOWN: [&str; 3] = [
 #[test]
 fn the_root_never_changes_unnoticed() {
     // Kept from the first version: a change of these breaks every dataset frozen on a ledger.
-    let roots = [&[][..], &[1024], &[1, 2, 3, 4, 5, 6, 7]].map(|sizes| sample(sizes).root().to_string());
+    let roots =
+        [&[][..], &[1024], &[1, 2, 3, 4, 5, 6, 7]].map(|sizes| sample(sizes).root().to_string());
     assert_eq!(roots, KNOWN);
 }
 
@@ -70,8 +70,7 @@ fn every_boundary_belongs_to_exactly_one_shard() {
     let mut start = 0;
     for (index, shard) in dataset.shards().iter().enumerate() {
         let path = dataset.proof(index).unwrap();
-        let within =
-            |offset| verify(dataset.root(), dataset.bytes(), offset, *shard, &path);
+        let within = |offset| verify(dataset.root(), dataset.bytes(), offset, *shard, &path);
         assert_eq!(within(start), Ok(0));
         assert_eq!(within(start + shard.bytes - 1), Ok(shard.bytes - 1));
         assert_eq!(within(start + shard.bytes), Err(PathError::Offset));

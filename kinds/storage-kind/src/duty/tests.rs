@@ -1,7 +1,7 @@
 use super::*;
-use protocol::{Epoch, RailId};
 use crate::fixture::{CLOCK, EPOCH, World};
 use proptest::prelude::*;
+use protocol::{Epoch, RailId};
 use protocol::{KindId, clock::EpochClock};
 use std::collections::BTreeSet;
 

@@ -13,9 +13,8 @@ fn vectors() -> Value {
 
 /// [healthy, needed, nodes, failures a node and day, and sometimes shards that must move].
 fn read(args: &Value) -> (Segment, Population) {
-    let number = |at: usize| {
-        u32::try_from(args.get(at).map_or(0, |value| value.as_u64().unwrap())).unwrap()
-    };
+    let number =
+        |at: usize| u32::try_from(args.get(at).map_or(0, |value| value.as_u64().unwrap())).unwrap();
     // Exact, as text: 5.435e-05 is 54,350 parts of 10^9.
     let failure_ppb = match args[3].to_string().as_str() {
         "0.01" => 10_000_000,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    dataset::{Shard, Side, Sibling},
+    dataset::{Shard, Sibling, Side},
     fixture::{CLOCK, EPOCH, Kept, World, bytes},
 };
 use alloy_primitives::B256;
@@ -143,6 +143,16 @@ fn evidence_on_one_side_of_the_window_does_not_accuse() {
 }
 
 #[test]
+fn without_slack_the_last_height_is_the_windows_end() {
+    let mut world = World::new(5, 1, &[(0, &[10])]);
+    world.inputs.manifest.evidence.slack = 0;
+    let duty = world.duties(0)[0].clone();
+    assert_eq!(duty::closes(&world.inputs, &duty), duty.to);
+    let both = [world.reported(0, 1, duty.from), world.reported(0, 2, duty.to)];
+    assert_eq!(faults(&world.judge(0, &both)), [(Reason::SelectiveMiss, RAIL)]);
+}
+
+#[test]
 fn evidence_outside_every_window_leaves_the_duties_silent() {
     let world = World::new(5, 1, &[(0, &[10])]);
     let first = world.inputs.first_height();
@@ -226,7 +236,8 @@ fn a_proof_of_another_position_with_a_valid_path_is_false() {
 fn forged_proofs_of_every_sort_are_false() {
     let world = world(9);
     let duty = world.duties(0)[0].clone();
-    let forge: [(&str, fn(&mut Proof)); 10] = [
+    type Forgery = (&'static str, fn(&mut Proof));
+    let forge: [Forgery; 10] = [
         ("truncated slice", |proof| {
             proof.slice.pop();
         }),
@@ -433,12 +444,8 @@ fn vouchers_confirm_once_a_customer() {
     }
     world.inputs.rails[2].payer = Account::with_last_byte(55);
     let sign = |network: u64, rail: u64, nonce: u64, chain: u64| {
-        let voucher = Voucher {
-            network: NetworkId(network),
-            rail: RailId(rail),
-            nonce,
-            amount: Micros(5),
-        };
+        let voucher =
+            Voucher { network: NetworkId(network), rail: RailId(rail), nonce, amount: Micros(5) };
         let domain = voucher::domain(chain, world.inputs.rails_contract);
         let signature = secret.sign_hash_sync(&voucher.signing_hash(&domain)).unwrap();
         SignedVoucher { voucher, signature: signature.as_bytes() }

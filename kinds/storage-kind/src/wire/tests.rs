@@ -53,8 +53,7 @@ fn requests() -> Vec<Request> {
 }
 
 fn responses() -> Vec<Response> {
-    let dataset =
-        inputs::Dataset { rail: RailId(7), version: 5, root: Digest([6; 32]), bytes: 12 };
+    let dataset = inputs::Dataset { rail: RailId(7), version: 5, root: Digest([6; 32]), bytes: 12 };
     let refusals = [
         Refusal::Malformed,
         Refusal::NotIntroduced,
@@ -164,8 +163,7 @@ fn an_introduction_is_bound_to_the_peer_and_the_chain() {
     let domain = voucher::domain(57_233, contract);
     let signer = PrivateKeySigner::from_bytes(&B256::with_last_byte(1)).unwrap();
     let hash = Introduction::signing_hash(&domain, [8; 32]);
-    let introduction =
-        Introduction { signature: signer.sign_hash_sync(&hash).unwrap().as_bytes() };
+    let introduction = Introduction { signature: signer.sign_hash_sync(&hash).unwrap().as_bytes() };
     assert_eq!(introduction.signer(&domain, [8; 32]), Some(signer.address()));
     assert_ne!(introduction.signer(&domain, [9; 32]), Some(signer.address()));
     let elsewhere = voucher::domain(1, contract);
