@@ -1,0 +1,161 @@
+//! Starting and stopping the worker.
+
+use crate::{
+    follow::{FollowError, Follower},
+    http::Api,
+    intake::Intake,
+    settle::Settler,
+};
+use client::{CallError, Client, RpcError, Signer};
+use consensus::Ledger;
+use evidence::{Archive, ArchiveError, journal::JournalError, wire};
+use protocol::{Height, clock::Clock, key::DeviceSecret};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
+
+/// How long a failed step rests before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a worker is made from.
+pub struct Config {
+    /// The ledger of this process.
+    pub ledger: Ledger,
+    /// The ledger's JSON-RPC, for transactions and views.
+    pub rpc: String,
+    /// The archive.
+    pub archive: Archive,
+    /// The folder of the journal.
+    pub folder: PathBuf,
+    /// The key that signs acceptances and batches, and the key of the iroh endpoint.
+    pub secret: DeviceSecret,
+    /// The account that announces and votes.
+    pub signer: Signer,
+    /// Where HTTP is served.
+    pub http: TcpListener,
+    /// Where evidence is taken over iroh (UDP).
+    pub listen: SocketAddr,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Archive or ledger, when resuming.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The iroh endpoint.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The iroh endpoint's protocols.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Running {
+    /// Where evidence is taken over iroh.
+    pub peer: Peer,
+    recorded: watch::Receiver<Height>,
+    endpoint: Endpoint,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts the worker: brings archive and intake up to date, then follows, settles and serves.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let client = Client::connect(&config.rpc).await?;
+    let clock = client.clock().await?;
+    let key = config.secret.key().x();
+    let bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
+    let (intake, accepted) =
+        Intake::open(&config.folder, config.secret, client.chain_id(), crate::sizes())?;
+    let intake = Arc::new(intake);
+    let follower = Follower {
+        ledger: config.ledger,
+        client: client.clone(),
+        archive: config.archive.clone(),
+        intake: intake.clone(),
+        clock,
+    };
+    let next = follower.resume(&accepted).await?;
+    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let settler =
+        Settler { client: client.clone(), archive: config.archive.clone(), signer: config.signer, clock };
+    let api = Api::new((intake, config.archive), client, config.clock, key, recorded.clone());
+    let endpoint = Endpoint::bind(bind).await?;
+    endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
+    let router = api.router();
+    let tasks = vec![
+        tokio::spawn(follow(follower, next, recorder)),
+        tokio::spawn(settle(settler, recorded.clone())),
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(config.http, router).await {
+                tracing::error!(%error, "the validator's HTTP stopped");
+            }
+        }),
+    ];
+    Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
+}
+
+async fn follow(follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {
+    while let Err(error) = follower.run(next, &recorded).await {
+        tracing::error!(%error, "following blocks failed; trying again");
+        next = Height(recorded.borrow().0.saturating_add(1));
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn settle(settler: Settler, mut recorded: watch::Receiver<Height>) {
+    loop {
+        let height = *recorded.borrow_and_update();
+        if let Err(error) = settler.settle_due(height).await {
+            tracing::warn!(%error, "settling failed; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+        if recorded.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Running {
+    /// Up to which height blocks are recorded.
+    pub fn recorded(&self) -> Height {
+        *self.recorded.borrow()
+    }
+
+    /// Stops all tasks. What is under way is done again after the next start.
+    pub async fn stop(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.endpoint.close().await;
+        for task in self.tasks {
+            // An aborted task ends with a cancellation, which is what was asked for.
+            let _ = task.await;
+        }
+    }
+}
