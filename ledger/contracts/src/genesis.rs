@@ -74,11 +74,14 @@ pub fn genesis(config: &GenesisConfig, env: &mut dyn Env) -> Result<Vec<NetworkI
     let mut pauses = guard.pauses.get(cx)?;
     pauses.longest = config.pause_blocks_max;
     guard.pauses.set(cx, &pauses)?;
-    guard.breaker.set(cx, &Breaker {
-        window: config.breaker_window,
-        share: u64::from(config.breaker_share.0),
-        floor: config.breaker_floor.0,
-    })?;
+    guard.breaker.set(
+        cx,
+        &Breaker {
+            window: config.breaker_window,
+            share: u64::from(config.breaker_share.0),
+            floor: config.breaker_floor.0,
+        },
+    )?;
     let kind = (DOLLAR_DECIMALS, false);
     Token::at(DOLLARS).create(cx, "Wayleave Dollar", "wUSD", kind)?;
     let stable = Token::at(STABLECOIN);
@@ -98,11 +101,14 @@ fn settlements(cx: &mut Context<'_>, config: &GenesisConfig) -> Result<(), Failu
         return Err(invalid("there is no validator"));
     }
     let settlements = Settlements::new();
-    settlements.clock.set(cx, &Clock {
-        length: config.clock.length,
-        grace: config.clock.grace,
-        dispute: config.dispute_epochs,
-    })?;
+    settlements.clock.set(
+        cx,
+        &Clock {
+            length: config.clock.length,
+            grace: config.clock.grace,
+            dispute: config.dispute_epochs,
+        },
+    )?;
     let mut all = 0u64;
     for (validator, seats) in &config.validators {
         if *seats == 0 || settlements.seats.get(cx, *validator)? != 0 {
@@ -116,12 +122,15 @@ fn settlements(cx: &mut Context<'_>, config: &GenesisConfig) -> Result<(), Failu
 }
 
 fn found(cx: &mut Context<'_>, network: &GenesisNetwork) -> Result<NetworkId, Failure> {
-    Networks::new().found(cx, &Founding {
-        founder: network.founder,
-        manifest: &cbor::to_vec(&network.manifest),
-        name: &network.name,
-        symbol: &network.symbol,
-        supply: U256::from(network.supply.0),
-        start: Epoch(0),
-    })
+    Networks::new().found(
+        cx,
+        &Founding {
+            founder: network.founder,
+            manifest: &cbor::to_vec(&network.manifest),
+            name: &network.name,
+            symbol: &network.symbol,
+            supply: U256::from(network.supply.0),
+            start: Epoch(0),
+        },
+    )
 }

@@ -319,6 +319,9 @@ interface IStakes {
     function unbonding(bytes32 device) external view returns (uint256 amount, uint64 epoch);
     /// What an owner lost to slashes in a network so far, as netted here.
     function slashed(uint64 network, address owner) external view returns (uint256);
+    /// What a device's withdrawals lost to slashes while its owner is the same: a device's stake before
+    /// slashes, as an epoch's inputs name it, is `stakeOf` plus this.
+    function nettedOf(bytes32 device) external view returns (uint256);
     /// All stake of a network, bound and asked back.
     function total(uint64 network) external view returns (uint256);
 }
@@ -449,9 +452,12 @@ interface IRails {
     /// Records a voucher, so that the payee keeps it if epochs stay open.
     function present(Voucher calldata voucher, bytes calldata signature) external;
     /// Releases ended rails of the leaf's account: they stay charged with what they can have cost at most.
+    /// No rails bring the charge of released ones up to date.
     function release(uint64[] calldata rails, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external;
-    /// Releases ended rails of epochs that stay open for too long, less the vouchers presented.
-    function releaseLate(uint64[] calldata rails) external;
+    /// Releases ended rails of epochs that stay open for too long, less the vouchers presented and what
+    /// the newest final leaf says was spent. The leaf names payer and network; its proof is needed only if
+    /// a rail counted in a final epoch.
+    function releaseLate(uint64[] calldata rails, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external;
     /// Pays the caller free dollars of its deposit: what no rail and no settled spending holds.
     function withdraw(uint256 amount) external;
     function rail(uint64 rail) external view returns (RailInfo memory);

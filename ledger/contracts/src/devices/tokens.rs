@@ -23,11 +23,8 @@ const NAME: &str = "Wayleave Devices";
 /// The collection's symbol.
 const SYMBOL: &str = "DEVICE";
 /// ERC-165, ERC-721 and ERC-721 metadata.
-const INTERFACES: [[u8; 4]; 3] = [
-    [0x01, 0xff, 0xc9, 0xa7],
-    [0x80, 0xac, 0x58, 0xcd],
-    [0x5b, 0x5e, 0x13, 0x9f],
-];
+const INTERFACES: [[u8; 4]; 3] =
+    [[0x01, 0xff, 0xc9, 0xa7], [0x80, 0xac, 0x58, 0xcd], [0x5b, 0x5e, 0x13, 0x9f]];
 
 /// Answers a call of the ERC-721 part.
 pub(super) fn call(
@@ -65,8 +62,12 @@ pub(super) fn call(
         C::approve(c) => devices.approve(cx, c.to, c.tokenId).map(empty)?,
         C::setApprovalForAll(c) => devices.set_operator(cx, c.operator, c.approved).map(empty)?,
         C::transferFrom(c) => devices.transfer(cx, c.from, c.to, c.tokenId).map(empty)?,
-        C::safeTransferFrom_0(c) => devices.safe_transfer(cx, c.from, c.to, c.tokenId).map(empty)?,
-        C::safeTransferFrom_1(c) => devices.safe_transfer(cx, c.from, c.to, c.tokenId).map(empty)?,
+        C::safeTransferFrom_0(c) => {
+            devices.safe_transfer(cx, c.from, c.to, c.tokenId).map(empty)?
+        }
+        C::safeTransferFrom_1(c) => {
+            devices.safe_transfer(cx, c.from, c.to, c.tokenId).map(empty)?
+        }
         other => {
             let selector = FixedBytes(other.selector());
             return Err(UnknownSelector { selector }.into());
@@ -115,8 +116,10 @@ impl Devices {
             || self.approved.get(cx, device)? == caller
             || self.operators.get2(cx, owner, caller)?;
         ensure!(may, ERC721InsufficientApproval { operator: caller, tokenId: id });
-        let stake = Stakes::new().held(cx, device)?;
+        let stakes = Stakes::new();
+        let stake = stakes.held(cx, device)?;
         ensure!(stake == 0, Staked { device, stake: U256::from(stake) });
+        stakes.forget(cx, device)?;
 
         self.approved.set(cx, device, &Address::ZERO)?;
         let rest = self.balances.get(cx, from)?.minus(U256::ONE)?;

@@ -2,8 +2,8 @@
 
 use super::state::{Network, Networks, VersionRecord};
 use crate::abi::INetworks::{
-    ActivationTooEarly, Amended, Created, FounderChanged, InvalidManifest, NetworkInfo,
-    NoManifest, NoSuchNetwork, NotFounder, TreasuryChanged, UnbondingTooShort, Version, createCall,
+    ActivationTooEarly, Amended, Created, FounderChanged, InvalidManifest, NetworkInfo, NoManifest,
+    NoSuchNetwork, NotFounder, TreasuryChanged, UnbondingTooShort, Version, createCall,
 };
 use crate::abi::ISystem::{Empty, TooMany};
 use crate::address::{self, NETWORKS};
@@ -46,14 +46,17 @@ impl Networks {
         call: &createCall,
     ) -> Result<NetworkId, Failure> {
         let start = Epoch(cx.epoch()?.0.plus(NOTICE_EPOCHS)?);
-        self.found(cx, &Founding {
-            founder: cx.caller(),
-            manifest: &call.manifest,
-            name: &call.name,
-            symbol: &call.symbol,
-            supply: call.supply,
-            start,
-        })
+        self.found(
+            cx,
+            &Founding {
+                founder: cx.caller(),
+                manifest: &call.manifest,
+                name: &call.name,
+                symbol: &call.symbol,
+                supply: call.supply,
+                start,
+            },
+        )
     }
 
     /// Founds a network, by a call or at genesis.
@@ -99,8 +102,7 @@ impl Networks {
         let error = ActivationTooEarly { activation: activation.0, earliest };
         ensure!(activation.0 >= earliest, error);
         let (version, digest) = self.add_version(cx, network, activation, manifest)?;
-        let event =
-            Amended { network: network.0, version, activation: activation.0, digest };
+        let event = Amended { network: network.0, version, activation: activation.0, digest };
         cx.emit(NETWORKS, &event)?;
         Ok(version)
     }
@@ -122,8 +124,7 @@ impl Networks {
         ensure!(unbonding > dispute, UnbondingTooShort { unbonding, dispute });
         let digest = B256::from(Digest::of(bytes));
         let versions = self.versions.at_key(cx, network.0)?;
-        let version =
-            versions.push(cx, &VersionRecord { activation: activation.0, digest })?;
+        let version = versions.push(cx, &VersionRecord { activation: activation.0, digest })?;
         let error = TooMany { count: U256::from(version), limit: U256::from(VERSIONS_MAX) };
         ensure!(version < VERSIONS_MAX, error);
         self.manifests.at_key(cx, network.0)?.at_key(cx, version)?.set(cx, bytes)?;

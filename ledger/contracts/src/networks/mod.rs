@@ -42,7 +42,9 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
             returns::<INetworks::amendAtCall>(&version)
         }
         C::setFounder(c) => networks.set_founder(cx, NetworkId(c.network), c.founder).map(empty)?,
-        C::setTreasury(c) => networks.set_treasury(cx, NetworkId(c.network), c.treasury).map(empty)?,
+        C::setTreasury(c) => {
+            networks.set_treasury(cx, NetworkId(c.network), c.treasury).map(empty)?
+        }
         C::count(_) => returns::<INetworks::countCall>(&networks.count.get(cx)?),
         C::manifest(c) => {
             let bytes = networks.manifest_bytes(cx, NetworkId(c.network), Epoch(c.epoch))?;

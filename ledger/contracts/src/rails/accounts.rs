@@ -1,9 +1,9 @@
 //! Releasing ended rails: from their limits to what they can have cost.
 
-use super::calls::{LATE_EPOCHS, bounded};
+use super::calls::{LATE_EPOCHS, at_most, bounded};
 use super::state::{Account, Purse, Rail, Rails};
 use crate::abi::IRails::{
-    AlreadyReleased, NotLate, RailOpen, Released, Unbacked, WrongLeaf, releaseCall,
+    AlreadyReleased, NotLate, RailOpen, Released, Unbacked, WrongLeaf, releaseCall, releaseLateCall,
 };
 use crate::address::RAILS;
 use crate::context::{Checked as _, Context, narrow};
@@ -14,7 +14,7 @@ use protocol::{Epoch, NetworkId};
 
 impl Rails {
     pub(super) fn release(&self, cx: &mut Context<'_>, call: &releaseCall) -> Result<(), Failure> {
-        bounded(call.rails.len())?;
+        at_most(call.rails.len())?;
         let (leaf, epoch) = (&call.leaf, call.epoch);
         let (payer, network) = (leaf.account, leaf.network);
         Settlements::new().verify(cx, Epoch(epoch), leaf, &call.proof)?;
@@ -40,27 +40,50 @@ impl Rails {
     pub(super) fn release_late(
         &self,
         cx: &mut Context<'_>,
-        rails: &[u64],
+        call: &releaseLateCall,
     ) -> Result<(), Failure> {
-        bounded(rails.len())?;
+        bounded(call.rails.len())?;
         let now = cx.epoch()?.0;
-        for &rail in rails {
+        let (payer, network) = (call.leaf.account, call.leaf.network);
+        let last = Settlements::new().last_final(cx, NetworkId(network))?;
+        let (mut limits, mut presented, mut end) = (0u128, 0u128, 0u64);
+        let mut counted = false;
+        for &rail in &call.rails {
             let record = self.ended(cx, rail)?;
-            let (payer, network) = (record.payer, record.network);
+            let fits = record.payer == payer && record.network == network;
+            ensure!(fits, WrongLeaf { payer, network });
             let from = record.end.plus(LATE_EPOCHS)?.plus(1)?;
-            let settled = Settlements::new().last_final(cx, NetworkId(network))?;
-            let open = settled.is_none_or(|last| last.0 < record.end);
+            let open = last.is_none_or(|last| last.0 < record.end);
             ensure!(open && now >= from, NotLate { rail, from });
-            let before = self.accounts.get2(cx, payer, network)?;
-            let after = Account {
-                open: before.open.minus(u128::from(record.limit))?,
-                closed: before.closed.plus(u128::from(record.presented))?,
-                epoch: before.epoch.max(record.end),
-            };
+            // Its first epoch is the one after its opening.
+            counted |= last.is_some_and(|last| last.0 > record.opened);
+            limits = limits.plus(u128::from(record.limit))?;
+            presented = presented.plus(u128::from(record.presented))?;
+            end = end.max(record.end);
             self.mark_released(cx, rail, record)?;
-            self.settle(cx, (payer, network), &before, &after)?;
         }
-        Ok(())
+        let spent = if counted { self.newest_spent(cx, last, call)? } else { 0 };
+        let before = self.accounts.get2(cx, payer, network)?;
+        let after = Account {
+            open: before.open.minus(limits)?,
+            closed: before.closed.plus(limits.min(spent.plus(presented)?))?,
+            epoch: before.epoch.max(end),
+        };
+        self.settle(cx, (payer, network), &before, &after)
+    }
+
+    /// What the payer spent by the newest final epoch, as its leaf proves.
+    fn newest_spent(
+        &self,
+        cx: &mut Context<'_>,
+        last: Option<Epoch>,
+        call: &releaseLateCall,
+    ) -> Result<u128, Failure> {
+        let (leaf, epoch) = (&call.leaf, Epoch(call.epoch));
+        let error = WrongLeaf { payer: leaf.account, network: leaf.network };
+        ensure!(Some(epoch) == last, error);
+        Settlements::new().verify(cx, epoch, leaf, &call.proof)?;
+        narrow(leaf.spent)
     }
 
     /// Releases a rail that was never in an epoch's inputs.
@@ -85,12 +108,7 @@ impl Rails {
         Ok(record)
     }
 
-    fn mark_released(
-        &self,
-        cx: &mut Context<'_>,
-        rail: u64,
-        record: Rail,
-    ) -> Result<(), Failure> {
+    fn mark_released(&self, cx: &mut Context<'_>, rail: u64, record: Rail) -> Result<(), Failure> {
         let list = self.live.at_key(cx, record.network)?;
         if let Some(moved) = list.swap_remove(cx, record.index)? {
             let other = Rail { index: record.index, ..self.rails.get(cx, moved)? };

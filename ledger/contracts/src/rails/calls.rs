@@ -48,24 +48,27 @@ impl Rails {
         let rail = self.count.get(cx)?.plus(1)?;
         self.count.set(cx, &rail)?;
         let index = self.live.at_key(cx, network)?.push(cx, &rail)?;
-        self.rails.set(cx, rail, &Rail {
-            payer,
-            network,
-            released: false,
-            payee,
-            end: expiry,
-            signer,
-            opened: epoch,
-            device,
-            limit,
-            rate,
-            // Vouchers of an earlier chain with the same keys and rails have lower nonces.
-            nonce: cx.timestamp(),
-            presented: 0,
-            index,
-        })?;
-        let event =
-            Opened { rail, network, payer, payee, signer, device, limit, rate, expiry };
+        self.rails.set(
+            cx,
+            rail,
+            &Rail {
+                payer,
+                network,
+                released: false,
+                payee,
+                end: expiry,
+                signer,
+                opened: epoch,
+                device,
+                limit,
+                rate,
+                // Vouchers of an earlier chain with the same keys and rails have lower nonces.
+                nonce: cx.timestamp(),
+                presented: 0,
+                index,
+            },
+        )?;
+        let event = Opened { rail, network, payer, payee, signer, device, limit, rate, expiry };
         cx.emit(RAILS, &event)?;
         Ok(rail)
     }
@@ -153,8 +156,12 @@ impl Rails {
             && amount <= record.limit
             && !record.released;
         ensure!(within, InvalidVoucher { rail });
-        let promise =
-            Voucher { network: NetworkId(network), rail: RailId(rail), nonce, amount: Micros(amount) };
+        let promise = Voucher {
+            network: NetworkId(network),
+            rail: RailId(rail),
+            nonce,
+            amount: Micros(amount),
+        };
         charge_recover(cx)?;
         let domain = voucher::domain(cx.chain_id(), RAILS);
         let signature = signature.as_ref().try_into().ok();
@@ -194,6 +201,11 @@ impl Rails {
 /// Refuses empty and oversized lists.
 pub(super) fn bounded(count: usize) -> Result<(), Failure> {
     ensure!(count != 0, Empty {});
+    at_most(count)
+}
+
+/// Refuses oversized lists.
+pub(super) fn at_most(count: usize) -> Result<(), Failure> {
     let error = TooMany { count: U256::from(count), limit: U256::from(ITEMS_MAX) };
     ensure!(count <= ITEMS_MAX, error);
     Ok(())

@@ -8,7 +8,8 @@
 //! up to that much reserved twice; it comes free with their release.
 //!
 //! If epochs stay open for longer than [`calls::LATE_EPOCHS`], ended rails are released less the vouchers
-//! presented by transaction.
+//! presented by transaction and less what the newest final leaf says was spent: `closed` grows by
+//! `min(L, leaf.spent + presented)`. A settlement that comes after all must not charge them with more.
 //!
 //! Invariants: a payer's deposit covers all it can be charged with; the dollars held here cover all
 //! deposits less what was claimed; a network's payers can always be charged with what its settlements
@@ -45,7 +46,7 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
         C::freeze(c) => rails.freeze(cx, &c.datasets).map(empty)?,
         C::present(c) => rails.present(cx, &c.voucher, &c.signature).map(empty)?,
         C::release(c) => rails.release(cx, &c).map(empty)?,
-        C::releaseLate(c) => rails.release_late(cx, &c.rails).map(empty)?,
+        C::releaseLate(c) => rails.release_late(cx, &c).map(empty)?,
         C::rail(c) => returns::<IRails::railCall>(&rails.find(cx, c.rail)?.into()),
         C::railCount(_) => returns::<IRails::railCountCall>(&rails.count.get(cx)?),
         C::openRailCount(c) => {

@@ -2,12 +2,12 @@
 
 use super::policy;
 use super::state::{ByValidator, Last, Outcome, Settlements};
+use crate::abi;
 use crate::abi::ISettlements::{
     AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
     WrongEpoch, WrongInputs,
 };
 use crate::abi::ISystem::Empty;
-use crate::abi;
 use crate::address::SETTLEMENTS;
 use crate::context::{Checked as _, Context};
 use crate::env::{Failure, ensure};

@@ -63,9 +63,7 @@ impl Settlements {
         self.taken.set2(cx, network.0, account, &after)?;
         let total = self.claimed(cx, network)?.plus(&due)?;
         let approved = self.latest(cx, network)?;
-        for (claimed, approved) in
-            [(total.vested, approved.vested), (total.cash, approved.cash)]
-        {
+        for (claimed, approved) in [(total.vested, approved.vested), (total.cash, approved.cash)] {
             let error = ClaimExceedsApproved {
                 network: network.0,
                 claimed: U256::from(claimed),

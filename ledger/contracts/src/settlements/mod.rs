@@ -9,8 +9,8 @@
 //! claimed of an asset never exceeds what was approved; votes of an epoch are kept by validator, so that
 //! many validators need no new layout.
 
-mod claims;
 mod calls;
+mod claims;
 pub(crate) mod invariants;
 mod policy;
 mod state;
@@ -31,9 +31,9 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
     use ISettlementsCalls as C;
     let settlements = Settlements::new();
     Ok(match decode::<C>(input)? {
-        C::announce(c) => settlements
-            .announce(cx, NetworkId(c.network), Epoch(c.epoch), c.inputs)
-            .map(empty)?,
+        C::announce(c) => {
+            settlements.announce(cx, NetworkId(c.network), Epoch(c.epoch), c.inputs).map(empty)?
+        }
         C::vote(c) => {
             settlements.vote(cx, NetworkId(c.network), Epoch(c.epoch), &c.outcome).map(empty)?
         }

@@ -33,13 +33,9 @@ pub(super) fn check(
     let id = network.0;
     ensure!(!fell(before, after), TotalsFell { network: id });
     let (spent, backing) = (after.spent, Rails::new().backing.get(cx, id)?);
-    let accounted =
-        after.cash.plus(after.card)?.plus(after.credit)?.plus(after.burned)?;
+    let accounted = after.cash.plus(after.card)?.plus(after.credit)?.plus(after.burned)?;
     let conserved = spent == accounted;
-    ensure!(
-        conserved,
-        NotConserved { spent: U256::from(spent), accounted: U256::from(accounted) }
-    );
+    ensure!(conserved, NotConserved { spent: U256::from(spent), accounted: U256::from(accounted) });
     let error = NotBacked { spent: U256::from(spent), backing: U256::from(backing) };
     ensure!(spent <= backing, error);
     ensure!(after.card == 0, ClassNotBacked { class: CARD });
@@ -47,8 +43,7 @@ pub(super) fn check(
 
     let stakes = Stakes::new().totals.get(cx, id)?;
     let staked = stakes.held.plus(stakes.netted)?;
-    let error =
-        SlashedTooMuch { slashed: U256::from(after.slashed), staked: U256::from(staked) };
+    let error = SlashedTooMuch { slashed: U256::from(after.slashed), staked: U256::from(staked) };
     ensure!(after.slashed <= staked, error);
 
     let manifest = Networks::new().manifest(cx, network, epoch)?;

@@ -196,11 +196,7 @@ impl Settlements {
     }
 
     /// All dollars that payers of a network spent, as settled, in millionths.
-    pub(crate) fn spent(
-        &self,
-        cx: &mut Context<'_>,
-        network: NetworkId,
-    ) -> Result<u128, Failure> {
+    pub(crate) fn spent(&self, cx: &mut Context<'_>, network: NetworkId) -> Result<u128, Failure> {
         Ok(self.finals.get(cx, network.0)?.spent)
     }
 

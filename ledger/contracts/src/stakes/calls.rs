@@ -71,9 +71,8 @@ impl Stakes {
         let manifest = Networks::new().current_manifest(cx, network)?;
         let until = request.epoch.plus(u64::from(manifest.evidence.unbonding_epochs))?;
         ensure!(cx.epoch()?.0 >= until, StillBound { device, until });
-        let fits = leaf.account == owner
-            && leaf.network == network.0
-            && call.epoch >= request.epoch;
+        let fits =
+            leaf.account == owner && leaf.network == network.0 && call.epoch >= request.epoch;
         ensure!(fits, WrongLeaf { device });
         Settlements::new().verify(cx, Epoch(call.epoch), leaf, &call.proof)?;
 
@@ -83,6 +82,8 @@ impl Stakes {
         let paid = request.amount.minus(slashed)?;
         self.requests.set(cx, device, &Request { amount: 0, epoch: 0 })?;
         self.netted.set2(cx, network.0, owner, &netted.plus(slashed)?)?;
+        let by_device = self.netted_of.get(cx, device)?.plus(slashed)?;
+        self.netted_of.set(cx, device, &by_device)?;
         let sums = self.totals.get(cx, network.0)?;
         let held = sums.held.minus(request.amount)?;
         self.totals.set(cx, network.0, &Sums { held, netted: sums.netted.plus(slashed)? })?;

@@ -46,6 +46,10 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
             let slashed = stakes.netted.get2(cx, c.network, c.owner)?;
             returns::<IStakes::slashedCall>(&U256::from(slashed))
         }
+        C::nettedOf(c) => {
+            let netted = stakes.netted_of.get(cx, c.device)?;
+            returns::<IStakes::nettedOfCall>(&U256::from(netted))
+        }
         C::total(c) => {
             let totals = stakes.totals.get(cx, c.network)?;
             returns::<IStakes::totalCall>(&U256::from(totals.held))

@@ -144,10 +144,7 @@ impl Token {
         let permit = typed::Permit { owner, spender, value, nonce, deadline };
         let digest = self.signing_hash(cx, &permit)?;
         let signer = recover(cx, digest, v, r, s)?.unwrap_or(Address::ZERO);
-        ensure!(
-            signer == owner && !owner.is_zero(),
-            ERC2612InvalidSigner { signer, owner }
-        );
+        ensure!(signer == owner && !owner.is_zero(), ERC2612InvalidSigner { signer, owner });
         self.approve(cx, owner, spender, value)
     }
 

@@ -71,9 +71,7 @@ pub(crate) fn call_token(
             returns::<IToken::transferFromCall>(&true)
         }
         C::permit(c) => token.permit(cx, &c).map(empty)?,
-        C::nonces(c) => {
-            returns::<IToken::noncesCall>(&U256::from(token.nonces.get(cx, c.owner)?))
-        }
+        C::nonces(c) => returns::<IToken::noncesCall>(&U256::from(token.nonces.get(cx, c.owner)?)),
         C::DOMAIN_SEPARATOR(_) => {
             returns::<IToken::DOMAIN_SEPARATORCall>(&token.domain(cx)?.separator())
         }

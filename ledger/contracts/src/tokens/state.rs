@@ -75,11 +75,7 @@ impl Token {
         self.kind.get(cx)
     }
 
-    pub(crate) fn balance(
-        &self,
-        cx: &mut Context<'_>,
-        account: Address,
-    ) -> Result<U256, Failure> {
+    pub(crate) fn balance(&self, cx: &mut Context<'_>, account: Address) -> Result<U256, Failure> {
         self.balances.get(cx, account)
     }
 }

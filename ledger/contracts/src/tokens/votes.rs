@@ -148,11 +148,7 @@ impl Token {
     }
 
     /// Notes the supply from this height on, for tokens with votes.
-    pub(super) fn record_supply(
-        &self,
-        cx: &mut Context<'_>,
-        supply: U256,
-    ) -> Result<(), Failure> {
+    pub(super) fn record_supply(&self, cx: &mut Context<'_>, supply: U256) -> Result<(), Failure> {
         if !self.kind(cx)?.votes {
             return Ok(());
         }
@@ -183,11 +179,7 @@ fn write(cx: &mut Context<'_>, list: &List<Checkpoint>, amount: u128) -> Result<
 }
 
 /// The amount that held at the end of `height`: the last checkpoint not after it.
-fn amount_at(
-    cx: &mut Context<'_>,
-    list: &List<Checkpoint>,
-    height: u64,
-) -> Result<u128, Failure> {
+fn amount_at(cx: &mut Context<'_>, list: &List<Checkpoint>, height: u64) -> Result<u128, Failure> {
     let (mut low, mut high) = (0, list.len(cx)?);
     while low < high {
         let middle = low + (high - low) / 2;

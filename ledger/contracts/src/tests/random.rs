@@ -1,0 +1,335 @@
+//! Money over random sequences of calls.
+//!
+//! A model of an honest settlement runs beside the contracts: it spends on rails within their limits,
+//! splits as the manifest says, and slashes within stakes. Whatever is called in between, every invariant
+//! holds after every call, an honest root is never refused, every leaf can be claimed in full, and at the
+//! end payers get back all they did not spend.
+
+use super::world::{
+    CLOCK, CUSTOMER, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, leaf, outcome,
+    promise, rail, registration, secret,
+};
+use crate::abi::ISystem::Overflow;
+use crate::abi::{IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IVotes};
+use crate::address::{DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES};
+use crate::env::Failure;
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolCall;
+use proptest::prelude::*;
+use protocol::leaf::Leaf;
+use protocol::{Epoch, Micros, Tokens};
+use std::collections::BTreeMap;
+
+/// What the manifest grants a device and epoch for presence.
+const BOOTSTRAP: u128 = Tokens::whole(5).0;
+const PEOPLE: [Address; 4] = [CUSTOMER, STRANGER, OPERATOR, FOUNDER];
+
+/// What everybody is given in the beginning.
+const SHARE: U256 = U256::from_limbs([100_000_000, 0, 0, 0]);
+
+/// One step: what, by whom, and three numbers whose meaning depends on what.
+type Step = (u8, usize, usize, u64, u64);
+
+struct Model {
+    world: World,
+    /// What was spent on each rail.
+    paid: BTreeMap<u64, u64>,
+    /// The most that rails released late can still cost.
+    late: BTreeMap<u64, u64>,
+    leaves: BTreeMap<Address, Leaf>,
+    proven: Vec<Proven>,
+    /// The next epoch to settle.
+    next: u64,
+    devices: Vec<B256>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut world = World::new();
+        let devices = vec![world.register(OPERATOR, 1), world.register(STRANGER, 2)];
+        world.stake(OPERATOR, devices[0], 100);
+        world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: OPERATOR, value: SHARE });
+        world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: FOUNDER, value: SHARE });
+        for person in PEOPLE {
+            world.fund(person, 500_000);
+            world.ok(FOUNDER, World::token(), &IToken::transferCall { to: person, value: SHARE });
+        }
+        let (paid, late, leaves) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { world, paid, late, leaves, proven: Vec::new(), next: 0, devices }
+    }
+
+    /// Sends a call that may be refused, but neither faults nor overflows.
+    fn attempt<C: SolCall>(&mut self, by: Address, to: Address, call: &C) -> bool {
+        let result = self.world.memory.send(by, to, call);
+        match &result {
+            Err(Failure::Fault(fault)) => panic!("{}: {fault}", C::SIGNATURE),
+            Err(failure) => {
+                assert_eq!(failure.revert::<Overflow>(), None, "{} overflows", C::SIGNATURE);
+            }
+            Ok(_) => {}
+        }
+        self.world.memory.check().unwrap();
+        result.is_ok()
+    }
+
+    fn step(&mut self, (what, who, whom, amount, number): Step) {
+        let (by, other) = (PEOPLE[who % 4], PEOPLE[whom % 4]);
+        let value = U256::from(amount);
+        let device = self.devices[whom % self.devices.len()];
+        let rails = self.paid.len().max(1);
+        let mut rail_id = u64::try_from(whom % rails).unwrap() + 1;
+        if matches!(what, 9 | 10 | 13) {
+            // A root is used one epoch after it was final.
+            self.world.memory.height += CLOCK.length * (number % 3);
+            rail_id = self.ended(rail_id).unwrap_or(rail_id);
+        }
+        // Three times in four by whom it belongs to.
+        let rightful = number % 4 != 0;
+        let info = self.world.memory.view(RAILS, &IRails::railCall { rail: rail_id });
+        let payer = info.as_ref().map_or(by, |info| if rightful { info.payer } else { by });
+        let limit = info.map_or(0, |info| info.limit);
+        let record = self.world.view(DEVICES, &IDevices::deviceCall { device });
+        let owner = if rightful { record.owner } else { by };
+        match what {
+            0 => {
+                let call = IToken::approveCall { spender: DOLLARS, value };
+                self.attempt(by, STABLECOIN, &call);
+                self.attempt(by, DOLLARS, &IDollars::depositCall { stable: value });
+            }
+            1 => drop(self.attempt(by, DOLLARS, &IDollars::redeemCall { amount: value })),
+            2 => {
+                let tokens = [DOLLARS, STABLECOIN, World::token()];
+                let token = tokens[usize::try_from(number % 3).unwrap()];
+                self.attempt(by, token, &IToken::transferCall { to: other, value });
+            }
+            3 => drop(self.attempt(by, RAILS, &IRails::depositCall { amount: value })),
+            4 => drop(self.attempt(by, RAILS, &IRails::withdrawCall { amount: value })),
+            5 => {
+                let expiry = self.world.epoch() + number % 7;
+                let call = IRails::openCall { rail: rail(other, B256::ZERO, amount, expiry) };
+                if self.attempt(by, RAILS, &call) {
+                    let id = u64::try_from(self.paid.len()).unwrap() + 1;
+                    self.paid.insert(id, 0);
+                }
+            }
+            6 => {
+                let call = IRails::topUpCall { rail: rail_id, limit: limit + amount };
+                self.attempt(payer, RAILS, &call);
+            }
+            7 => drop(self.attempt(payer, RAILS, &IRails::closeCall { rail: rail_id })),
+            8 => {
+                let nonce = self.world.memory.timestamp;
+                self.attempt(by, RAILS, &promise(rail_id, nonce, amount));
+            }
+            9 => self.release(payer, number, rail_id),
+            10 => self.release_late(payer, rail_id),
+            11 => self.claim(whom),
+            12 => self.stake(owner, device, amount, number),
+            13 => self.withdraw_stake(owner, device, number),
+            14 => self.change_device(owner, other, device, number),
+            15 => {
+                let call = IVotes::delegateCall { delegatee: other };
+                self.attempt(by, World::token(), &call);
+            }
+            16 => {
+                self.world.memory.height += if number % 5 == 0 { number % 400 } else { number % 20 }
+            }
+            17 => self.step((5, who, whom, amount, number)),
+            18 => self.step((9, who, whom, amount, number)),
+            19 => self.step((13, who, whom, amount, number)),
+            _ => (0..=number % 8).for_each(|more| self.settle(amount / (more + 1), number)),
+        }
+    }
+
+    /// The first rail from `first` on that ended and was not released.
+    fn ended(&mut self, first: u64) -> Option<u64> {
+        let epoch = self.world.epoch();
+        let ids: Vec<u64> = self.paid.keys().copied().collect();
+        ids.into_iter().filter(|id| *id >= first).find(|id| {
+            let info = self.world.view(RAILS, &IRails::railCall { rail: *id });
+            !info.released && info.end < epoch
+        })
+    }
+
+    /// The newest leaf of an account, or another of the settled leaves.
+    fn leaf_of(&self, account: Address, number: u64) -> Option<Proven> {
+        let newest = self.proven.iter().rev().find(|proven| proven.leaf.account == account);
+        let other = usize::try_from(number).unwrap() % self.proven.len().max(1);
+        if number.is_multiple_of(4) { self.proven.get(other) } else { newest }.cloned()
+    }
+
+    fn release(&mut self, payer: Address, number: u64, rail: u64) {
+        if let Some(Proven { epoch, leaf, proof }) = self.leaf_of(payer, number) {
+            let call = IRails::releaseCall { rails: vec![rail], epoch, leaf, proof };
+            self.attempt(payer, RAILS, &call);
+        }
+    }
+
+    fn release_late(&mut self, payer: Address, rail: u64) {
+        let newest = self.leaf_of(payer, 1);
+        let Proven { epoch, leaf, proof } = newest.unwrap_or_else(|| Proven {
+            epoch: 0,
+            leaf: (&leaf(payer)).into(),
+            proof: Vec::new(),
+        });
+        let call = IRails::releaseLateCall { rails: vec![rail], epoch, leaf, proof };
+        if self.attempt(payer, RAILS, &call) {
+            let info = self.world.view(RAILS, &IRails::railCall { rail });
+            let bound = info.limit.min(self.paid[&rail] + info.presented);
+            self.late.insert(rail, bound);
+        }
+    }
+
+    fn claim(&mut self, which: usize) {
+        let Some(proven) = self.proven.get(which % self.proven.len().max(1)).cloned() else {
+            return;
+        };
+        let Proven { epoch, leaf, proof } = proven;
+        self.attempt(STRANGER, SETTLEMENTS, &ISettlements::claimCall { epoch, leaf, proof });
+    }
+
+    fn stake(&mut self, by: Address, device: B256, amount: u64, number: u64) {
+        let amount = U256::from(amount);
+        if number.is_multiple_of(3) {
+            self.attempt(by, STAKES, &IStakes::unbondCall { device, amount });
+        } else {
+            let approve = IToken::approveCall { spender: STAKES, value: amount };
+            self.attempt(by, World::token(), &approve);
+            self.attempt(by, STAKES, &IStakes::stakeCall { device, amount });
+        }
+    }
+
+    fn withdraw_stake(&mut self, owner: Address, device: B256, number: u64) {
+        if let Some(Proven { epoch, leaf, proof }) = self.leaf_of(owner, number) {
+            let call = IStakes::withdrawCall { device, epoch, leaf, proof };
+            self.attempt(owner, STAKES, &call);
+        }
+    }
+
+    fn change_device(&mut self, by: Address, to: Address, device: B256, number: u64) {
+        match number % 3 {
+            0 => drop(self.attempt(by, DEVICES, &IDevices::retireCall { device })),
+            1 => {
+                let id = U256::from_be_bytes(device.0);
+                let call = IDevices::transferFromCall { from: by, to, tokenId: id };
+                self.attempt(by, DEVICES, &call);
+            }
+            _ => {
+                let secret = secret(u8::try_from(number % 250).unwrap() + 3);
+                if self.attempt(by, DEVICES, &registration(by, &secret)) {
+                    self.devices.push(secret.id().into());
+                }
+            }
+        }
+    }
+
+    /// Settles the next epoch honestly, waiting for its end if need be.
+    fn settle(&mut self, amount: u64, number: u64) {
+        let epoch = self.next;
+        let past = self.world.memory.height > CLOCK.grace_end(Epoch(epoch)).0;
+        if !past && number.is_multiple_of(2) {
+            self.world.memory.height = CLOCK.grace_end(Epoch(epoch)).0 + 1;
+        } else if !past {
+            return;
+        }
+        for rail in 1..=u64::try_from(self.paid.len()).unwrap() {
+            self.spend(rail, epoch, amount);
+        }
+        for person in PEOPLE {
+            self.leaves.entry(person).or_insert_with(|| leaf(person));
+        }
+        // One slash within what is staked, some pay for presence.
+        let totals = self.world.view(STAKES, &IStakes::totalCall { network: NETWORK });
+        let operator = self.leaves.entry(OPERATOR).or_insert_with(|| leaf(OPERATOR));
+        let netted = IStakes::slashedCall { network: NETWORK, owner: OPERATOR };
+        let netted = self.world.view(STAKES, &netted);
+        let room = (totals + netted).saturating_sub(U256::from(operator.slashed.0));
+        let slash = room.min(U256::from(amount)).to::<u128>();
+        operator.slashed = Tokens(operator.slashed.0 + slash);
+        let grant = u128::from(number) % (2 * BOOTSTRAP);
+        operator.vested = Tokens(operator.vested.0 + grant);
+
+        let leaves: Vec<Leaf> = self.leaves.values().copied().collect();
+        let (mut outcome, proven) = outcome(epoch, &leaves);
+        outcome.totals.bootstrapped = outcome.totals.vested;
+        let inputs = outcome.inputs;
+        let announce = ISettlements::announceCall { network: NETWORK, epoch, inputs };
+        self.world.ok(VALIDATOR, SETTLEMENTS, &announce);
+        let vote = ISettlements::voteCall { network: NETWORK, epoch, outcome };
+        self.world.ok(VALIDATOR, SETTLEMENTS, &vote);
+        self.proven.extend(proven);
+        self.next += 1;
+    }
+
+    /// Pays up to `amount` on a rail that counts in `epoch`, within its limit.
+    fn spend(&mut self, rail: u64, epoch: u64, amount: u64) {
+        let info = self.world.view(RAILS, &IRails::railCall { rail });
+        if !(info.opened < epoch && epoch <= info.end) {
+            return;
+        }
+        // A rail released late answers for its vouchers and what was settled only.
+        let bound = self.late.get(&rail).copied().unwrap_or(info.limit);
+        let paid = self.paid.get_mut(&rail).unwrap();
+        let payment = amount.min(bound.saturating_sub(*paid));
+        *paid += payment;
+        let burn = payment / 10;
+        let payer = self.leaves.entry(info.payer).or_insert_with(|| leaf(info.payer));
+        payer.spent = Micros(payer.spent.0 + payment);
+        let payee = self.leaves.entry(info.payee).or_insert_with(|| leaf(info.payee));
+        payee.earned.cash = Micros(payee.earned.cash.0 + payment - burn);
+    }
+
+    /// Closes everything, pays everybody, and takes out what is free.
+    fn drain(&mut self) {
+        let rails: Vec<u64> = self.paid.keys().copied().collect();
+        let mut end = self.world.epoch();
+        for rail in &rails {
+            let info = self.world.view(RAILS, &IRails::railCall { rail: *rail });
+            self.attempt(info.payer, RAILS, &IRails::closeCall { rail: *rail });
+            end = end.max(self.world.view(RAILS, &IRails::railCall { rail: *rail }).end);
+        }
+        while self.next <= end {
+            self.settle(7, 2);
+        }
+        self.world.advance_to(self.world.epoch() + 1);
+        let newest = self.proven.split_off(self.proven.len() - self.leaves.len());
+        for Proven { epoch, leaf, proof } in newest {
+            let account = leaf.account;
+            let claim = ISettlements::claimCall { epoch, leaf: leaf.clone(), proof: proof.clone() };
+            self.attempt(STRANGER, SETTLEMENTS, &claim);
+            let taken = ISettlements::claimedCall { network: NETWORK, account };
+            assert_eq!(self.world.view(SETTLEMENTS, &taken).cash, leaf.cash, "{account} is paid");
+            let spent = leaf.spent;
+            let open = |rail: &u64| {
+                let info = self.world.memory.view(RAILS, &IRails::railCall { rail: *rail });
+                info.is_ok_and(|info| info.payer == account && !info.released)
+            };
+            let mine: Vec<u64> = rails.iter().copied().filter(open).collect();
+            let call = IRails::releaseCall { rails: mine, epoch, leaf, proof };
+            self.world.ok(account, RAILS, &call);
+            let purse = self.world.view(RAILS, &IRails::depositOfCall { payer: account });
+            assert_eq!(purse.reserved, spent, "{account} is charged with what it spent");
+            let amount = purse.deposited - purse.reserved;
+            if !amount.is_zero() {
+                self.world.ok(account, RAILS, &IRails::withdrawCall { amount });
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn money_is_conserved(
+        steps in proptest::collection::vec(
+            (0u8..26, any::<usize>(), any::<usize>(), 0u64..50_000, any::<u64>()), 40..140,
+        ),
+    ) {
+        let mut model = Model::new();
+        for step in steps {
+            model.step(step);
+        }
+        model.drain();
+    }
+}

@@ -1,0 +1,285 @@
+//! A small ledger to test on: one network, a customer with dollars, an operator with a device.
+
+use crate::abi::{self, IDevices, IDollars, IRails, ISettlements, IStakes, IToken};
+use crate::address::{self, DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES};
+use crate::env::Failure;
+use crate::testing::Memory;
+use crate::{GenesisConfig, GenesisNetwork, genesis};
+use alloy_primitives::{Address, B256, U256};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall;
+use protocol::clock::EpochClock;
+use protocol::key::{DeviceSecret, registration_message};
+use protocol::leaf::Leaf;
+use protocol::manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting};
+use protocol::merkle::Tree;
+use protocol::voucher::Voucher;
+use protocol::{Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens, voucher};
+
+pub(crate) const CHAIN: u64 = 0xDE91;
+pub(crate) const NETWORK: u64 = 1;
+pub(crate) const CLOCK: EpochClock = EpochClock { length: 10, grace: 2 };
+pub(crate) const UNBONDING: u16 = 3;
+pub(crate) const FOUNDER: Address = Address::repeat_byte(0xf0);
+pub(crate) const VALIDATOR: Address = Address::repeat_byte(0x7a);
+pub(crate) const GUARDIAN: Address = Address::repeat_byte(0x6d);
+pub(crate) const CUSTOMER: Address = Address::repeat_byte(0xc0);
+pub(crate) const OPERATOR: Address = Address::repeat_byte(0x0e);
+pub(crate) const STRANGER: Address = Address::repeat_byte(0x55);
+/// What every customer has in the beginning.
+pub(crate) const FUNDS: u64 = 1_000_000_000;
+/// The longest pause.
+pub(crate) const PAUSE: u64 = 50;
+
+/// A leaf of the last settlement with its proof.
+#[derive(Clone)]
+pub(crate) struct Proven {
+    pub(crate) epoch: u64,
+    pub(crate) leaf: abi::Leaf,
+    pub(crate) proof: Vec<B256>,
+}
+
+/// A ledger in memory.
+pub(crate) struct World {
+    pub(crate) memory: Memory,
+}
+
+pub(crate) fn manifest() -> Manifest {
+    Manifest {
+        version: 1,
+        name: "test".into(),
+        split: Split::default(),
+        beta: Ppm(500_000),
+        vesting: Vesting { share: Ppm(750_000), epochs: 10 },
+        bootstrap: Bootstrap { per_device: Tokens::whole(5), until: Epoch(1_000) },
+        token_price: Micros(50_000),
+        evidence: EvidenceRules {
+            quota_bytes: 1 << 20,
+            skew_ms: 10_000,
+            slack: 6,
+            absence_epochs: 3,
+            unbonding_epochs: UNBONDING,
+        },
+        slashes: Slashes {
+            conflicting_payloads: Ppm(500_000),
+            false_proof: Ppm(500_000),
+            selective_miss: Ppm(200_000),
+            long_absence: Ppm(100_000),
+        },
+        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
+        kinds: vec![KindTerms {
+            kind: KindId(1),
+            price: Micros(1_000),
+            delivery_price: Micros(2_000),
+            per_units: 1 << 30,
+            stake_base: Tokens::whole(10),
+            stake_per: Tokens::whole(1),
+            positions: 5,
+            window: 6,
+        }],
+    }
+}
+
+pub(crate) fn config() -> GenesisConfig {
+    GenesisConfig {
+        clock: CLOCK,
+        dispute_epochs: 2,
+        validators: vec![(VALIDATOR, 1)],
+        guardian: GUARDIAN,
+        pause_blocks_max: PAUSE,
+        breaker_window: 20,
+        breaker_share: Ppm::ONE,
+        breaker_floor: Micros(0),
+        stablecoin: vec![(CUSTOMER, Micros(FUNDS)), (STRANGER, Micros(FUNDS))],
+        networks: vec![GenesisNetwork {
+            founder: FOUNDER,
+            manifest: manifest(),
+            name: "Test Network".into(),
+            symbol: "TEST".into(),
+            supply: Tokens::whole(1_000_000),
+        }],
+    }
+}
+
+/// A key of a service, for vouchers.
+pub(crate) fn signer(number: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_slice(&[number; 32]).unwrap()
+}
+
+pub(crate) fn secret(number: u8) -> DeviceSecret {
+    DeviceSecret::from_seed([number; 32])
+}
+
+pub(crate) fn registration(owner: Address, secret: &DeviceSecret) -> IDevices::registerCall {
+    let message = registration_message(CHAIN, NetworkId(NETWORK), owner);
+    IDevices::registerCall {
+        network: NETWORK,
+        kind: 1,
+        alg: -8,
+        x: secret.key().x().into(),
+        y: B256::ZERO,
+        capacity: 1 << 30,
+        cell: 0,
+        offer: b"an offer".into(),
+        proof: secret.sign(&message).into(),
+    }
+}
+
+/// A rail of fees from the caller, served by `signer(1)`.
+pub(crate) fn rail(payee: Address, device: B256, limit: u64, expiry: u64) -> IRails::OpenRail {
+    let signer = signer(1).address();
+    IRails::OpenRail { network: NETWORK, payee, signer, device, limit, rate: limit, expiry }
+}
+
+/// A voucher of `signer(1)` on a rail, signed.
+pub(crate) fn promise(rail: u64, nonce: u64, amount: u64) -> IRails::presentCall {
+    let voucher =
+        Voucher { network: NetworkId(NETWORK), rail: RailId(rail), nonce, amount: Micros(amount) };
+    let hash = voucher.signing_hash(&voucher::domain(CHAIN, RAILS));
+    let signature = signer(1).sign_hash_sync(&hash).unwrap().as_bytes();
+    IRails::presentCall {
+        voucher: IRails::Voucher { network: NETWORK, rail, nonce, amount },
+        signature: signature.into(),
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(&config())
+    }
+
+    pub(crate) fn with(config: &GenesisConfig) -> Self {
+        let mut memory = Memory::new(CHAIN);
+        memory.accounts.extend([FOUNDER, VALIDATOR, GUARDIAN, CUSTOMER, OPERATOR, STRANGER]);
+        genesis(config, &mut memory).unwrap();
+        memory.check().unwrap();
+        Self { memory }
+    }
+
+    /// Sends a call that must succeed, and checks all invariants.
+    #[track_caller]
+    pub(crate) fn ok<C: SolCall>(&mut self, caller: Address, to: Address, call: &C) -> C::Return {
+        let result = self.memory.send(caller, to, call);
+        self.memory.check().unwrap();
+        result.unwrap_or_else(|failure| panic!("{} failed: {failure}", C::SIGNATURE))
+    }
+
+    /// Sends a call that must fail, and checks all invariants.
+    #[track_caller]
+    pub(crate) fn fails<C: SolCall>(&mut self, caller: Address, to: Address, call: &C) -> Failure {
+        let result = self.memory.send(caller, to, call);
+        self.memory.check().unwrap();
+        let failure = result.err();
+        failure.unwrap_or_else(|| panic!("{} must fail", C::SIGNATURE))
+    }
+
+    pub(crate) fn view<C: SolCall>(&mut self, contract: Address, call: &C) -> C::Return {
+        self.memory.view(contract, call).unwrap()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        CLOCK.epoch(Height(self.memory.height)).0
+    }
+
+    /// Moves on to the first block of an epoch.
+    pub(crate) fn advance_to(&mut self, epoch: u64) {
+        let height = CLOCK.first(Epoch(epoch)).0;
+        assert!(height >= self.memory.height, "time does not run backwards");
+        self.memory.height = height;
+        self.memory.timestamp += 1;
+    }
+
+    pub(crate) fn token() -> Address {
+        address::token(NetworkId(NETWORK))
+    }
+
+    pub(crate) fn balance(&mut self, token: Address, account: Address) -> U256 {
+        self.view(token, &IToken::balanceOfCall { account })
+    }
+
+    /// Turns the stablecoin of `account` into dollars.
+    pub(crate) fn buy_dollars(&mut self, account: Address, amount: u64) {
+        let stable = U256::from(amount);
+        let approve = IToken::approveCall { spender: DOLLARS, value: stable };
+        self.ok(account, STABLECOIN, &approve);
+        self.ok(account, DOLLARS, &IDollars::depositCall { stable });
+    }
+
+    /// Turns the stablecoin of `account` into a deposit.
+    pub(crate) fn fund(&mut self, account: Address, amount: u64) {
+        self.buy_dollars(account, amount);
+        self.ok(account, RAILS, &IRails::depositCall { amount: U256::from(amount) });
+    }
+
+    pub(crate) fn register(&mut self, owner: Address, number: u8) -> B256 {
+        let call = registration(owner, &secret(number));
+        self.ok(owner, DEVICES, &call)
+    }
+
+    /// Stakes tokens that the founder gives.
+    pub(crate) fn stake(&mut self, owner: Address, device: B256, tokens: u64) {
+        let amount = U256::from(Tokens::whole(tokens).0);
+        let (token, to) = (Self::token(), owner);
+        self.ok(FOUNDER, token, &IToken::transferCall { to, value: amount });
+        self.ok(owner, token, &IToken::approveCall { spender: STAKES, value: amount });
+        self.ok(owner, STAKES, &IStakes::stakeCall { device, amount });
+    }
+
+    /// Announces inputs, waits for the grace's end and votes on these leaves: what was vested counts as
+    /// pay for presence, what was spent and not earned as burned. Returns every leaf with its proof.
+    pub(crate) fn settle(&mut self, epoch: u64, leaves: &[Leaf]) -> Vec<Proven> {
+        let (outcome, proven) = outcome(epoch, leaves);
+        let inputs = outcome.inputs;
+        let announce = ISettlements::announceCall { network: NETWORK, epoch, inputs };
+        self.memory.height = self.memory.height.max(CLOCK.first(Epoch(epoch)).0);
+        self.ok(VALIDATOR, SETTLEMENTS, &announce);
+        self.memory.height = self.memory.height.max(CLOCK.grace_end(Epoch(epoch)).0 + 1);
+        let vote = ISettlements::voteCall { network: NETWORK, epoch, outcome };
+        self.ok(VALIDATOR, SETTLEMENTS, &vote);
+        proven
+    }
+
+    /// As [`World::settle`], and moves on until the leaves can be used.
+    pub(crate) fn settle_and_wait(&mut self, epoch: u64, leaves: &[Leaf]) -> Vec<Proven> {
+        let proven = self.settle(epoch, leaves);
+        self.advance_to(self.epoch() + 1);
+        proven
+    }
+}
+
+/// The outcome of an epoch with these leaves, and every leaf with its proof.
+pub(crate) fn outcome(epoch: u64, leaves: &[Leaf]) -> (abi::Outcome, Vec<Proven>) {
+    let tree = Tree::new(leaves.iter().map(Leaf::hash).collect());
+    let proven = leaves.iter().map(|leaf| Proven {
+        epoch,
+        leaf: leaf.into(),
+        proof: tree.proof(leaf.hash()).unwrap(),
+    });
+    let sum = |part: fn(&Leaf) -> u128| U256::from(leaves.iter().map(part).sum::<u128>());
+    let vested = sum(|leaf| leaf.vested.0);
+    let cash = sum(|leaf| u128::from(leaf.earned.cash.0));
+    let spent = sum(|leaf| u128::from(leaf.spent.0));
+    let outcome = abi::Outcome {
+        inputs: B256::repeat_byte(u8::try_from(epoch % 255).unwrap() + 1),
+        statement: B256::repeat_byte(0xaa),
+        root: tree.root(),
+        totals: abi::Totals {
+            vested,
+            cash,
+            card: U256::ZERO,
+            credit: U256::ZERO,
+            spent,
+            burned: spent.saturating_sub(cash),
+            slashed: sum(|leaf| leaf.slashed.0),
+            toppedUp: U256::ZERO,
+            bootstrapped: vested,
+        },
+    };
+    (outcome, proven.collect())
+}
+
+/// A leaf of this network.
+pub(crate) fn leaf(account: Address) -> Leaf {
+    Leaf { account, network: NetworkId(NETWORK), ..Leaf::default() }
+}
