@@ -27,7 +27,7 @@ async fn a_transaction_is_the_same_wherever_it_is_shown() {
     assert_eq!(shown.effective_gas_price, Some(receipt.effective_gas_price));
 
     let block: Block = node.ask("eth_getBlockByNumber", json!([tag, true])).await;
-    assert_eq!(block.transactions.as_transactions().unwrap(), [shown.clone()]);
+    assert_eq!(block.transactions.as_transactions().unwrap(), std::slice::from_ref(&shown));
     assert_eq!(Some(block.header.hash), receipt.block_hash);
     assert_eq!(block.header.inner.gas_used, 21_000);
     let again: Block = node.ask("eth_getBlockByHash", json!([block.header.hash, false])).await;
@@ -117,7 +117,7 @@ async fn refused_transactions_say_why() {
     let error =
         node.try_ask::<B256>("eth_sendRawTransaction", json!(["0x1234"])).await.unwrap_err();
     assert_eq!(error.code(), -32000);
-    let error = node.try_ask::<B256>("eth_sendRawTransaction", json!(["1234"])).await.unwrap_err();
+    let error = node.try_ask::<B256>("eth_sendRawTransaction", json!(["0xzz"])).await.unwrap_err();
     assert_eq!(error.code(), -32602);
 
     // One that waits for its predecessor is shown as waiting, and counts only as pending.
