@@ -10,7 +10,7 @@ use crate::{
 };
 use alloy_eips::eip2935::{HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{Address, LogData, U256, keccak256};
-use contracts::{Env, Failure, Fault, GenesisConfig};
+use contracts::{Call, Env, Failure, Fault, GenesisConfig};
 use std::collections::BTreeMap;
 
 /// Storage by contract and slot.
@@ -73,6 +73,26 @@ pub fn contracts_at_genesis(
     let mut recorder = Recorder { slots: Slots::new(), chain_id, timestamp };
     contracts::genesis(config, &mut recorder)?;
     Ok(recorder.slots)
+}
+
+/// Runs a call of a system contract on the storage at height 0, as if `caller` had sent it before the
+/// first block: what a network begins with is made by the same calls that would make it later.
+///
+/// # Errors
+/// When the contract refuses the call; what it wrote until then stays, so the storage is not to be used.
+pub fn call_at_genesis(
+    slots: &mut Slots,
+    (chain_id, timestamp): (u64, u64),
+    caller: Address,
+    contract: Address,
+    input: &[u8],
+) -> Result<(), Failure> {
+    let mut recorder = Recorder { slots: std::mem::take(slots), chain_id, timestamp };
+    let call =
+        Call { contract, caller, value: U256::ZERO, input, is_static: false, is_direct: true };
+    let result = contracts::call(&mut recorder, &call);
+    *slots = recorder.slots;
+    result.map(drop)
 }
 
 /// An empty ledger at height 0 that records what is written. Nobody sees the logs of genesis.

@@ -38,7 +38,7 @@ pub use call::{Call, CallError, CallOutcome, CallResult, call, estimate};
 pub use env::{
     BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, BLOCK_LOADS_MAX, BlockEnv, TX_GAS_LIMIT, next_base_fee,
 };
-pub use genesis::{Genesis, Slots, contracts_at_genesis, genesis};
+pub use genesis::{Genesis, Slots, call_at_genesis, contracts_at_genesis, genesis};
 pub use key::{
     Account, CODE_BYTES_MAX, Key, VALUE_BYTES, Value, ValueError, code_chunks, code_writes,
     join_code, slot, slot_value,

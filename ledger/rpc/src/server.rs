@@ -3,7 +3,10 @@
 use crate::methods;
 use consensus::Ledger;
 use jsonrpsee::{
-    server::{BatchRequestConfig, IdProvider, ServerBuilder, ServerConfig, ServerHandle},
+    server::{
+        BatchRequestConfig, IdProvider, ServerBuilder, ServerConfig, ServerHandle,
+        middleware::rpc::RpcServiceBuilder,
+    },
     types::SubscriptionId,
 };
 use std::{
@@ -16,6 +19,9 @@ use std::{
 };
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
+
+/// Bytes of a request and of its answer that a trace shows.
+const LOGGED_BYTES: u32 = 256;
 
 /// What the server refuses to exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +130,7 @@ pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<S
     let listen = |cause| ServeError::Listen { addr, cause };
     let server = ServerBuilder::with_config(config)
         .set_http_middleware(tower::ServiceBuilder::new().layer(cors))
+        .set_rpc_middleware(RpcServiceBuilder::new().rpc_logger(LOGGED_BYTES))
         .build(addr)
         .await
         .map_err(listen)?;

@@ -88,6 +88,8 @@ fn a_transaction_that_reads_too_much_fails_and_pays_all_its_gas() {
     assert!(outcome.loads < 15_000, "what the failed one read does not count: {}", outcome.loads);
     let proposal = chain.propose(&txs);
     assert_eq!((proposal.included.len(), &proposal.outcome), (3, &outcome));
+    let call = execution::Call { to: Some(too_much), ..execution::Call::default() };
+    assert!(matches!(chain.call(&call), Err(execution::CallError::Loads)));
 }
 
 #[test]
