@@ -97,7 +97,12 @@ pub(super) fn accounts(
     previous: &Statement,
     changes: Changes,
 ) -> Result<Accounts, SettleError> {
-    let Changes { accounts, to_burn, topped_up, bootstrapped, slashed } = changes;
+    let Changes { mut accounts, to_burn, topped_up, bootstrapped, slashed } = changes;
+    // Stake and deposits are released against a leaf: who may have to show one has one, be it empty.
+    let owners = inputs.roster.iter().map(|device| device.owner);
+    for account in owners.chain(inputs.rails.iter().map(|rail| rail.payer)) {
+        accounts.entry(account).or_default();
+    }
     let mut changed = accounts.into_iter().peekable();
     let mut states = Vec::with_capacity(previous.accounts.len());
     for earlier in &previous.accounts {

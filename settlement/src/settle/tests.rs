@@ -357,6 +357,19 @@ fn presence_is_paid_until_its_date_to_who_met_all() {
 }
 
 #[test]
+fn who_must_show_a_leaf_has_one() {
+    // A device that earns nothing and a payer who pays nothing still get stake and deposit back.
+    let inputs = inputs(5, vec![device(1)], vec![rail(1, 1)]);
+    let settled = statement(&inputs, &genesis(), vec![]);
+    for account in [owner(1), payer(0)] {
+        let state = settled.account(account).expect("an account on the roster or of a rail");
+        let leaf = state.leaf(settled.network, settled.epoch);
+        assert!(settled.tree().proof(leaf.hash()).is_some());
+        assert_eq!((leaf.spent, leaf.vested), (Micros::ZERO, Tokens::ZERO));
+    }
+}
+
+#[test]
 fn dust_is_named() {
     let mut inputs = inputs(5, vec![device(1)], vec![rail(1, 1)]);
     inputs.manifest.kinds[0].per_units = 1_000_000_000_000;
