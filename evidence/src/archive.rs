@@ -10,8 +10,10 @@
 //!
 //! Rules:
 //! * an object appears whole or not at all, and is durable when the call returns;
-//! * evidence, inputs, statements are written once: the same bytes again are no error, other
-//!   bytes are ([`ArchiveError::Differs`]), so that history cannot change unnoticed;
+//! * evidence and inputs are written once: the same bytes again are no error, other bytes are
+//!   ([`ArchiveError::Differs`]), so that history cannot change unnoticed;
+//! * a statement may be replaced, since an epoch that is not final is settled again with a corrected
+//!   judge (design 9); which one is final, the ledger says by its hash;
 //! * everything read is bounded and decoded canonically.
 //!
 //! The default store is a local folder; any other `object_store` works as well.
@@ -229,13 +231,14 @@ impl Archive {
         }
     }
 
-    /// Writes the statement of an epoch.
+    /// Writes the statement of an epoch, replacing one of before.
     ///
     /// # Errors
-    /// [`ArchiveError::Differs`] if another statement was written for this epoch.
+    /// When the store fails.
     pub async fn put_statement(&self, statement: &Statement) -> Result<(), ArchiveError> {
         let path = statement_path(statement.network, statement.epoch);
-        self.put_once(path, statement.to_bytes()).await
+        self.store.put(&path, statement.to_bytes().into()).await?;
+        Ok(())
     }
 
     /// The bytes of a statement.

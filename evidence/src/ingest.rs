@@ -4,8 +4,9 @@
 //! size, form, network served, epoch open, device on the epoch's roster, kind (the device's own or
 //! common) with its size, clock, identity, quota, room in the pool, signature.
 //!
-//! * An epoch is open when its inputs file was given ([`Ingest::open`]) and the *next* block may still
-//!   carry its evidence.
+//! * An epoch is open when its inputs file was given ([`Ingest::open`]) and the next block may carry its
+//!   evidence. It takes no more when the block [`LEAD`] heights ahead may not: an acceptance that no block
+//!   could honour would be worth nothing.
 //! * The identity of an envelope is (device, network, sequence), within the epoch it names. The same
 //!   payload again is answered with the acceptance of the first time, whatever its signature. A second
 //!   payload is accepted, since it proves the device's fault; a third adds nothing and is refused.
@@ -31,6 +32,9 @@ use protocol::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// How many heights after an acceptance a block carries the envelope at the earliest that is certain:
+/// with the next block the batch is handed over, and the one after it takes it up.
+pub const LEAD: u64 = 2;
 /// How many payloads under one identity are kept: two prove the fault.
 pub const PAYLOADS_MAX: usize = 2;
 
@@ -240,8 +244,11 @@ impl Ingest {
             return Err(Reason::UnknownNetwork);
         }
         let open = self.open.get(&named).ok_or(Reason::WrongEpoch)?;
-        let next = Height(self.head.height.0.saturating_add(1));
-        if !open.inputs.clock.accepts(payload.epoch, next) {
+        let may_carry = |blocks: u64| {
+            let height = Height(self.head.height.0.saturating_add(blocks));
+            open.inputs.clock.accepts(payload.epoch, height)
+        };
+        if !may_carry(1) || !may_carry(LEAD) {
             return Err(Reason::WrongEpoch);
         }
         let rules = &open.inputs.manifest.evidence;

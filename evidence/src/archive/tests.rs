@@ -57,6 +57,16 @@ async fn history_cannot_change() {
 }
 
 #[tokio::test]
+async fn a_statement_can_be_corrected() {
+    let archive = memory();
+    let mut statement = Statement { epoch: EPOCH, ..Statement::genesis(CHAIN, NETWORK) };
+    archive.put_statement(&statement).await.unwrap();
+    statement.version = 2;
+    archive.put_statement(&statement).await.unwrap();
+    assert_eq!(archive.statement(NETWORK, EPOCH).await.unwrap(), Some(statement));
+}
+
+#[tokio::test]
 async fn damage_is_named() {
     let store = Arc::new(InMemory::new());
     let archive = Archive::new(store.clone());

@@ -180,9 +180,12 @@ fn what_another_validator_had_carried_counts_and_is_not_carried_twice() {
 fn an_epoch_closes_when_no_later_block_may_carry_it() {
     let mut ingest = ingest();
     assert!(matches!(ingest.submit(&envelope(1, 1, 0), TIME), Answer::Accepted(_)));
-    // Grace ends with height 333: the block after 332 may still carry it, the one after 333 not.
-    ingest.advance(Head { height: Height(332), time_ms: TIME });
+    // Grace ends with height 333: what is accepted after 331 is carried by 333, what would be after 332
+    // by none.
+    ingest.advance(Head { height: Height(331), time_ms: TIME });
     assert!(matches!(ingest.submit(&envelope(1, 2, 0), TIME), Answer::Accepted(_)));
+    ingest.advance(Head { height: Height(332), time_ms: TIME });
+    assert_eq!(ingest.submit(&envelope(1, 3, 0), TIME), Answer::Refused(Reason::WrongEpoch));
     ingest.advance(Head { height: Height(333), time_ms: TIME });
     assert_eq!(ingest.submit(&envelope(1, 3, 0), TIME), Answer::Refused(Reason::UnknownNetwork));
     assert_eq!(ingest.take(), (None, 2));
