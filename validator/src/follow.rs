@@ -5,12 +5,15 @@ use crate::{
     intake::Intake,
     settle,
 };
-use client::{CallError, Client};
+use client::Client;
 use consensus::{BlobRefused, Finalized, HistoryError, Ledger};
 use evidence::{Archive, ArchiveError, BlockEvidence, replay::batches};
 use protocol::{Epoch, Height, NetworkId, clock::EpochClock};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// How many blocks the archive's cursor may lag: they are recorded again after a restart.
+const CURSOR_EVERY: u64 = 8;
 
 /// What stops the follower.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +27,6 @@ pub enum FollowError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Call(#[from] CallError),
     /// The evidence of a block that was never recorded is pruned.
     #[error("the blobs of block {0} are pruned and not in the archive: copy another validator's archive")]
     Pruned(Height),
@@ -49,14 +49,14 @@ pub struct Follower {
 
 impl Follower {
     /// Brings archive and intake to where they were before a restart: the inputs of open epochs, what
-    /// their blocks carried, and what was accepted and not carried.
+    /// their blocks carried, the blocks since, and at last what was accepted and is not carried. Returns
+    /// the next block to follow.
     ///
     /// # Errors
     /// [`FollowError`].
     pub async fn resume(&self, accepted: &[Vec<u8>]) -> Result<Height, FollowError> {
-        let next = self.archive.cursor().await?.map_or(1, |height| height.0.saturating_add(1));
-        let done = Height(next.saturating_sub(1));
-        let current = self.clock.epoch(done);
+        let done = self.archive.cursor().await?.unwrap_or_default();
+        let current = self.clock.epoch(Height(done.0.saturating_add(1)));
         for epoch in current.previous().into_iter().chain([current]) {
             self.open(epoch).await?;
         }
@@ -64,9 +64,15 @@ impl Follower {
         for evidence in self.archive.blocks(first, done).await? {
             self.intake.block(&evidence);
         }
+        // The last one is recorded again: it tells the intake how far the ledger is.
+        let mut next = done;
+        while let Some(block) = self.ledger.block(next.0)? {
+            self.step(&block).await?;
+            next = Height(next.0.saturating_add(1));
+        }
         let restored = self.intake.restore(accepted);
-        tracing::info!(height = %done, restored, "the validator goes on");
-        Ok(Height(next))
+        tracing::info!(height = %next, restored, "the validator goes on");
+        Ok(next)
     }
 
     /// Follows blocks from `next` on until the ledger stops, telling `recorded` of each.
@@ -80,37 +86,47 @@ impl Follower {
     ) -> Result<(), FollowError> {
         let mut blocks = self.ledger.subscribe_from(next.0);
         while let Some(block) = blocks.next().await? {
-            self.record(&block).await?;
-            let height = Height(block.header.height);
-            let after = self.clock.epoch(Height(height.0.saturating_add(1)));
-            if self.clock.first(after).0 == height.0.saturating_add(1) {
-                self.open(after).await?;
-            }
-            self.hand_over(height);
-            recorded.send_replace(height);
+            self.step(&block).await?;
+            recorded.send_replace(Height(block.header.height));
         }
         Ok(())
     }
 
+    /// Does everything that one final block asks for. Doing it again is harmless.
+    async fn step(&self, block: &Finalized) -> Result<(), FollowError> {
+        let height = Height(block.header.height);
+        let after = Height(height.0.saturating_add(1));
+        self.record(block).await?;
+        let epoch = self.clock.epoch(after);
+        let is_last = self.clock.first(epoch) == after;
+        if is_last {
+            self.open(epoch).await?;
+        }
+        if is_last || height.0 % CURSOR_EVERY == 0 {
+            self.archive.put_cursor(height).await?;
+        }
+        self.hand_over(height);
+        Ok(())
+    }
+
+    /// Records a block's blobs, and tells the intake what they carry.
     async fn record(&self, block: &Finalized) -> Result<(), FollowError> {
         let height = Height(block.header.height);
-        let blobs = match &block.blobs {
-            Some(blobs) => blobs.as_slice(),
-            None if self.archive.block(height).await?.is_some() => &[],
-            None => return Err(FollowError::Pruned(height)),
+        let evidence = match &block.blobs {
+            Some(blobs) => {
+                let evidence = BlockEvidence::new(height, block.header.timestamp_ms, blobs);
+                self.archive.record_block(&evidence).await?;
+                evidence
+            }
+            None => self.archive.block(height).await?.ok_or(FollowError::Pruned(height))?,
         };
-        let evidence = BlockEvidence::new(height, block.header.timestamp_ms, blobs.to_vec());
-        if !blobs.is_empty() {
-            self.archive.record_block(&evidence).await?;
-            let envelopes: usize = batches(evidence.blobs(), self.client.chain_id(), None)
-                .iter()
-                .map(|batch| batch.envelopes().len())
-                .sum();
-            metrics::counter!("wayleave_evidence_carried_total")
-                .increment(u64::try_from(envelopes).unwrap_or(u64::MAX));
-        }
-        self.archive.put_cursor(height).await?;
+        let envelopes: usize = batches(evidence.blobs(), self.client.chain_id(), None)
+            .iter()
+            .map(|batch| batch.envelopes().len())
+            .sum();
         self.intake.block(&evidence);
+        metrics::counter!("wayleave_evidence_carried_total")
+            .increment(u64::try_from(envelopes).unwrap_or(u64::MAX));
         metrics::gauge!("wayleave_block_height").set(to_f64(height.0));
         Ok(())
     }
@@ -118,12 +134,13 @@ impl Follower {
     /// Opens `epoch` of every network: the inputs file is read from the archive or built once.
     async fn open(&self, epoch: Epoch) -> Result<(), FollowError> {
         let before = Height(self.clock.first(epoch).0.saturating_sub(1));
-        for network in 1..=self.client.networks().await? {
+        for network in 1..=self.client.networks().await.map_err(BuildError::from)? {
             let network = NetworkId(network);
             let inputs = match self.archive.inputs(network, epoch).await? {
                 Some(inputs) => inputs,
                 None => {
-                    if !settle::is_live(&self.client, network, epoch).await? {
+                    let live = settle::is_live(&self.client, network, epoch).await;
+                    if !live.map_err(BuildError::from)? {
                         continue;
                     }
                     let Some(header) = self.ledger.header(before.0)? else { continue };
@@ -133,10 +150,6 @@ impl Follower {
                 }
             };
             self.intake.open_epoch(Arc::new(inputs));
-        }
-        let oldest = epoch.previous().and_then(Epoch::previous).unwrap_or_default();
-        if let Err(error) = self.intake.forget_before(oldest) {
-            tracing::warn!(%error, "an old journal could not be removed");
         }
         Ok(())
     }
@@ -148,6 +161,8 @@ impl Follower {
                 Err(error) => tracing::warn!(%error, "a batch is handed over again later"),
             }
         }
+        metrics::gauge!("wayleave_evidence_waiting_bytes")
+            .set(to_f64(u64::try_from(self.intake.waiting_bytes()).unwrap_or(u64::MAX)));
     }
 }
 

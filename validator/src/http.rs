@@ -3,15 +3,22 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /v1/evidence` | [`evidence::wire::Answers`] to a [`Submit`], both canonical CBOR |
+//! | `GET /v1/evidence/{digest}` | the height of the block that carries an envelope, as text; 404 while none does |
 //! | `GET /v1/inputs/{network}/{epoch}` | the inputs file, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}` | the statement, byte for byte |
-//! | `GET /v1/statement/{network}/{epoch}/json` | the statement for people and scripts |
-//! | `GET /v1/proof/{network}/{account}` | the account's newest final leaf with its Merkle proof |
+//! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
+//! | `GET /v1/proof/{network}/{account}` | the account's newest claimable leaf with its Merkle proof |
 //! | `GET /v1/status` | the validator's key, height, and what waits |
 //!
-//! Anyone may read; anyone may submit, since only a device's own signature counts.
+//! A leaf can be claimed one epoch after its root became final, so the newest claimable one is that of the
+//! newest final epoch or of the one before. Before there is any, the newest final one is given with
+//! `"claimable": false`.
+//!
+//! Anyone may read; anyone may submit, since only a device's own signature counts. Pages of any origin
+//! may read, none may submit. At most [`SUBMITS_MAX`] requests are taken in at once, others wait.
 
 use crate::intake::Intake;
+use alloy_primitives::B256;
 use axum::{
     Json, Router,
     body::Bytes,
@@ -20,18 +27,24 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use client::Client;
+use client::{CallError, Client, abi::ISettlements, address};
 use evidence::{
-    Archive,
+    Archive, ArchiveError,
     wire::{Answer, Answers, MEDIA_TYPE, SUBMIT_MAX, Submit},
 };
 use protocol::{
-    Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, statement::Statement,
+    Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, leaf::Leaf,
 };
 use serde_json::json;
-use std::{fmt::Display, sync::Arc};
-use tokio::sync::watch;
+use settlement::Settled;
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tower_http::cors::{Any, CorsLayer};
+
+/// How many requests that submit are taken in at once.
+pub const SUBMITS_MAX: usize = 64;
+/// How many statements are kept ready for proofs.
+const PROVEN_MAX: usize = 8;
 
 /// What requests are answered from.
 #[derive(Clone)]
@@ -42,6 +55,8 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     key: [u8; 32],
     recorded: watch::Receiver<Height>,
+    submits: Arc<Semaphore>,
+    proven: Arc<Mutex<BTreeMap<(Epoch, NetworkId), Arc<Settled>>>>,
 }
 
 impl std::fmt::Debug for Api {
@@ -59,7 +74,9 @@ impl Api {
         key: [u8; 32],
         recorded: watch::Receiver<Height>,
     ) -> Self {
-        Self { intake, archive, client, clock, key, recorded }
+        let submits = Arc::new(Semaphore::new(SUBMITS_MAX));
+        let proven = Arc::default();
+        Self { intake, archive, client, clock, key, recorded, submits, proven }
     }
 
     /// The archive.
@@ -71,6 +88,10 @@ impl Api {
     pub async fn submit(&self, submit: Submit) -> Vec<Answer> {
         let (intake, now_ms) = (self.intake.clone(), self.clock.now_ms());
         let count = submit.envelopes().len();
+        let Ok(_permit) = self.submits.acquire().await else {
+            // The semaphore is never closed.
+            return vec![Answer::Refused(Reason::QueueFull); count];
+        };
         let task = tokio::task::spawn_blocking(move || intake.submit(&submit, now_ms));
         let answers = task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the intake failed");
@@ -88,14 +109,81 @@ impl Api {
         let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]);
         Router::new()
             .route("/v1/evidence", post(submit))
+            .route("/v1/evidence/{digest}", get(carried))
             .route("/v1/inputs/{network}/{epoch}", get(inputs))
             .route("/v1/statement/{network}/{epoch}", get(statement))
-            .route("/v1/statement/{network}/{epoch}/json", get(statement_json))
             .route("/v1/proof/{network}/{account}", get(proof))
             .route("/v1/status", get(status))
             .layer(DefaultBodyLimit::max(SUBMIT_MAX))
             .layer(cors)
             .with_state(self)
+    }
+
+    /// The statement of an epoch with the tree of its accounts.
+    async fn settled(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Arc<Settled>>, ArchiveError> {
+        let mut proven = self.proven.lock().await;
+        if let Some(settled) = proven.get(&(epoch, network)) {
+            return Ok(Some(settled.clone()));
+        }
+        let Some(statement) = self.archive.statement(network, epoch).await? else {
+            return Ok(None);
+        };
+        let settled = Arc::new(Settled { tree: statement.tree(), statement });
+        if proven.len() >= PROVEN_MAX {
+            proven.pop_first();
+        }
+        proven.insert((epoch, network), settled.clone());
+        Ok(Some(settled))
+    }
+
+    /// The account's leaf in the accounts of an epoch, with its proof.
+    async fn proven(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+        account: Account,
+    ) -> Result<Option<Proven>, ArchiveError> {
+        Ok(self.settled(network, epoch).await?.and_then(|settled| {
+            let leaf = settled.statement.account(account)?.leaf(network, epoch);
+            let proof = settled.tree.proof(leaf.hash())?;
+            Some(Proven { epoch, root: settled.tree.root(), leaf, proof })
+        }))
+    }
+
+    /// Whether the ledger takes a claim by this leaf now; one with nothing new counts as well.
+    async fn is_claimable(&self, proven: &Proven) -> Result<bool, CallError> {
+        let claim = ISettlements::claimCall {
+            epoch: proven.epoch.0,
+            leaf: (&proven.leaf).into(),
+            proof: proven.proof.clone(),
+        };
+        match self.client.call(address::SETTLEMENTS, claim).await {
+            Ok(_) => Ok(true),
+            Err(CallError::Reverted(revert)) => Ok(!revert.is::<ISettlements::NotClaimable>()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A leaf and what proves it.
+struct Proven {
+    epoch: Epoch,
+    root: B256,
+    leaf: Leaf,
+    proof: Vec<B256>,
+}
+
+impl Proven {
+    fn answer(&self, claimable: bool) -> Response {
+        let Self { epoch, root, leaf, proof } = self;
+        let leaf = json!({
+            "epoch": epoch, "claimable": claimable, "root": root, "leaf": leaf, "proof": proof,
+        });
+        Json(leaf).into_response()
     }
 }
 
@@ -127,21 +215,39 @@ async fn inputs(State(api): State<Api>, Path((network, epoch)): Path<(u64, u64)>
     }
 }
 
-async fn statement(State(api): State<Api>, Path((network, epoch)): Path<(u64, u64)>) -> Response {
-    match api.archive.statement_bytes(NetworkId(network), Epoch(epoch)).await {
-        Ok(Some(bytes)) => cbor(bytes),
-        Ok(None) => missing("no statement of this network and epoch, or not yet"),
-        Err(error) => failed(error),
+async fn carried(State(api): State<Api>, Path(digest): Path<String>) -> Response {
+    let Ok(digest) = digest.parse::<Digest>() else {
+        return (StatusCode::BAD_REQUEST, "a digest is 64 hexadecimal digits").into_response();
+    };
+    match api.intake.carried(digest) {
+        Some(height) => height.to_string().into_response(),
+        None => missing("no block of the last epochs carries this envelope"),
     }
 }
 
-async fn statement_json(
+async fn statement(
     State(api): State<Api>,
-    Path((network, epoch)): Path<(u64, u64)>,
+    Path((network, name)): Path<(u64, String)>,
 ) -> Response {
-    match api.archive.statement(NetworkId(network), Epoch(epoch)).await {
-        Ok(Some(statement)) => Json(statement).into_response(),
-        Ok(None) => missing("no statement of this network and epoch, or not yet"),
+    const NONE: &str = "no statement of this network and epoch, or not yet";
+    let network = NetworkId(network);
+    let (number, is_json) = match name.strip_suffix(".json") {
+        Some(number) => (number, true),
+        None => (name.as_str(), false),
+    };
+    let Ok(epoch) = number.parse().map(Epoch) else {
+        return (StatusCode::BAD_REQUEST, "an epoch is a number").into_response();
+    };
+    if is_json {
+        return match api.archive.statement(network, epoch).await {
+            Ok(Some(statement)) => Json(statement).into_response(),
+            Ok(None) => missing(NONE),
+            Err(error) => failed(error),
+        };
+    }
+    match api.archive.statement_bytes(network, epoch).await {
+        Ok(Some(bytes)) => cbor(bytes),
+        Ok(None) => missing(NONE),
         Err(error) => failed(error),
     }
 }
@@ -151,24 +257,28 @@ async fn proof(
     Path((network, account)): Path<(u64, Account)>,
 ) -> Response {
     let network = NetworkId(network);
-    let epoch = match api.client.final_epoch(network).await {
+    let newest = match api.client.final_epoch(network).await {
         Ok(Some(epoch)) => epoch,
         Ok(None) => return missing("no epoch of this network is final yet"),
         Err(error) => return failed(error),
     };
-    let statement: Statement = match api.archive.statement(network, epoch).await {
-        Ok(Some(statement)) => statement,
-        Ok(None) => return missing("the statement of the latest final epoch is not here"),
-        Err(error) => return failed(error),
-    };
-    let Some(state) = statement.account(account) else {
-        return missing("the account neither earned nor spent in this network");
-    };
-    let leaf = state.leaf(network, epoch);
-    let tree = statement.tree();
-    let proof = tree.proof(leaf.hash()).unwrap_or_default();
-    Json(json!({ "epoch": epoch, "root": tree.root(), "leaf": leaf, "proof": proof }))
-        .into_response()
+    let mut waiting = None;
+    for epoch in [Some(newest), newest.previous()].into_iter().flatten() {
+        let proven = match api.proven(network, epoch, account).await {
+            Ok(Some(proven)) => proven,
+            Ok(None) => continue,
+            Err(error) => return failed(error),
+        };
+        match api.is_claimable(&proven).await {
+            Ok(true) => return proven.answer(true),
+            Ok(false) => waiting = waiting.or(Some(proven)),
+            Err(error) => return failed(error),
+        }
+    }
+    waiting.map_or_else(
+        || missing("the account neither earned nor spent in this network, or its statement is not here"),
+        |proven| proven.answer(false),
+    )
 }
 
 async fn status(State(api): State<Api>) -> Response {

@@ -7,8 +7,8 @@ use client::{
 };
 use consensus::Header;
 use protocol::{
-    Epoch, Height, NetworkId,
-    inputs::{Inputs, InputsError},
+    DeviceId, Epoch, Height, NetworkId,
+    inputs::{Inputs, InputsError, Rail},
 };
 use std::collections::BTreeSet;
 
@@ -28,6 +28,10 @@ pub enum BuildError {
 
 /// Builds the inputs of `epoch` from the state after the block with `header`, which must be the last one
 /// before the epoch (or genesis, for epoch 0).
+///
+/// Only rails that count in the epoch are in the file: opened before it, not ended, and to a device in
+/// service if to one. One that is left out never returns, since a rail's end and a device's retirement
+/// are for good; settlement relies on that.
 ///
 /// # Errors
 /// [`BuildError`], and when the state of that height is no longer kept.
@@ -49,9 +53,12 @@ pub async fn build(
     let treasury = ledger.call_at(address::NETWORKS, treasury, height).await?;
     let roster = ledger.roster(network, height).await?;
     let devices: BTreeSet<_> = roster.iter().map(|device| device.id).collect();
+    let counts = |rail: &Rail| {
+        let live = rail.opened < epoch && epoch <= rail.expiry;
+        live && (rail.device == DeviceId::default() || devices.contains(&rail.device))
+    };
     let mut rails = ledger.rails(network, height).await?;
-    // A rail may outlive its device's service: it pays nothing then, and is left out with its dataset.
-    rails.retain(|rail| rail.device.0 == [0; 32] || devices.contains(&rail.device));
+    rails.retain(counts);
     let mut datasets = ledger.datasets(network, height).await?;
     datasets.retain(|set| rails.binary_search_by_key(&set.rail, |rail| rail.id).is_ok());
     let inputs = Inputs {

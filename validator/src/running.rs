@@ -8,7 +8,7 @@ use crate::{
 };
 use client::{CallError, Client, RpcError, Signer};
 use consensus::Ledger;
-use evidence::{Archive, ArchiveError, journal::JournalError, wire};
+use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
 use protocol::{Height, clock::Clock, key::DeviceSecret};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -90,8 +90,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let clock = client.clock().await?;
     let key = config.secret.key().x();
     let bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
-    let (intake, accepted) =
-        Intake::open(&config.folder, config.secret, client.chain_id(), crate::sizes())?;
+    let (intake, accepted) = Intake::open(
+        &config.folder,
+        config.secret,
+        (client.chain_id(), clock),
+        (crate::sizes(), Limits::default()),
+    )?;
     let intake = Arc::new(intake);
     let follower = Follower {
         ledger: config.ledger,
@@ -103,7 +107,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let next = follower.resume(&accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
     let settler =
-        Settler { client: client.clone(), archive: config.archive.clone(), signer: config.signer, clock };
+        Settler::new(client.clone(), config.archive.clone(), config.signer, clock);
     let api = Api::new((intake, config.archive), client, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
@@ -128,12 +132,17 @@ async fn follow(follower: Follower, mut next: Height, recorded: watch::Sender<He
     }
 }
 
-async fn settle(settler: Settler, mut recorded: watch::Receiver<Height>) {
+async fn settle(mut settler: Settler, mut recorded: watch::Receiver<Height>) {
     loop {
         let height = *recorded.borrow_and_update();
-        if let Err(error) = settler.settle_due(height).await {
-            tracing::warn!(%error, "settling failed; trying again");
-            tokio::time::sleep(RETRY).await;
+        match settler.settle_due(height).await {
+            Ok(0) => {}
+            // The log has the reasons.
+            Ok(_) => tokio::time::sleep(RETRY).await,
+            Err(error) => {
+                tracing::warn!(%error, "the ledger cannot be read; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
         }
         if recorded.changed().await.is_err() {
             return;

@@ -1,16 +1,18 @@
 //! Settling: announce the inputs, replay the epoch from the archive once its grace is over, archive the
-//! statement, vote. One epoch after the other, each step skipped if it is done.
+//! statement, vote. One epoch after the other, each step skipped if it is done, so that a restart at any
+//! moment goes on; networks do not wait for one another.
 
+use alloy_primitives::U256;
 use client::{
     CallError, Client, SendError, Signer,
     abi::{ISettlements, Outcome, Totals},
     address,
 };
 use evidence::{Archive, ArchiveError, segment};
-use alloy_primitives::U256;
 use protocol::{Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
 use settlement::{SettleError, Settled};
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
+use tracing::Instrument as _;
 
 /// Why an epoch is not settled yet.
 #[derive(Debug, thiserror::Error)]
@@ -44,16 +46,21 @@ pub enum SettleEpochError {
 }
 
 /// The settling half of a validator.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settler {
-    /// The ledger.
-    pub client: Client,
-    /// The archive.
-    pub archive: Archive,
-    /// The account that votes.
-    pub signer: Signer,
-    /// The ledger's clock.
-    pub clock: EpochClock,
+    client: Client,
+    archive: Archive,
+    signer: Signer,
+    clock: EpochClock,
+    /// What this validator said since it started: said again after a restart, which replaces it.
+    said: BTreeMap<NetworkId, Said>,
+}
+
+/// The newest epochs for which something was said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    announced: Option<Epoch>,
+    voted: Option<Epoch>,
 }
 
 /// Whether a network has rules in `epoch`.
@@ -66,24 +73,52 @@ pub(crate) async fn is_live(
 }
 
 impl Settler {
-    /// Does what is due once the blocks up to `recorded` are in the archive.
+    /// Votes with `signer` for what `archive` gives.
+    pub const fn new(client: Client, archive: Archive, signer: Signer, clock: EpochClock) -> Self {
+        Self { client, archive, signer, clock, said: BTreeMap::new() }
+    }
+
+    /// Does what is due once the blocks up to `recorded` are in the archive. Returns how many networks
+    /// are left with work that failed; the log says why, and the next call goes on.
     ///
     /// # Errors
-    /// [`SettleEpochError`]; what was done stays done, and the next call goes on.
-    pub async fn settle_due(&self, recorded: Height) -> Result<(), SettleEpochError> {
-        for network in 1..=self.client.networks().await? {
-            let network = NetworkId(network);
-            let mut epoch = self.next_epoch(network).await?;
-            loop {
-                self.announce(network, epoch, recorded).await?;
-                if recorded <= self.clock.grace_end(epoch) {
-                    break;
-                }
-                self.settle(network, epoch).await?;
-                epoch = epoch.next();
+    /// When the ledger cannot say which networks there are.
+    pub async fn settle_due(&mut self, recorded: Height) -> Result<usize, CallError> {
+        let mut failed = 0;
+        for network in (1..=self.client.networks().await?).map(NetworkId) {
+            let span = tracing::info_span!("settle", %network, %recorded);
+            let result = self.network_due(network, recorded).instrument(span).await;
+            if let Err(error) = result {
+                tracing::warn!(%network, %error, "settling failed; it is tried again");
+                metrics::counter!("wayleave_settlement_failures_total").increment(1);
+                failed += 1;
             }
-            // The epoch under way has its inputs, although the one before it is not settled yet.
-            self.announce(network, epoch.next(), recorded).await?;
+        }
+        Ok(failed)
+    }
+
+    /// Announces every open epoch that has begun, so that duties go on even while votes fail, and then
+    /// settles one epoch after the other.
+    async fn network_due(
+        &mut self,
+        network: NetworkId,
+        recorded: Height,
+    ) -> Result<(), SettleEpochError> {
+        let mut open = self.next_epoch(network).await?;
+        let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
+        let mut said = self.said.get(&network).copied().unwrap_or_default();
+        let from = said.announced.map_or(open, |epoch| open.max(epoch.next()));
+        for epoch in (from.0..=begun.0).map(Epoch) {
+            self.announce(network, epoch).await?;
+            said.announced = Some(epoch);
+            self.said.insert(network, said);
+        }
+        // A vote that does not make the epoch final waits for those of others.
+        while self.clock.grace_end(open) < recorded && said.voted != Some(open) {
+            self.settle(network, open).await?;
+            said.voted = Some(open);
+            self.said.insert(network, said);
+            open = self.next_epoch(network).await?;
         }
         Ok(())
     }
@@ -96,38 +131,42 @@ impl Settler {
         })
     }
 
-    async fn announce(
-        &self,
-        network: NetworkId,
-        epoch: Epoch,
-        recorded: Height,
-    ) -> Result<(), SettleEpochError> {
-        // The inputs exist when the last block before the epoch is recorded.
-        if recorded.0.saturating_add(1) < self.clock.first(epoch).0
-            || self.client.inputs_hash(network, epoch).await?.is_some()
-        {
+    async fn announce(&self, network: NetworkId, epoch: Epoch) -> Result<(), SettleEpochError> {
+        if self.client.inputs_hash(network, epoch).await?.is_some() {
             return Ok(());
         }
+        // There is none before the network begins.
         let Some(inputs) = self.archive.inputs(network, epoch).await? else { return Ok(()) };
         self.client.wait_for(self.clock.first(epoch)).await;
-        let call = ISettlements::announceCall {
-            network: network.0,
-            epoch: epoch.0,
-            inputs: inputs.digest().into(),
-        };
-        self.client.send(&self.signer, address::SETTLEMENTS, &call).await?;
-        tracing::info!(%network, %epoch, devices = inputs.roster.len(), "inputs announced");
-        Ok(())
+        let digest = inputs.digest();
+        let call =
+            ISettlements::announceCall { network: network.0, epoch: epoch.0, inputs: digest.into() };
+        match self.client.send(&self.signer, address::SETTLEMENTS, &call).await {
+            Ok(_) => {
+                tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
+                Ok(())
+            }
+            // Others announced it meanwhile, or we did before a restart.
+            Err(error)
+                if error
+                    .revert()
+                    .is_some_and(client::Revert::is::<ISettlements::AlreadyAnnounced>) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn settle(&self, network: NetworkId, epoch: Epoch) -> Result<(), SettleEpochError> {
         let began = Instant::now();
         let settled = self.replay(network, epoch).await?;
-        self.archive.put_statement(&settled.statement).await?;
         self.vote(network, &settled).await?;
         let elapsed = began.elapsed();
+        let totals = settled.statement.totals;
         metrics::histogram!("wayleave_settlement_seconds").record(elapsed.as_secs_f64());
-        tracing::info!(%network, %epoch, ?elapsed, "epoch settled");
+        metrics::counter!("wayleave_epochs_settled_total").increment(1);
+        tracing::info!(%epoch, ?elapsed, spent = %totals.spent, slashed = %totals.slashed, "settled");
         Ok(())
     }
 
@@ -154,6 +193,8 @@ impl Settler {
         for fault in &replayed.faults {
             tracing::warn!(?fault, "a batch's author is at fault");
         }
+        let faults = u64::try_from(replayed.faults.len()).unwrap_or(u64::MAX);
+        metrics::counter!("wayleave_batch_faults_total").increment(faults);
         let parquet = segment::encode(&replayed.carried)?;
         self.archive.put_segment(network, epoch, parquet).await?;
         // Settling is computation: it must not hold up the tasks of this runtime.
@@ -166,24 +207,31 @@ impl Settler {
         }
     }
 
+    /// Archives the statement and votes for it, unless the epoch is final already.
     async fn vote(&self, network: NetworkId, settled: &Settled) -> Result<(), SettleEpochError> {
         let statement = &settled.statement;
         let epoch = statement.epoch;
-        let digest = statement.digest();
-        if let Some(outcome) = self.client.outcome(network, epoch).await? {
-            return if outcome.statement.0 == digest.0 {
-                Ok(())
-            } else {
-                Err(SettleEpochError::Dissent { network, epoch })
-            };
+        if let Some(outcome) = self.client.outcome(network, epoch).await?
+            && outcome.statement.0 != statement.digest().0
+        {
+            return Err(SettleEpochError::Dissent { network, epoch });
         }
+        // Before the vote: what is final on the ledger can be fetched here.
+        self.archive.put_statement(statement).await?;
         let call = ISettlements::voteCall {
             network: network.0,
             epoch: epoch.0,
             outcome: outcome(settled),
         };
-        self.client.send(&self.signer, address::SETTLEMENTS, &call).await?;
-        Ok(())
+        match self.client.send(&self.signer, address::SETTLEMENTS, &call).await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.revert().is_some_and(client::Revert::is::<ISettlements::AlreadyFinal>) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

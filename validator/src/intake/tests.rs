@@ -1,0 +1,206 @@
+use super::*;
+use protocol::{
+    Account, KindId, Micros, NetworkId, Ppm, Tokens,
+    body::{Common, Report},
+    envelope::{Envelope, Payload},
+    inputs::Device,
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+};
+
+const CHAIN: u64 = 0xDE91;
+const CLOCK: EpochClock = EpochClock { length: 30, grace: 4 };
+const TIME: u64 = 1_700_000_000_000;
+
+fn device() -> DeviceSecret {
+    DeviceSecret::from_seed([1; 32])
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        version: 1,
+        name: "test".into(),
+        split: Split::default(),
+        beta: Ppm(500_000),
+        vesting: Vesting { share: Ppm::ZERO, epochs: 1 },
+        bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
+        token_price: Micros(1),
+        evidence: EvidenceRules {
+            quota_bytes: 1 << 20,
+            skew_ms: 10_000,
+            slack: 6,
+            absence_epochs: 3,
+            unbonding_epochs: 10,
+        },
+        slashes: Slashes {
+            conflicting_payloads: Ppm::ZERO,
+            false_proof: Ppm::ZERO,
+            selective_miss: Ppm::ZERO,
+            long_absence: Ppm::ZERO,
+        },
+        tiers: [Ppm::ONE; 4],
+        kinds: vec![KindTerms {
+            kind: KindId(1),
+            price: Micros(1),
+            delivery_price: Micros(1),
+            per_units: 1,
+            stake_base: Tokens::ZERO,
+            stake_per: Tokens::ZERO,
+            positions: 1,
+            window: 1,
+        }],
+    }
+}
+
+fn inputs(epoch: u64) -> Arc<Inputs> {
+    let key = device().key();
+    let device = Device {
+        id: key.id(),
+        key,
+        owner: Account::repeat_byte(1),
+        maker: Account::ZERO,
+        kind: KindId(1),
+        tier: 2,
+        cell: 0,
+        capacity: 1,
+        offer: Digest::default(),
+        stake: Tokens::ZERO,
+    };
+    Arc::new(Inputs {
+        version: 1,
+        chain_id: CHAIN,
+        network: NetworkId(1),
+        epoch: Epoch(epoch),
+        clock: CLOCK,
+        mix: [0; 32],
+        latest_root: [0; 32],
+        rails_contract: Account::ZERO,
+        treasury: Account::ZERO,
+        manifest: manifest(),
+        roster: vec![device],
+        rails: Vec::new(),
+        datasets: Vec::new(),
+    })
+}
+
+fn envelope(epoch: u64, sequence: u64) -> Vec<u8> {
+    let body = Common::Report(Report { used: 0, free: 0 }).to_body();
+    let (network, epoch) = (NetworkId(1), Epoch(epoch));
+    let payload = Payload { network, epoch, sequence, time_ms: TIME, body };
+    Envelope::sign(&device(), &payload).bytes().to_vec()
+}
+
+/// An intake at height 40, in epoch 1, with what its journal held.
+fn intake(folder: &Path) -> (Intake, Vec<Vec<u8>>) {
+    let secret = DeviceSecret::from_seed([9; 32]);
+    let (intake, accepted) =
+        Intake::open(folder, secret, (CHAIN, CLOCK), (crate::sizes(), Limits::default())).unwrap();
+    intake.open_epoch(inputs(1));
+    intake.block(&block(40, &[]));
+    (intake, accepted)
+}
+
+fn block(height: u64, blobs: &[bytes::Bytes]) -> BlockEvidence {
+    BlockEvidence::new(Height(height), TIME, blobs)
+}
+
+fn submit(intake: &Intake, envelopes: &[&Vec<u8>]) -> Vec<Answer> {
+    let envelopes = envelopes.iter().map(|envelope| (*envelope).clone());
+    intake.submit(&Submit::new(envelopes), TIME)
+}
+
+#[test]
+fn what_was_accepted_survives_a_restart_until_a_block_carries_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, none) = intake(folder.path());
+    assert!(none.is_empty());
+    let (a, b) = (envelope(1, 1), envelope(1, 2));
+    assert!(submit(&first, &[&a, &b]).iter().all(|answer| answer.accepted().is_ok()));
+    // Handed over, but the process dies before a block holds the batch.
+    assert_eq!(first.due(Height(40)).len(), 1);
+    drop(first);
+
+    let (second, accepted) = intake(folder.path());
+    assert_eq!(accepted, [a.clone(), b.clone()]);
+    assert_eq!(second.restore(&accepted), 2);
+    let batch = second.due(Height(40));
+    second.block(&block(41, &batch));
+    assert_eq!(second.carried(Digest::of(&a)), Some(Height(41)));
+    drop(second);
+
+    // A third start hears of the block before it restores.
+    let (third, accepted) = intake(folder.path());
+    third.block(&block(41, &batch));
+    assert_eq!(third.restore(&accepted), 0);
+    assert!(third.due(Height(41)).is_empty());
+    assert!(matches!(submit(&third, &[&b])[0], Answer::Replayed(_)));
+}
+
+#[test]
+fn a_batch_is_handed_over_again_until_a_block_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, _) = intake(folder.path());
+    submit(&intake, &[&envelope(1, 1)]);
+    let batch = intake.due(Height(40));
+    for height in 41..40 + AGAIN_AFTER {
+        assert!(intake.due(Height(height)).is_empty());
+    }
+    assert_eq!(intake.due(Height(40 + AGAIN_AFTER)), batch);
+    assert!(intake.due(Height(41 + AGAIN_AFTER)).is_empty());
+    intake.block(&block(46, &batch));
+    assert!(intake.due(Height(90)).is_empty());
+}
+
+#[test]
+fn few_batches_are_under_way_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = DeviceSecret::from_seed([9; 32]);
+    // One report of 4 KiB fits a batch of the least size beside nothing else of its size.
+    let limits = Limits { batch_bytes: 1, ..Limits::default() };
+    let (intake, _) =
+        Intake::open(folder.path(), secret, (CHAIN, CLOCK), (crate::sizes(), limits)).unwrap();
+    intake.open_epoch(inputs(1));
+    intake.block(&block(40, &[]));
+    let many: Vec<_> = (0..5_000).map(|sequence| envelope(1, sequence)).collect();
+    for group in many.chunks(200) {
+        submit(&intake, &group.iter().collect::<Vec<_>>());
+    }
+    let due = intake.due(Height(40));
+    assert_eq!(due.len(), UNDER_WAY_MAX);
+    assert!(intake.due(Height(41)).is_empty());
+    intake.block(&block(41, &due[..3]));
+    assert_eq!(intake.due(Height(41)).len(), 3);
+}
+
+#[test]
+fn nothing_is_accepted_that_is_not_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let (intake, _) = intake(&path);
+    // No file can be made in a folder that is gone.
+    std::fs::remove_dir_all(&path).unwrap();
+    let a = envelope(1, 1);
+    let full = Answer::Refused(Reason::QueueFull);
+    assert_eq!(submit(&intake, &[&a, &a]), [full.clone(), full]);
+    assert!(intake.due(Height(40)).is_empty());
+    std::fs::create_dir_all(&path).unwrap();
+    assert!(matches!(submit(&intake, &[&a])[0], Answer::Accepted(_)));
+    assert_eq!(intake.due(Height(40)).len(), 1);
+}
+
+#[test]
+fn what_no_block_can_concern_any_more_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, _) = intake(folder.path());
+    let a = envelope(1, 1);
+    submit(&intake, &[&a]);
+    let batch = intake.due(Height(40));
+    intake.block(&block(50, &batch));
+    // Epoch 1 ends with height 59 and its grace with 63.
+    for (height, kept) in [(63, 1), (64, 0)] {
+        intake.block(&block(height, &[]));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept, "{height}");
+    }
+    assert_eq!(intake.carried(Digest::of(&a)), Some(Height(50)));
+    intake.block(&block(90, &[]));
+    assert_eq!(intake.carried(Digest::of(&a)), None);
+}

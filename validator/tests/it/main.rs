@@ -1,0 +1,7 @@
+//! The worker against the ledger itself: one validator behind its own JSON-RPC.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod epoch;
+mod http;
+mod world;

@@ -1,0 +1,258 @@
+//! A ledger with one network, one device and one rail, and a worker that can be restarted.
+
+use alloy_primitives::{Address, U256};
+use alloy_sol_types::SolCall;
+use client::{
+    Client, Options, Signer,
+    abi::{IDevices, IDollars, IRails, IStakes, IToken},
+    address,
+};
+use consensus::{Config, Founding, Genesis, ValidatorKeys};
+use contracts::{GenesisConfig, GenesisNetwork};
+use evidence::Archive;
+use protocol::{
+    Epoch, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
+    clock::{Clock, EpochClock},
+    key::{DeviceSecret, registration_message},
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::net::TcpListener;
+
+pub(crate) const CHAIN: u64 = 0xDE91;
+pub(crate) const NETWORK: NetworkId = NetworkId(1);
+pub(crate) const RAIL: RailId = RailId(1);
+pub(crate) const CLOCK: EpochClock = EpochClock { length: 20, grace: 4 };
+const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+pub(crate) fn signer(n: u8) -> Signer {
+    Signer::from_slice(&[n; 32]).unwrap()
+}
+
+pub(crate) fn founder() -> Signer {
+    signer(1)
+}
+
+pub(crate) fn operator() -> Signer {
+    signer(2)
+}
+
+pub(crate) fn customer() -> Signer {
+    signer(3)
+}
+
+/// Signs vouchers.
+pub(crate) fn service() -> Signer {
+    signer(4)
+}
+
+pub(crate) fn device() -> DeviceSecret {
+    DeviceSecret::from_seed([7; 32])
+}
+
+#[derive(Debug)]
+pub(crate) struct Wall;
+
+impl Clock for Wall {
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        u64::try_from(since.as_millis()).unwrap()
+    }
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        version: 1,
+        name: "test".into(),
+        split: Split::default(),
+        beta: Ppm(500_000),
+        vesting: Vesting { share: Ppm::ZERO, epochs: 1 },
+        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(1_000_000) },
+        token_price: Micros(100_000),
+        evidence: EvidenceRules {
+            quota_bytes: 1 << 20,
+            skew_ms: 60_000,
+            slack: 3,
+            absence_epochs: 100,
+            unbonding_epochs: 8,
+        },
+        slashes: Slashes {
+            conflicting_payloads: Ppm(200_000),
+            false_proof: Ppm(500_000),
+            selective_miss: Ppm(100_000),
+            long_absence: Ppm(100_000),
+        },
+        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
+        kinds: vec![KindTerms {
+            kind: KindId(1),
+            price: Micros(1_000_000),
+            delivery_price: Micros(100_000),
+            per_units: 1 << 30,
+            stake_base: Tokens::whole(100),
+            stake_per: Tokens::whole(10),
+            positions: 2,
+            window: 4,
+        }],
+    }
+}
+
+fn genesis() -> Genesis {
+    let people = || (1..=4).map(|n| signer(n).address());
+    let keys = ValidatorKeys::derive(&[1; 32]);
+    Genesis::found(Founding {
+        chain_id: CHAIN,
+        // Header times rise by bounded steps: a ledger born in the past would lag behind all devices.
+        timestamp_ms: Wall.now_ms(),
+        term_length: 1_000,
+        validators: vec![keys.validator(founder().address())],
+        allocations: people()
+            .map(|account| (account, U256::from(1_000_000_000_000_000_000u64)))
+            .collect(),
+        contracts: GenesisConfig {
+            clock: CLOCK,
+            dispute_epochs: 2,
+            validators: Vec::new(),
+            guardian: Address::repeat_byte(0xB0),
+            pause_blocks_max: 10,
+            breaker_window: 20,
+            breaker_share: Ppm::ONE,
+            breaker_floor: Micros(0),
+            stablecoin: people().map(|account| (account, Micros(5_000_000_000))).collect(),
+            networks: vec![GenesisNetwork {
+                founder: founder().address(),
+                manifest: manifest(),
+                name: "Test".to_owned(),
+                symbol: "TST".to_owned(),
+                supply: Tokens::whole(1_000),
+            }],
+        },
+    })
+    .unwrap()
+}
+
+/// A running ledger, its worker, and a client.
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) http: SocketAddr,
+    pub(crate) worker: validator::Running,
+    ledger: consensus::Running,
+    server: rpc::Server,
+    folder: PathBuf,
+}
+
+impl World {
+    /// Starts the ledger and the worker, and opens the device's stake and rail.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let keys = ValidatorKeys::derive(&[1; 32]);
+        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys, genesis());
+        config.pace = Duration::from_millis(100);
+        let ledger = consensus::start(config).await.unwrap();
+        let server = rpc::serve(ledger.ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
+        let url = format!("http://{}", server.addr());
+        let options = Options { poll: Duration::from_millis(20), ..Options::default() };
+        let client = Client::connect_with(&url, options).await.unwrap();
+        let (worker, http) = worker(&ledger, &url, folder).await;
+        let folder = folder.to_owned();
+        let world = Self { client, http, worker, ledger, server, folder };
+        world.furnish().await;
+        world
+    }
+
+    /// Stops the worker at once and starts it anew over the same files.
+    pub(crate) async fn restart_worker(self) -> Self {
+        let Self { client, worker, ledger, server, folder, .. } = self;
+        worker.stop().await;
+        let url = format!("http://{}", server.addr());
+        let (worker, http) = self::worker(&ledger, &url, &folder).await;
+        Self { client, http, worker, ledger, server, folder }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.worker.stop().await;
+        self.server.stop().await;
+        self.ledger.stop().await.unwrap();
+    }
+
+    pub(crate) fn archive(&self) -> Archive {
+        Archive::open(&self.folder.join("archive")).unwrap()
+    }
+
+    pub(crate) fn archive_folder(&self) -> PathBuf {
+        self.folder.join("archive")
+    }
+
+    /// Sends a call, and waits until the block that applied it is the head, so that the next one sees it.
+    async fn send(&self, from: &Signer, to: Address, call: &impl SolCall) {
+        let receipt = self.client.send(from, to, call).await.unwrap();
+        self.client.wait_for(receipt.height).await;
+    }
+
+    async fn furnish(&self) {
+        let token = address::token(NETWORK);
+        let stake = U256::from(Tokens::whole(200).0);
+        let (to, key) = (operator().address(), device().key());
+        let transfer = IToken::transferCall { to, value: stake };
+        self.send(&founder(), token, &transfer).await;
+        let message = registration_message(CHAIN, NETWORK, to);
+        let register = IDevices::registerCall {
+            network: NETWORK.0,
+            kind: 1,
+            alg: key.algorithm(),
+            x: key.x().into(),
+            y: key.y().into(),
+            capacity: 1 << 30,
+            cell: 0,
+            offer: Vec::new().into(),
+            proof: device().sign(&message).to_vec().into(),
+        };
+        self.send(&operator(), address::DEVICES, &register).await;
+        let approve = IToken::approveCall { spender: address::STAKES, value: stake };
+        self.send(&operator(), token, &approve).await;
+        let bind = IStakes::stakeCall { device: device().id().into(), amount: stake };
+        self.send(&operator(), address::STAKES, &bind).await;
+
+        let amount = U256::from(100_000_000u64);
+        let approve = IToken::approveCall { spender: address::DOLLARS, value: amount };
+        self.send(&customer(), address::STABLECOIN, &approve).await;
+        let make = IDollars::depositCall { stable: amount };
+        self.send(&customer(), address::DOLLARS, &make).await;
+        let deposit = IRails::depositCall { amount };
+        self.send(&customer(), address::RAILS, &deposit).await;
+        let rail = IRails::OpenRail {
+            network: NETWORK.0,
+            payee: to,
+            signer: service().address(),
+            device: device().id().into(),
+            limit: 50_000_000,
+            rate: 0,
+            expiry: 100_000,
+        };
+        self.send(&customer(), address::RAILS, &IRails::openCall { rail }).await;
+    }
+}
+
+async fn worker(
+    ledger: &consensus::Running,
+    url: &str,
+    folder: &Path,
+) -> (validator::Running, SocketAddr) {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let http = listener.local_addr().unwrap();
+    let config = validator::Config {
+        ledger: ledger.ledger.clone(),
+        rpc: url.to_owned(),
+        archive: Archive::open(&folder.join("archive")).unwrap(),
+        folder: folder.join("journal"),
+        secret: DeviceSecret::from_seed([99; 32]),
+        signer: founder(),
+        http: listener,
+        listen: LOCALHOST,
+        clock: Arc::new(Wall),
+    };
+    (validator::start(config).await.unwrap(), http)
+}
