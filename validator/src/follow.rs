@@ -11,6 +11,7 @@ use evidence::{Archive, ArchiveError, BlockEvidence, replay::batches};
 use protocol::{Epoch, Height, NetworkId, clock::EpochClock};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 /// How many blocks the archive's cursor may lag: they are recorded again after a restart.
 const CURSOR_EVERY: u64 = 8;
@@ -86,7 +87,8 @@ impl Follower {
     ) -> Result<(), FollowError> {
         let mut blocks = self.ledger.subscribe_from(next.0);
         while let Some(block) = blocks.next().await? {
-            self.step(&block).await?;
+            let span = tracing::debug_span!("follow.block", height = block.header.height);
+            self.step(&block).instrument(span).await?;
             recorded.send_replace(Height(block.header.height));
         }
         Ok(())

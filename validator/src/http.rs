@@ -92,7 +92,10 @@ impl Api {
             // The semaphore is never closed.
             return vec![Answer::Refused(Reason::QueueFull); count];
         };
-        let task = tokio::task::spawn_blocking(move || intake.submit(&submit, now_ms));
+        let span = tracing::debug_span!("evidence.submit", envelopes = count);
+        let task = tokio::task::spawn_blocking(move || {
+            span.in_scope(|| intake.submit(&submit, now_ms))
+        });
         let answers = task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the intake failed");
             vec![Answer::Refused(Reason::QueueFull); count]
