@@ -462,13 +462,23 @@ impl Client {
         wire: Wire,
     ) -> Result<Receipt, SendError> {
         if wire.succeeded() {
-            return Ok(wire.into_receipt(pending.hash)?);
+            let receipt = wire.into_receipt(pending.hash)?;
+            self.until_head(receipt.height).await;
+            return Ok(receipt);
         }
         let data = match &wire.revert_reason {
             Some(data) => data.clone(),
             None => self.replay(from, intent, Height(wire.block_number.to())).await,
         };
         Err(SendError::Reverted { transaction: pending.hash, revert: Revert::decode(data) })
+    }
+
+    /// Waits until reading sees the block that a receipt is of: receipts may be there before its state.
+    async fn until_head(&self, height: Height) {
+        let reached = tokio::time::timeout(self.options().confirm, self.wait_for(height)).await;
+        if reached.is_err() {
+            tracing::warn!(height = height.0, "the endpoint has receipts and no such block");
+        }
     }
 
     /// The revert data of a call as it went at `height`, as far as past state can tell.

@@ -127,7 +127,8 @@ impl Client {
         // the stake are put back: otherwise they would be taken twice.
         let netted: Vec<_> = ids.iter().map(|&device| IStakes::nettedOfCall { device }).collect();
         let netted = self.call_each(address::STAKES, &netted, height).await?;
-        let stakes = stakes.into_iter().zip(netted).map(|(stake, netted)| stake.saturating_add(netted));
+        let stakes =
+            stakes.into_iter().zip(netted).map(|(stake, netted)| stake.saturating_add(netted));
         let parts = ids.into_iter().zip(records).zip(stakes);
         parts.map(|((id, record), stake)| device(id.into(), &record, stake)).collect()
     }
