@@ -12,14 +12,14 @@
 use crate::{
     application::{App, Shared},
     block::Block,
-    header::StateCommitment,
-    history::{Finalized, HistoryError, Undo},
+    committee::{Committee, ValidatorKeys},
     genesis::Genesis,
-    committee::Committee,
-    network::{self, MAILBOX, Peer, SYNC_OPERATIONS},
+    header::StateCommitment,
+    history::{Finalized, History, HistoryError, Undo},
+    network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
     pace::Paced,
     query::{Answers, Certificates, Query},
-    state::{self, BUFFER_BYTES, Databases, StateDb, StateOperation},
+    state::{self, BUFFER_BYTES, StateDb, StateOperation},
     terms::{self, Schemes},
 };
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use commonware_consensus::{
     marshal::{
         self,
         core::{Actor as MarshalActor, Mailbox as MarshalMailbox},
-        resolver::p2p as marshal_resolver,
+        resolver::{handler, p2p as marshal_resolver},
         standard::{Deferred, Standard},
     },
     simplex::scheme::ed25519::Scheme,
@@ -58,14 +58,14 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Name under which all files of the engine stand.
-pub(crate) const PREFIX: &str = "ledger";
 /// Finalized blocks delivered and not yet acknowledged.
 const PENDING_BLOCKS: NonZeroUsize = NZUsize!(8);
 /// Heights in one file of marshal's archives: they are pruned by whole files.
 const FILE_HEIGHTS: NonZeroU64 = NZU64!(256);
 /// Views for which votes and blocks that are not final are kept.
 pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
+/// Blocks of one peer kept until they are final or forgotten.
+const BLOCKS_OF_A_PEER: usize = 4;
 /// Blocks between two rounds of pruning.
 const PRUNE_EVERY: NonZeroUsize = NZUsize!(64);
 /// Blocks whose state operations are kept for nodes that sync.
@@ -89,6 +89,8 @@ pub(crate) type Automaton<E> =
 /// How this validator takes part.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// Name under which all files of the engine stand.
+    pub(crate) prefix: String,
     pub(crate) listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
     pub(crate) pace: Duration,
@@ -105,6 +107,8 @@ pub(crate) enum EngineError {
     History(#[from] HistoryError),
     #[error(transparent)]
     State(#[from] StoreError),
+    #[error("the engine ended while it started")]
+    Stopped,
     #[error("the history begins with a block that is not the genesis block")]
     Genesis,
 }
@@ -116,7 +120,8 @@ fn page_cache() -> CacheRef {
 /// The genesis block: from the history, or made with its state and recorded.
 pub(crate) async fn genesis_block<E: Runtime>(
     context: &E,
-    history: &crate::history::History,
+    prefix: &str,
+    history: &History,
     (genesis, committee): (&Genesis, &Committee),
 ) -> Result<Block, EngineError> {
     if let Some(finalized) = history.finalized(0)? {
@@ -124,7 +129,7 @@ pub(crate) async fn genesis_block<E: Runtime>(
         let same = genesis.block(committee, block.header().state) == block;
         return if same { Ok(block) } else { Err(EngineError::Genesis) };
     }
-    let config = state::config(PREFIX, &page_cache());
+    let config = state::config(prefix, &page_cache());
     let state: StateCommitment = state::create(context, config, &genesis.state()).await?;
     let block = genesis.block(committee, state);
     let finalized = Finalized {
@@ -148,106 +153,90 @@ pub(crate) async fn start<E: Runtime>(
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let keys = &shared.keys;
-    let net = network::start(
-        context.child("network"), keys, settings.listen, &settings.peers, &namespace,
-    );
+    let listen = (settings.listen, &settings.peers[..]);
+    let net = network::start(context.child("network"), keys, listen, &namespace);
     let epocher = FixedEpocher::new(settings.term_length);
     let schemes = Schemes::new(namespace, keys, shared.chain.committees.clone());
-
-    let resolver = marshal_resolver::init(
-        context.child("marshal_resolver"),
-        marshal_resolver::Config {
-            public_key: keys.signer().public_key(),
-            peer_provider: net.oracle.clone(),
-            blocker: net.oracle.clone(),
-            mailbox_size: MAILBOX,
-            fetch_timeout: NZDuration!(Duration::from_secs(2)),
-            fetch_retry_delay: Duration::from_millis(100),
-            priority_requests: false,
-            priority_responses: false,
-        },
-        net.channels.backfill,
-    );
-    let (broadcaster, buffer) = buffered::Engine::new(
-        context.child("broadcast"),
-        buffered::Config {
-            public_key: keys.signer().public_key(),
-            mailbox_size: MAILBOX,
-            deque_size: 4,
-            priority: false,
-            codec_config: (),
-            peer_provider: net.oracle.clone(),
-            strategy: Sequential,
-        },
-    );
-    broadcaster.start(net.channels.blocks);
-
-    let plan = SyncPlan::init(context.child("plan"), PREFIX).await;
+    let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
+    let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
+    let plan = SyncPlan::init(context.child("plan"), &settings.prefix).await;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
         context.child("marshal"),
-        certificates_archive(context, &cache).await,
-        blocks_archive(context, &cache).await,
-        marshal_config(schemes.clone(), epocher.clone(), plan.marshal_start(genesis), &cache),
+        certificates_archive(context, &settings.prefix, &cache).await,
+        blocks_archive(context, &settings.prefix, &cache).await,
+        marshal_config(
+            (schemes.clone(), epocher.clone()),
+            plan.marshal_start(genesis),
+            (&settings.prefix, &cache),
+        ),
     )
     .await;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys.signer().public_key(), &net.oracle);
-    sync_actor.start(net.channels.state);
-
+    let applied = floor.processed().map_or(0, |processed| processed.height().get());
+    let recorded = begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
+    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
+    sync_actor.start(net.state);
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
             application: App(Arc::clone(&shared)),
-            db_config: state::config(PREFIX, &cache),
+            db_config: state::config(&settings.prefix, &cache),
             provider: (),
             marshal: (marshal.clone(), floor),
             mailbox_size: MAILBOX,
             plan,
             resolvers: sync,
-            sync_config: SyncEngineConfig {
-                fetch_batch_size: SYNC_OPERATIONS,
-                apply_batch_size: NZU64!(1024),
-                max_outstanding_requests: NZUsize!(8),
-            },
-            prune_config: Some(PruneConfig {
-                maintenance_interval: PRUNE_EVERY,
-                retained_marshal_blocks: settings.blocks_served.max(STATE_BLOCKS_SERVED),
-                retained_qmdb_blocks: STATE_BLOCKS_SERVED,
-            }),
+            sync_config: SYNC,
+            prune_config: Some(prune_config(settings)),
             strategy: Sequential,
         },
     );
-    let automaton: Automaton<E> = Deferred::new(
-        context.child("deferred"),
-        Paced { inner: mailbox.clone(), pace: settings.pace },
-        marshal.clone(),
-        epocher,
-    );
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
-
-    let databases = mailbox.subscribe_databases().await;
-    caught_up::<E>(context, &databases, shared.head.borrow().height()).await?;
     let answers = Answers {
         shared: Arc::clone(&shared),
-        databases,
+        databases: mailbox.subscribe_databases().await,
         certificates: certificates(marshal.clone()),
     };
     context.child("answers").spawn(move |runtime| answers.serve(runtime, questions));
+    let mut head = shared.head.subscribe();
+    let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
         shared,
         schemes,
-        automaton,
+        automaton: Deferred::new(context.child("deferred"), paced, marshal.clone(), epocher),
         marshal,
         blocker: net.oracle,
         page_cache: cache,
-        pace: settings.pace,
-        term_length: settings.term_length,
+        settings: settings.clone(),
     };
-    let channels = (net.channels.votes, net.channels.certificates, net.channels.resolver);
-    context.child("terms").spawn(move |runtime| terms.run(runtime, channels));
-    drop(net.task);
-    Ok(())
+    context.child("terms").spawn(move |runtime| terms.run(runtime, net.terms));
+    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    let caught_up = head.wait_for(|head| head.height() >= recorded).await;
+    caught_up.map(|_| ()).map_err(|_| EngineError::Stopped)
+}
+
+/// Begins with the block the state is opened at; gives the last height recorded, which may be above.
+fn begin_at(shared: &Shared, applied: u64) -> Result<u64, EngineError> {
+    if let Some(block) = shared.history.finalized(applied)? {
+        shared.head.send_replace(Arc::new(block));
+    }
+    Ok(shared.history.head()?.unwrap_or(applied))
+}
+
+/// How state is fetched and applied by a syncing node.
+const SYNC: SyncEngineConfig = SyncEngineConfig {
+    fetch_batch_size: SYNC_OPERATIONS,
+    apply_batch_size: NZU64!(1024),
+    max_outstanding_requests: NZUsize!(8),
+};
+
+fn prune_config(settings: &Settings) -> PruneConfig {
+    PruneConfig {
+        maintenance_interval: PRUNE_EVERY,
+        retained_marshal_blocks: settings.blocks_served.max(STATE_BLOCKS_SERVED),
+        retained_qmdb_blocks: STATE_BLOCKS_SERVED,
+    }
 }
 
 type CertificateArchive<E> = prunable::Archive<
@@ -258,13 +247,17 @@ type CertificateArchive<E> = prunable::Archive<
 >;
 type BlockArchive<E> = prunable::Archive<EightCap, E, sha256::Digest, Arc<Block>>;
 
-fn archive<C>(name: &str, cache: &CacheRef, codec_config: C) -> prunable::Config<EightCap, C> {
+fn archive<C>(
+    (prefix, name): (&str, &str),
+    cache: &CacheRef,
+    codec_config: C,
+) -> prunable::Config<EightCap, C> {
     prunable::Config {
         translator: EightCap,
-        metadata_partition: format!("{PREFIX}-{name}-metadata"),
-        key_partition: format!("{PREFIX}-{name}-keys"),
+        metadata_partition: format!("{prefix}-{name}-metadata"),
+        key_partition: format!("{prefix}-{name}-keys"),
         key_page_cache: cache.clone(),
-        value_partition: format!("{PREFIX}-{name}-values"),
+        value_partition: format!("{prefix}-{name}-values"),
         compression: None,
         codec_config,
         items_per_section: FILE_HEIGHTS,
@@ -274,33 +267,40 @@ fn archive<C>(name: &str, cache: &CacheRef, codec_config: C) -> prunable::Config
     }
 }
 
-async fn certificates_archive<E: Runtime>(context: &E, cache: &CacheRef) -> CertificateArchive<E> {
-    let config = archive("certificates", cache, Scheme::certificate_codec_config_unbounded());
+async fn certificates_archive<E: Runtime>(
+    context: &E,
+    prefix: &str,
+    cache: &CacheRef,
+) -> CertificateArchive<E> {
+    let config = archive((prefix, "certificates"), cache, Scheme::certificate_codec_config_unbounded());
     let opened = prunable::Archive::init(context.child("certificates"), config).await;
     opened.unwrap_or_else(|error| {
         crate::application::fail_stop("failed to open the certificates", &error)
     })
 }
 
-async fn blocks_archive<E: Runtime>(context: &E, cache: &CacheRef) -> BlockArchive<E> {
-    let opened =
-        prunable::Archive::init(context.child("blocks"), archive("blocks", cache, ())).await;
+async fn blocks_archive<E: Runtime>(
+    context: &E,
+    prefix: &str,
+    cache: &CacheRef,
+) -> BlockArchive<E> {
+    let config = archive((prefix, "blocks"), cache, ());
+    let opened = prunable::Archive::init(context.child("blocks"), config).await;
     opened.unwrap_or_else(|error| crate::application::fail_stop("failed to open the blocks", &error))
 }
 
 type MarshalConfig = marshal::Config<Schemes, FixedEpocher, Sequential, Block, Digested<Block>>;
 
 fn marshal_config(
-    provider: Schemes,
-    epocher: FixedEpocher,
+    (provider, epocher): (Schemes, FixedEpocher),
     start: marshal::Start<Scheme, sha256::Digest, Digested<Block>>,
-    cache: &CacheRef,
+    (prefix, cache): (&str, &CacheRef),
 ) -> MarshalConfig {
     marshal::Config {
         provider,
         epocher,
         start,
-        partition_prefix: PREFIX.to_owned(),
+        partition_prefix: prefix.to_owned(),
         mailbox_size: MAILBOX,
         view_retention: VIEWS_KEPT,
         prunable_items_per_section: NZU64!(64),
@@ -323,7 +323,7 @@ type SyncMailbox<E> =
 
 fn state_sync_actor<E: Runtime>(
     context: &E,
-    me: ed25519::PublicKey,
+    keys: &ValidatorKeys,
     oracle: &Oracle,
 ) -> (SyncActor<E>, SyncMailbox<E>) {
     state_sync::Actor::new(
@@ -333,7 +333,7 @@ fn state_sync_actor<E: Runtime>(
             blocker: oracle.clone(),
             database: None,
             mailbox_size: MAILBOX,
-            me: Some(me),
+            me: Some(keys.signer().public_key()),
             fetch_timeout: NZDuration!(Duration::from_secs(2)),
             fetch_retry_delay: Duration::from_millis(100),
             max_serve_ops: SYNC_OPERATIONS,
@@ -343,16 +343,53 @@ fn state_sync_actor<E: Runtime>(
     )
 }
 
-/// Waits until the blocks that the history has and the state lacks are delivered again.
-async fn caught_up<E: Runtime>(
+/// Fetches final blocks that we lack from peers, and serves those we have.
+fn block_resolver<E: Runtime>(
     context: &E,
-    databases: &Databases<E>,
-    height: u64,
-) -> Result<(), EngineError> {
-    while state::applied_height::<E>(databases).await? < height {
-        context.sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
+    keys: &ValidatorKeys,
+    oracle: &Oracle,
+    backfill: Channel<E>,
+) -> (
+    handler::Receiver<sha256::Digest>,
+    marshal_resolver::Mailbox<sha256::Digest, ed25519::PublicKey>,
+) {
+    marshal_resolver::init(
+        context.child("marshal_resolver"),
+        marshal_resolver::Config {
+            public_key: keys.signer().public_key(),
+            peer_provider: oracle.clone(),
+            blocker: oracle.clone(),
+            mailbox_size: MAILBOX,
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            priority_requests: false,
+            priority_responses: false,
+        },
+        backfill,
+    )
+}
+
+/// Sends our blocks to all peers and keeps the last few of theirs.
+fn block_buffer<E: Runtime>(
+    context: &E,
+    keys: &ValidatorKeys,
+    oracle: &Oracle,
+    blocks: Channel<E>,
+) -> buffered::Mailbox<ed25519::PublicKey, Block> {
+    let (engine, buffer) = buffered::Engine::new(
+        context.child("broadcast"),
+        buffered::Config {
+            public_key: keys.signer().public_key(),
+            mailbox_size: MAILBOX,
+            deque_size: BLOCKS_OF_A_PEER,
+            priority: false,
+            codec_config: (),
+            peer_provider: oracle.clone(),
+            strategy: Sequential,
+        },
+    );
+    engine.start(blocks);
+    buffer
 }
 
 fn certificates(marshal: Marshal) -> Certificates {

@@ -12,7 +12,8 @@ use crate::{
 use alloy_primitives::{Address, B256, Bloom, U256};
 use alloy_trie::EMPTY_ROOT_HASH;
 use commonware_cryptography::{Hasher as _, Sha256};
-use execution::{BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Value};
+use contracts::GenesisConfig;
+use execution::{BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Slots, Value, contracts_at_genesis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,10 +38,30 @@ pub struct Genesis {
     pub validators: Vec<Validator>,
     /// Coins in wei by account.
     pub allocations: BTreeMap<Address, U256>,
+    /// Storage of the system contracts by slot: plain data, so that a later version of the contracts
+    /// cannot change where an old ledger began.
+    pub contracts: Slots,
+}
+
+/// What a founder decides; [`Genesis::found`] makes the file of it.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// EIP-155 id of the ledger.
+    pub chain_id: u64,
+    /// Time of the genesis block, milliseconds since 1970.
+    pub timestamp_ms: u64,
+    /// Blocks of a committee's term.
+    pub term_length: u64,
+    /// The first validators.
+    pub validators: Vec<Validator>,
+    /// Coins in wei by account.
+    pub allocations: BTreeMap<Address, U256>,
+    /// The system contracts. Its list of validators is replaced by the seats of those above.
+    pub contracts: GenesisConfig,
 }
 
 /// A genesis file no ledger can begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
     /// The file is of another version.
     #[error("genesis file has format {0}, this program reads format {GENESIS_FORMAT}")]
@@ -51,12 +72,43 @@ pub enum GenesisError {
     /// The coins are more than the ledger can count.
     #[error("the allocations are more than 2^255 wei")]
     Supply,
+    /// The system contracts refuse their configuration.
+    #[error("the system contracts refuse the configuration: {0}")]
+    Contracts(String),
     /// The validators are no committee.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
 }
 
 impl Genesis {
+    /// Makes the file of a new ledger.
+    ///
+    /// # Errors
+    /// What is wrong with the decisions.
+    pub fn found(founding: Founding) -> Result<Self, GenesisError> {
+        let Founding { chain_id, timestamp_ms, term_length, validators, allocations, mut contracts } =
+            founding;
+        let mut seats: BTreeMap<Address, u64> = BTreeMap::new();
+        for validator in &validators {
+            *seats.entry(validator.account).or_default() += 1;
+        }
+        contracts.validators = seats.into_iter().collect();
+        let slots = contracts_at_genesis(&contracts, chain_id, timestamp_ms / 1000)
+            .map_err(|failure| GenesisError::Contracts(format!("{failure:?}")))?;
+        let genesis = Self {
+            format: GENESIS_FORMAT,
+            chain_id,
+            timestamp_ms,
+            epoch_length: contracts.clock.length,
+            term_length,
+            validators,
+            allocations,
+            contracts: slots,
+        };
+        genesis.check()?;
+        Ok(genesis)
+    }
+
     /// Checks the file and gives the first committee.
     ///
     /// # Errors
@@ -87,7 +139,10 @@ impl Genesis {
 
     /// The values of the state at height 0.
     pub(crate) fn state(&self) -> BTreeMap<Key, Value> {
-        execution::genesis(&execution::Genesis { coins: self.allocations.clone() })
+        execution::genesis(&execution::Genesis {
+            coins: self.allocations.clone(),
+            contracts: self.contracts.clone(),
+        })
     }
 
     /// The block at height 0, over the state that [`Genesis::state`] makes.

@@ -339,15 +339,16 @@ pub(crate) mod tests {
 
     #[test]
     fn other_versions_lengths_and_empty_ranges_are_refused() {
+        use proptest::strategy::ValueTree as _;
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let header = header().new_tree(&mut runner).unwrap().current();
         let bytes = header.to_bytes();
         for change in [
-            [&[2], &bytes[1..]].concat(),
+            [&[2][..], &bytes[1..]].concat(),
             bytes[..708].to_vec(),
-            [&bytes[..], &[0]].concat(),
+            [&bytes[..], &[0][..]].concat(),
             [&bytes[..205], &bytes[197..205], &bytes[213..]].concat(),
-            [&bytes[..205], &[255; 8], &bytes[213..]].concat(),
+            [&bytes[..205], &[255; 8][..], &bytes[213..]].concat(),
         ] {
             assert!(Header::from_bytes(&change).is_err());
         }

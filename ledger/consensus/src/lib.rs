@@ -40,6 +40,8 @@ mod rules;
 mod seed;
 mod state;
 mod terms;
+#[cfg(test)]
+mod testing;
 pub mod trie;
 mod validator;
 
@@ -50,7 +52,7 @@ pub use block::{
 pub use committee::{
     Committee, CommitteeError, MAX_COMMITTEE, SecretError, Validator, ValidatorKeys,
 };
-pub use genesis::{GENESIS_FORMAT, Genesis, GenesisError};
+pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
 pub use ledger::{Ledger, Rejected, Subscription};

@@ -21,7 +21,7 @@ use commonware_p2p::{
     max_message_size,
 };
 use commonware_runtime::{
-    Clock, Handle, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner,
+    Clock, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner,
 };
 use commonware_storage::mmr;
 use commonware_stream::{
@@ -53,21 +53,17 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
-/// The channels, in the order of their numbers on the wire.
-pub(crate) struct Channels<E: Clock> {
-    pub(crate) votes: Channel<E>,
-    pub(crate) certificates: Channel<E>,
-    pub(crate) resolver: Channel<E>,
+/// The running network: the channels stand in the order of their numbers on the wire.
+pub(crate) struct Net<E: Clock> {
+    /// Votes, certificates and their resolver, of whichever term runs.
+    pub(crate) terms: (Channel<E>, Channel<E>, Channel<E>),
+    /// Requests for final blocks.
     pub(crate) backfill: Channel<E>,
+    /// New blocks.
     pub(crate) blocks: Channel<E>,
+    /// Requests for state.
     pub(crate) state: Channel<E>,
-}
-
-/// The running network.
-pub(crate) struct Running<E: Clock> {
-    pub(crate) channels: Channels<E>,
     pub(crate) oracle: Oracle<ed25519::PublicKey>,
-    pub(crate) task: Handle<()>,
 }
 
 /// The longest message any part sends.
@@ -87,10 +83,9 @@ fn message_limit() -> u32 {
 pub(crate) fn start<E>(
     context: E,
     keys: &ValidatorKeys,
-    listen: SocketAddr,
-    peers: &[Peer],
+    (listen, peers): (SocketAddr, &[Peer]),
     namespace: &[u8],
-) -> Running<E>
+) -> Net<E>
 where
     E: Spawner + Clock + CryptoRng + RuntimeNetwork + Resolver + Metrics,
 {
@@ -118,13 +113,13 @@ where
     // The network cannot have stopped before it starts.
     let _: commonware_actor::Feedback = oracle.track(0, Map::from_iter_dedup(addresses));
     let mut channel = |number| network.register(number, MESSAGES_PER_SECOND);
-    let channels = Channels {
-        votes: channel(0),
-        certificates: channel(1),
-        resolver: channel(2),
+    let net = Net {
+        terms: (channel(0), channel(1), channel(2)),
         backfill: channel(3),
         blocks: channel(4),
         state: channel(5),
+        oracle,
     };
-    Running { channels, oracle, task: network.start() }
+    network.start();
+    net
 }

@@ -66,8 +66,8 @@ pub(crate) type StateConfig = FixedConfig<EightCap, Sequential>;
 pub(crate) fn config(prefix: &str, page_cache: &CacheRef) -> StateConfig {
     FixedConfig {
         merkle_config: MerkleConfig {
-            journal_partition: format!("{prefix}-state-tree"),
-            metadata_partition: format!("{prefix}-state-tree-metadata"),
+            journal_partition: format!("{prefix}-state-tree-journal"),
+            metadata_partition: format!("{prefix}-state-tree-pins"),
             items_per_blob: NZU64!(1 << 20),
             write_buffer: BUFFER_BYTES,
             replay_buffer: BUFFER_BYTES,
@@ -75,13 +75,13 @@ pub(crate) fn config(prefix: &str, page_cache: &CacheRef) -> StateConfig {
             page_cache: page_cache.clone(),
         },
         journal_config: LogConfig {
-            partition: format!("{prefix}-state-operations"),
+            partition: format!("{prefix}-state-log"),
             items_per_blob: NZU64!(1 << 17),
             page_cache: page_cache.clone(),
             write_buffer: BUFFER_BYTES,
             replay_buffer: BUFFER_BYTES,
         },
-        grafted_metadata_partition: format!("{prefix}-state-bitmap"),
+        grafted_metadata_partition: format!("{prefix}-state-grafts"),
         translator: EightCap,
         init_cache: Some(NZUsize!(1 << 16)),
         init_buffer: BUFFER_BYTES,
@@ -115,13 +115,6 @@ async fn height_of<E: Spawner + StorageContext>(db: &StateDb<E>) -> Result<u64, 
     let mark = db.get_metadata().await.map_err(read_failed)?;
     let height = mark.as_deref().and_then(|bytes| bytes.first_chunk::<8>().copied());
     height.map(u64::from_be_bytes).ok_or_else(|| StoreError::new("state without a height"))
-}
-
-/// The height of the block that the state reflects now.
-pub(crate) async fn applied_height<E: Spawner + StorageContext>(
-    databases: &Databases<E>,
-) -> Result<u64, StoreError> {
-    height_of(&*databases.read().await).await
 }
 
 /// Writes a block's changes over its parent's state and computes the roots.

@@ -6,8 +6,9 @@
 
 use crate::{
     application::Shared,
+    history::Finalized,
     committee::{Committees, ValidatorKeys},
-    engine::{Automaton, Marshal, PREFIX, Runtime, VIEWS_KEPT},
+    engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
 };
@@ -29,9 +30,10 @@ use commonware_p2p::{
     utils::mux::{Builder as _, Muxer},
 };
 use commonware_parallel::Sequential;
-use commonware_runtime::{Handle, buffer::paged::CacheRef};
+use commonware_runtime::{Handle, IoBuf, buffer::paged::CacheRef};
 use commonware_utils::{NZDuration, vec::NonEmptyVec};
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use std::{sync::Arc, time::Duration};
 
 /// Separates the votes and connections of one ledger from those of every other.
 pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
@@ -75,15 +77,20 @@ pub(crate) struct Terms<E: Runtime> {
     pub(crate) marshal: Marshal,
     pub(crate) blocker: Oracle<ed25519::PublicKey>,
     pub(crate) page_cache: CacheRef,
-    pub(crate) pace: Duration,
-    pub(crate) term_length: NonZeroU64,
+    pub(crate) settings: Settings,
 }
 
 type Root = Floor<Scheme, sha256::Digest>;
+/// Votes of terms that have no engine here.
+type Later = mpsc::Receiver<(u64, (ed25519::PublicKey, IoBuf))>;
 
 impl<E: Runtime> Terms<E> {
+    fn partition(&self, term: u64) -> String {
+        format!("{}-votes-{term}", self.settings.prefix)
+    }
+
     fn last_height(&self, term: u64) -> u64 {
-        term.saturating_add(1).saturating_mul(self.term_length.get()).saturating_sub(1)
+        term.saturating_add(1).saturating_mul(self.settings.term_length.get()).saturating_sub(1)
     }
 
     /// The block in which the engine of `term` is rooted, once it is final.
@@ -105,6 +112,31 @@ impl<E: Runtime> Terms<E> {
         None
     }
 
+    /// Waits until the last block of `term` is final; nothing if the ledger ends before.
+    async fn wait_for_end(
+        &self,
+        term: u64,
+        head: &mut watch::Receiver<Arc<Finalized>>,
+        later: &mut Later,
+    ) -> Option<()> {
+        let last = self.last_height(term);
+        while head.borrow_and_update().height() < last {
+            tokio::select! {
+                // In this order, so that a seeded run repeats itself.
+                biased;
+                changed = head.changed() => changed.ok()?,
+                // Somebody votes in a later term: ask them how ours ended.
+                message = later.recv() => {
+                    let (theirs, (peer, _)) = message?;
+                    if theirs > term {
+                        self.marshal.hint_finalized(Height::new(last), NonEmptyVec::new(peer));
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
     /// Runs until the ledger ends.
     pub(crate) async fn run(self, runtime: E, channels: (Channel<E>, Channel<E>, Channel<E>)) {
         let (votes, certificates, resolver) = channels;
@@ -118,7 +150,7 @@ impl<E: Runtime> Terms<E> {
             Muxer::new(runtime.child("resolver_mux"), resolver.0, resolver.1);
         mux.start();
         let mut head = self.shared.head.subscribe();
-        let mut term = head.borrow().height().saturating_add(1) / self.term_length.get();
+        let mut term = head.borrow().height().saturating_add(1) / self.settings.term_length.get();
         loop {
             let Some(root) = self.root(term).await else {
                 tracing::error!(term, "no final block to begin the term with");
@@ -136,25 +168,13 @@ impl<E: Runtime> Terms<E> {
                 self.config(term, root),
             );
             let engine: Handle<()> = engine.start(votes, certificates, resolver);
-            let last = self.last_height(term);
-            while head.borrow_and_update().height() < last {
-                tokio::select! {
-                    changed = head.changed() => {
-                        if changed.is_err() { return; }
-                    }
-                    // Somebody votes in a later term: ask them how ours ended.
-                    message = later.recv() => {
-                        let Some((theirs, (peer, _))) = message else { return };
-                        if theirs > term {
-                            self.marshal.hint_finalized(Height::new(last), NonEmptyVec::new(peer));
-                        }
-                    }
-                }
+            if self.wait_for_end(term, &mut head, &mut later).await.is_none() {
+                return;
             }
             engine.abort();
             // The votes of a term are of no use two terms later; a missing file is fine.
             if let Some(old) = term.checked_sub(1) {
-                drop(runtime.remove(&partition(old), None).await);
+                drop(runtime.remove(&self.partition(old), None).await);
             }
             term += 1;
         }
@@ -175,7 +195,7 @@ impl<E: Runtime> Terms<E> {
         Sequential,
     > {
         // A leader waits for a pace before it proposes, so others wait longer for it.
-        let leader_timeout = 2 * self.pace + Duration::from_secs(1);
+        let leader_timeout = 2 * self.settings.pace + Duration::from_secs(1);
         let certification_timeout = leader_timeout + Duration::from_secs(1);
         simplex::Config {
             scheme: self.schemes.of(term),
@@ -185,7 +205,7 @@ impl<E: Runtime> Terms<E> {
             relay: self.automaton.clone(),
             reporter: self.automaton.clone(),
             strategy: Sequential,
-            partition: partition(term),
+            partition: self.partition(term),
             mailbox_size: MAILBOX,
             epoch: Term::new(term),
             floor,
@@ -206,8 +226,4 @@ impl<E: Runtime> Terms<E> {
             track_historical_votes: false,
         }
     }
-}
-
-fn partition(term: u64) -> String {
-    format!("{PREFIX}-votes-{term}")
 }

@@ -40,6 +40,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Threads of the ledger's runtime.
 const THREADS: usize = 2;
+/// Stack of each of its threads: the engine's start is one deep future. Pages are used as needed.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Threads that may wait for the disk or execute calls.
 const BLOCKING_THREADS: usize = 64;
 
@@ -179,9 +181,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
-    let launch = Launch { committee, history: Arc::new(history), listen, config };
+    let prefix = "ledger".to_owned();
+    let launch = Launch { prefix, committee, history: Arc::new(history), listen, config };
     let engine = launch.config.data.join("engine");
-    let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || {
+    let builder = thread::Builder::new().name("ledger".to_owned()).stack_size(STACK_BYTES);
+    let thread = builder.spawn(move || {
         let history = Arc::clone(&launch.history);
         let result = catch_unwind(AssertUnwindSafe(|| run(launch, &engine, ready, stopped)));
         history.close();
@@ -211,6 +215,8 @@ fn join(thread: JoinHandle<()>, cause: String) -> StartError {
 
 /// What the ledger's thread is given.
 pub(crate) struct Launch {
+    /// Name under which all files of the engine stand.
+    pub(crate) prefix: String,
     pub(crate) committee: Arc<crate::committee::Committee>,
     pub(crate) history: Arc<History>,
     pub(crate) listen: SocketAddr,
@@ -224,6 +230,7 @@ fn run(launch: Launch, engine: &Path, ready: Ready, stopped: oneshot::Receiver<(
         runtime::Config::new()
             .with_storage_directory(engine)
             .with_worker_threads(THREADS)
+            .with_thread_stack_size(STACK_BYTES)
             .with_max_blocking_threads(BLOCKING_THREADS),
     );
     runner.start(|context| async move {
@@ -240,13 +247,13 @@ fn run(launch: Launch, engine: &Path, ready: Ready, stopped: oneshot::Receiver<(
 impl Launch {
     /// Starts the ledger below `context` and gives its handle.
     pub(crate) async fn start<E: Runtime>(self, context: &E) -> Result<Ledger, EngineError> {
-        let Self { committee, history, listen, config } = self;
+        let Self { prefix, committee, history, listen, config } = self;
         let genesis =
-            engine::genesis_block(context, &history, (&config.genesis, &committee)).await?;
-        let (genesis, height) = (Arc::new(genesis), history.head()?.unwrap_or(0));
-        let last = history.finalized(height)?.ok_or(HistoryError::Corrupt("the head is missing"))?;
+            engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee)).await?;
+        let genesis = Arc::new(genesis);
+        let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = mpsc::channel(QUESTIONS);
-        let (head, watched) = watch::channel(Arc::<Finalized>::new(last));
+        let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
         let queues = Arc::new(Queues::new(config.limits));
         let shared = Arc::new(Shared {
             chain: Chain {
@@ -262,6 +269,7 @@ impl Launch {
             outcomes: Outcomes::default(),
         });
         let settings = Settings {
+            prefix,
             listen,
             peers: config.peers,
             pace: config.pace,
@@ -310,3 +318,6 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown cause".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

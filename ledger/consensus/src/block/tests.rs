@@ -20,6 +20,7 @@ fn block(mut header: Header, body: Body) -> Block {
 }
 
 fn any_header() -> Header {
+    use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     header().new_tree(&mut runner).unwrap().current()
 }

@@ -19,6 +19,7 @@ fn genesis() -> Genesis {
             keys(2).validator(Address::repeat_byte(2)),
         ],
         allocations: BTreeMap::new(),
+        contracts: BTreeMap::new(),
     }
 }
 
@@ -102,8 +103,8 @@ fn the_genesis_block_commits_to_the_file() {
         |g| g.chain_id += 1,
         |g| g.timestamp_ms += 1,
         |g| g.epoch_length += 1,
-        |g| drop(g.allocations.insert(Address::ZERO, alloy_primitives::U256::from(1))),
-        |g| drop(g.validators.pop()),
+        |g| g.allocations.extend([(Address::ZERO, alloy_primitives::U256::from(1))]),
+        |g| g.validators.truncate(1),
     ];
     let digests: std::collections::BTreeSet<_> = changes.into_iter().map(digest).collect();
     assert_eq!(digests.len(), 6);
@@ -124,7 +125,7 @@ fn bad_genesis_files_are_refused() {
     assert_eq!(error(|g| g.term_length = 1), GenesisError::Length);
     assert_eq!(error(|g| g.epoch_length = 0), GenesisError::Length);
     assert_eq!(
-        error(|g| drop(g.allocations.insert(Address::ZERO, alloy_primitives::U256::MAX))),
+        error(|g| g.allocations.extend([(Address::ZERO, alloy_primitives::U256::MAX)])),
         GenesisError::Supply
     );
     assert!(matches!(error(|g| g.validators.clear()), GenesisError::Committee(_)));

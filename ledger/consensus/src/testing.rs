@@ -1,0 +1,159 @@
+//! What the tests of this crate share: a genesis, signed transactions, and a world in commonware's
+//! deterministic runtime that can lose power.
+
+use crate::{
+    Config, Finalized, Founding, Genesis, History, Ledger, MemoryFile, Retention, ValidatorKeys,
+    validator::Launch,
+};
+use alloy_consensus::{SignableTransaction as _, TxEip1559};
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_primitives::{Address, Bytes, TxKind, U256, address};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use commonware_runtime::{Supervisor as _, deterministic};
+use contracts::GenesisConfig;
+use protocol::{Micros, Ppm, clock::EpochClock};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+pub(crate) const CHAIN: u64 = 0xDE91;
+pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
+pub(crate) const FUNDS: u128 = 1_000 * COIN;
+pub(crate) const STABLE: u64 = 5_000_000;
+pub(crate) const NOBODY: Address = address!("0x000000000000000000000000000000000000dEaD");
+
+pub(crate) fn signer(n: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_slice(&[n; 32]).unwrap()
+}
+
+pub(crate) fn keys(n: u8) -> ValidatorKeys {
+    ValidatorKeys::derive(&[n; 32])
+}
+
+/// A ledger of `seats` validators; accounts of signers 1 to 3 have coins and test dollars.
+pub(crate) fn genesis(seats: u8, term_length: u64) -> Genesis {
+    let people = (1..=3).map(|n| signer(n).address());
+    Genesis::found(Founding {
+        chain_id: CHAIN,
+        timestamp_ms: 0,
+        term_length,
+        validators: (0..seats).map(|n| keys(n).validator(Address::repeat_byte(0xA0 + n))).collect(),
+        allocations: people.clone().map(|account| (account, U256::from(FUNDS))).collect(),
+        contracts: GenesisConfig {
+            clock: EpochClock { length: 4, grace: 1 },
+            dispute_epochs: 2,
+            validators: Vec::new(),
+            guardian: Address::repeat_byte(0xB0),
+            pause_blocks_max: 10,
+            breaker_window: 20,
+            breaker_share: Ppm::ONE,
+            breaker_floor: Micros(0),
+            stablecoin: people.map(|account| (account, Micros(STABLE))).collect(),
+            networks: Vec::new(),
+        },
+    })
+    .unwrap()
+}
+
+pub(crate) fn transaction(n: u8, nonce: u64, to: Address, value: u128, input: Bytes) -> Vec<u8> {
+    let tx = TxEip1559 {
+        chain_id: CHAIN,
+        nonce,
+        gas_limit: if input.is_empty() { 21_000 } else { 500_000 },
+        max_fee_per_gas: 10_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to: TxKind::Call(to),
+        value: U256::from(value),
+        input,
+        ..TxEip1559::default()
+    };
+    let signature = signer(n).sign_hash_sync(&tx.signature_hash()).unwrap();
+    tx.into_signed(signature).encoded_2718()
+}
+
+pub(crate) fn transfer(n: u8, nonce: u64, value: u128) -> Vec<u8> {
+    transaction(n, nonce, NOBODY, value, Bytes::new())
+}
+
+/// One validator's disk, across power cuts.
+pub(crate) struct World {
+    pub(crate) genesis: Genesis,
+    pub(crate) retention: Retention,
+    history: MemoryFile,
+    disk: Option<deterministic::Checkpoint>,
+    seed: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, genesis: Genesis) -> Self {
+        let retention = Retention::default();
+        Self { genesis, retention, history: MemoryFile::new(), disk: None, seed }
+    }
+
+    /// Runs the ledger for as long as `scenario`, then cuts the power.
+    pub(crate) fn session<T>(
+        &mut self,
+        scenario: impl AsyncFnOnce(&deterministic::Context, Ledger) -> T,
+    ) -> T {
+        let runner = match self.disk.take() {
+            Some(disk) => deterministic::Runner::from(disk),
+            None => deterministic::Runner::seeded(self.seed),
+        };
+        let history = self.history.clone();
+        let (genesis, retention) = (self.genesis.clone(), self.retention);
+        let (result, disk) = runner.start_and_recover(async move |context| {
+            let opened = History::open_in(history, genesis.digest(), retention).unwrap();
+            let ledger = launch(&context, (0, genesis), Arc::new(opened)).await;
+            scenario(&context, ledger).await
+        });
+        self.history = self.history.crash();
+        self.disk = Some(disk);
+        result
+    }
+}
+
+/// Starts validator `n` below `context`, all validators on ports from 4000 up.
+pub(crate) async fn launch(
+    context: &deterministic::Context,
+    (n, genesis): (u8, Genesis),
+    history: Arc<History>,
+) -> Ledger {
+    let address = |n: u8| SocketAddr::from(([127, 0, 0, 1], 4000 + u16::from(n)));
+    let seats = u8::try_from(genesis.validators.len()).unwrap();
+    let mut config = Config::new("unused".into(), address(n), keys(n), genesis);
+    config.peers = (0..seats)
+        .filter(|peer| *peer != n)
+        .map(|peer| crate::Peer { key: keys(peer).network_key(), address: address(peer) })
+        .collect();
+    let launch = Launch {
+        prefix: format!("validator-{n}"),
+        committee: Arc::new(config.genesis.check().unwrap()),
+        history,
+        listen: config.listen,
+        config,
+    };
+    let context = context.child("validator").with_attribute("n", n);
+    Box::pin(launch.start(&context)).await.unwrap()
+}
+
+/// Waits for the block at `height`.
+pub(crate) async fn block_at(ledger: &Ledger, height: u64) -> Arc<Finalized> {
+    ledger.subscribe_from(height).next().await.unwrap().unwrap()
+}
+
+/// Waits for the block that holds a transaction.
+pub(crate) async fn included(ledger: &Ledger, hash: alloy_primitives::B256) -> crate::Located {
+    let mut blocks = ledger.subscribe_from(1);
+    loop {
+        blocks.next().await.unwrap().unwrap();
+        if let Some(located) = ledger.transaction(hash).unwrap() {
+            return located;
+        }
+    }
+}
+
+/// The state roots of all heights.
+pub(crate) fn roots(ledger: &Ledger) -> BTreeMap<u64, alloy_primitives::B256> {
+    (0..=ledger.head().height())
+        .map(|height| (height, ledger.header(height).unwrap().unwrap().state.root))
+        .collect()
+}
