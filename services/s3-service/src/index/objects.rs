@@ -37,7 +37,11 @@ pub struct Expect {
 }
 
 impl Expect {
-    fn check(&self, key: &str, old: Option<&Object>) -> Result<(), IndexError> {
+    /// Whether it holds of the object `key` as it is.
+    ///
+    /// # Errors
+    /// [`IndexError::NoSuchKey`], [`IndexError::Condition`].
+    pub fn check(&self, key: &str, old: Option<&Object>) -> Result<(), IndexError> {
         let etag = old.map(|object| object.etag.as_str());
         if self.matches.is_some() && etag.is_none() {
             return Err(IndexError::NoSuchKey(key.to_owned()));

@@ -5,6 +5,7 @@ use super::{
     get, ids, put, segment_of, under,
 };
 use crate::{codec::SegmentId, num::wide};
+use protocol::Digest;
 
 /// A shard that is durable nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +269,27 @@ impl Reader {
         let mut garbage = ids(&self.garbage)?;
         garbage.truncate(limit);
         Ok(garbage)
+    }
+
+    /// The segment and the place of a shard by its hash and home, if it is there. Looks at all
+    /// segments: only for what is rare.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn find_shard(
+        &self,
+        home: Home,
+        hash: Digest,
+    ) -> Result<Option<(SegmentId, u8)>, IndexError> {
+        for row in under(&self.segments, &[])? {
+            let (key, row) = row?;
+            let segment: Segment = decode(row.value())?;
+            let is = |shard: &ShardRow| shard.hash == hash && shard.home == Some(home);
+            if let Some(at) = segment.shards.iter().position(is) {
+                return Ok(Some((segment_of(key.value())?, u8::try_from(at).unwrap_or(u8::MAX))));
+            }
+        }
+        Ok(None)
     }
 
     /// Up to `limit` shards kept on rails that `gone` names.

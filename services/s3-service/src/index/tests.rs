@@ -141,14 +141,14 @@ impl World {
                 })
                 .unwrap();
         }
-        let numbers: Vec<u16> = (1..).take(parts.len()).collect();
+        let numbers: Vec<_> = (1..).map(|number| (number, [0; 16])).take(parts.len()).collect();
         let bytes = parts.iter().map(|bytes| u64::from(*bytes)).sum();
         let etag = self.fresh().to_string();
         let item = object(bucket, key, bytes, &etag);
-        let missing = [numbers.clone(), vec![77]].concat();
+        let missing = [numbers.clone(), vec![(1, [1; 16])]].concat();
         let refused =
             self.index.write(|tables| tables.complete_upload(item.clone(), upload, &missing, 1));
-        assert!(matches!(refused, Err(IndexError::InvalidPart(77))));
+        assert!(matches!(refused, Err(IndexError::InvalidPart(1))));
         if done {
             self.index.write(|tables| tables.complete_upload(item, upload, &numbers, 1)).unwrap();
             self.model.get_mut(bucket).unwrap().insert(key, (bytes, etag));

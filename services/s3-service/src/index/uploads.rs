@@ -109,8 +109,8 @@ impl Tables<'_> {
         blobs.iter().try_for_each(|blob| self.release(blob.blob, now_ms))
     }
 
-    /// Makes the object of an upload from the parts that it names. `item.object` comes without
-    /// blobs; parts that are not named are dropped.
+    /// Makes the object of an upload from the parts that it names by number and MD5. `item.object`
+    /// comes without blobs; parts that are not named are dropped.
     ///
     /// # Errors
     /// [`IndexError::NoSuchUpload`], [`IndexError::InvalidPart`], [`IndexError::Condition`].
@@ -118,15 +118,15 @@ impl Tables<'_> {
         &mut self,
         mut item: ObjectPut,
         upload: UploadId,
-        numbers: &[u16],
+        chosen: &[(u16, [u8; 16])],
         now_ms: u64,
     ) -> Result<Object, IndexError> {
         self.expect_upload(&item.bucket, &item.key, upload)?;
         let mut parts = self.parts_of(upload)?;
-        for number in numbers {
+        for (number, md5) in chosen {
             let at = parts
                 .iter()
-                .position(|(at, _)| at == number)
+                .position(|(at, part)| at == number && part.md5 == *md5)
                 .ok_or(IndexError::InvalidPart(*number))?;
             item.object.blobs.extend(parts.remove(at).1.blobs);
         }

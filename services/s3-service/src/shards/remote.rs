@@ -1,1 +1,158 @@
-//! x
+//! Agents over the wire: [`storage_kind::wire`] on the [`transport`].
+//!
+//! The service introduces itself to an agent when the agent asks for it, once a request, and asks
+//! again. Every answer is checked for its form; what is in it is for the caller to check.
+
+use super::{Ask, Shards, ShardsError};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::Eip712Domain;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use protocol::{RailId, net::Peer};
+use std::time::Duration;
+use storage_kind::{
+    dataset::Shard,
+    wire::{
+        ALPN, Commit, Committed, Form, Get, Introduction, Put, Refusal, Request, Response, Stat,
+        Terms,
+    },
+};
+use transport::{Endpoint, RequestError};
+
+/// How long an agent may take for an answer without bytes.
+const SHORT: Duration = Duration::from_secs(10);
+/// How long an agent may take for an answer with bytes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Agents over the wire.
+#[derive(Clone)]
+pub struct RemoteShards {
+    endpoint: Endpoint,
+    introduction: Introduction,
+}
+
+impl std::fmt::Debug for RemoteShards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteShards").finish_non_exhaustive()
+    }
+}
+
+impl RemoteShards {
+    /// Speaks through `endpoint` for the signer of the rails.
+    ///
+    /// # Errors
+    /// The signer's, if it cannot sign.
+    pub fn new(
+        endpoint: Endpoint,
+        signer: &PrivateKeySigner,
+        domain: &Eip712Domain,
+    ) -> Result<Self, alloy_signer::Error> {
+        let hash = Introduction::signing_hash(domain, endpoint.id());
+        let signature = signer.sign_hash_sync(&hash)?.as_bytes();
+        Ok(Self { endpoint, introduction: Introduction { signature } })
+    }
+
+    async fn ask(
+        &self,
+        peer: Peer,
+        request: Request,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<(Response, Bytes), ShardsError> {
+        match self.once(peer, &request, body.clone(), within).await {
+            Err(ShardsError::Refused(Refusal::NotIntroduced)) => {
+                let introduce = Request::Introduce(self.introduction);
+                self.once(peer, &introduce, Bytes::new(), SHORT).await?;
+                self.once(peer, &request, body, within).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn once(
+        &self,
+        peer: Peer,
+        request: &Request,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<(Response, Bytes), ShardsError> {
+        let to = transport::Peer { key: peer.key, addr: peer.address };
+        let connection = self.endpoint.connection(to, ALPN);
+        let (header, body) = connection
+            .request_within(&request.to_bytes(), body, within)
+            .await
+            .map_err(|error| match error {
+                RequestError::Connect(error) => ShardsError::Unreachable(error.to_string()),
+                error => ShardsError::Silent(error.to_string()),
+            })?;
+        match Response::from_bytes(&header) {
+            Ok(Response::Refused(refusal)) => Err(ShardsError::Refused(refusal)),
+            Ok(response) => Ok((response, body)),
+            Err(_) => Err(ShardsError::Wrong("a header that is none")),
+        }
+    }
+}
+
+const OTHER: ShardsError = ShardsError::Wrong("an answer to another question");
+
+impl Shards for RemoteShards {
+    fn put(
+        &self,
+        to: Peer,
+        rail: RailId,
+        shard: Shard,
+        bytes: Bytes,
+    ) -> BoxFuture<'_, Result<(), ShardsError>> {
+        Box::pin(async move {
+            match self.ask(to, Request::Put(Put { rail, shard }), bytes, LONG).await? {
+                (Response::Stored, _) => Ok(()),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn get(&self, from: Peer, ask: Ask) -> BoxFuture<'_, Result<Bytes, ShardsError>> {
+        Box::pin(async move {
+            let get = Get {
+                rail: ask.rail,
+                shard: ask.shard,
+                offset: ask.offset,
+                length: ask.length,
+                form: Form::Plain,
+                voucher: ask.voucher,
+            };
+            match self.ask(from, Request::Get(get), Bytes::new(), LONG).await? {
+                (Response::Data(_), bytes) => Ok(bytes),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn commit(&self, to: Peer, commit: Commit) -> BoxFuture<'_, Result<Committed, ShardsError>> {
+        Box::pin(async move {
+            match self.ask(to, Request::Commit(commit), Bytes::new(), LONG).await? {
+                (Response::Committed(committed), _) => Ok(committed),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn stat(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Stat, ShardsError>> {
+        Box::pin(async move {
+            match self.ask(of, Request::Stat(rail), Bytes::new(), SHORT).await? {
+                (Response::Stat(stat), _) => Ok(stat),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>> {
+        Box::pin(async move {
+            match self.ask(of, Request::Terms, Bytes::new(), SHORT).await? {
+                (Response::Terms(terms), _) => Ok(terms),
+                _ => Err(OTHER),
+            }
+        })
+    }
+}

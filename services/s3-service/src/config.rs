@@ -1,0 +1,152 @@
+//! What a service is started with, and its limits.
+
+use crate::{codec::Shape, keys::Credentials};
+use alloy_signer_local::PrivateKeySigner;
+use protocol::{Account, Micros, NetworkId};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// What a service is started with.
+#[derive(Clone)]
+pub struct Config {
+    /// The folder of the index and the keyring; made if missing.
+    pub data: PathBuf,
+    /// Where S3 clients connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Opens the keyring.
+    pub passphrase: String,
+    /// S3 credentials to use in the place of the keyring's.
+    pub credentials: Option<Credentials>,
+    /// The key that signs vouchers and freezes datasets: the signer of the rails.
+    pub signer: PrivateKeySigner,
+    /// The chain.
+    pub chain_id: u64,
+    /// The network.
+    pub network: NetworkId,
+    /// The rails contract, in whose domain vouchers are signed.
+    pub rails_contract: Account,
+    /// The erasure code of new segments.
+    pub shape: Shape,
+    /// Rails to be opened.
+    pub plan: RailPlan,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for Config {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("data", &self.data)
+            .field("listen", &self.listen)
+            .field("signer", &self.signer.address())
+            .field("network", &self.network)
+            .field("shape", &self.shape)
+            .field("plan", &self.plan)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What rails are opened with, one an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RailPlan {
+    /// Bytes that a rail's rate pays for, at the network's price. No more are stored on it.
+    pub bytes: u64,
+    /// Epochs for which a rail's limit pays the full rate.
+    pub epochs: u64,
+    /// Dollars of a rail's limit for vouchers.
+    pub vouchers: Micros,
+    /// Towards how many agents rails are kept open.
+    pub agents_max: usize,
+}
+
+impl Default for RailPlan {
+    fn default() -> Self {
+        Self {
+            bytes: 4 << 30,
+            epochs: 2_880,
+            vouchers: Micros(1_000_000),
+            agents_max: 256,
+        }
+    }
+}
+
+/// The service's limits. Every field is a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Objects and parts up to this size are packed, bytes.
+    pub small_bytes_max: u64,
+    /// Plain bytes packed into one segment at once.
+    pub group_bytes_max: u64,
+    /// How long a small object waits for others that are on their way.
+    pub group_window: Duration,
+    /// Groups being stored at once.
+    pub groups_max: usize,
+    /// Segments of one upload in memory at once.
+    pub segments_per_upload: usize,
+    /// Memory for shards that are being stored, bytes.
+    pub write_bytes_max: u64,
+    /// Memory for small objects that wait to be packed, bytes.
+    pub small_waiting_bytes_max: u64,
+    /// Memory for what is read and not yet taken by its client, bytes.
+    pub read_bytes_max: u64,
+    /// Rows that are read in one request of an agent.
+    pub stretch_rows: u32,
+    /// Stretches that one request reads ahead.
+    pub read_ahead: usize,
+    /// How long an answer is waited for before parity is asked too.
+    pub hedge: Duration,
+    /// How long any answer is waited for, before the time for its bytes.
+    pub request_timeout: Duration,
+    /// What an agent must at least transfer, bytes a second.
+    pub slowest_bytes_per_s: u64,
+    /// Clients connected at once.
+    pub connections_max: usize,
+    /// How long requests under way are given at the stop.
+    pub drain: Duration,
+    /// The smallest part but the last, bytes. S3: 5 MiB.
+    pub part_bytes_min: u64,
+    /// How often queued shards, garbage and loose segments are looked at.
+    pub upkeep: Duration,
+    /// How many loose segments start a new packing.
+    pub loose_min: usize,
+    /// How many blocks before the end of an epoch datasets are frozen.
+    pub freeze_lead: u64,
+    /// How often the ledger and the agents are looked at.
+    pub refresh: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            small_bytes_max: 1 << 20,
+            group_bytes_max: 16 << 20,
+            group_window: Duration::from_millis(2),
+            groups_max: 2,
+            segments_per_upload: 2,
+            write_bytes_max: 400 << 20,
+            small_waiting_bytes_max: 64 << 20,
+            read_bytes_max: 192 << 20,
+            stretch_rows: 16,
+            read_ahead: 3,
+            hedge: Duration::from_millis(400),
+            request_timeout: Duration::from_secs(3),
+            slowest_bytes_per_s: 1 << 20,
+            connections_max: 1_024,
+            drain: Duration::from_secs(5),
+            part_bytes_min: 5 << 20,
+            upkeep: Duration::from_secs(1),
+            loose_min: 16,
+            freeze_lead: 10,
+            refresh: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// How long the transfer of so many bytes may take.
+    pub fn timeout(&self, bytes: u64) -> Duration {
+        let transfer = bytes.saturating_mul(1_000) / self.slowest_bytes_per_s.max(1);
+        self.request_timeout + Duration::from_millis(transfer)
+    }
+}

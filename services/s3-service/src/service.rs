@@ -1,0 +1,318 @@
+//! A service from start to stop.
+
+use crate::{
+    config::Config,
+    fleet::Fleet,
+    index::{Index, IndexError, Stats, Writer},
+    keys::{Credentials, Keyring, KeyringError},
+    purse::Purse,
+    rails::{KeepError, Keeper, LedgerPort},
+    s3::Face,
+    server::{ListenError, Server},
+    shards::Shards,
+    store::{Intake, Parts, Store, Upkeep},
+};
+use protocol::{Account, Micros, clock::Clock};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// The file of the index, in the service's folder.
+pub const INDEX_FILE: &str = "index.redb";
+/// The file of the keyring, in the service's folder.
+pub const KEYRING_FILE: &str = "keyring.json";
+
+/// Why a service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder could not be made.
+    #[error("folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The keyring could not be opened.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The index could not be opened.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The address could not be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system makes no thread.
+    #[error("no thread for the index: {0}")]
+    Thread(io::Error),
+}
+
+/// The wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The world around a service.
+#[derive(Clone)]
+pub struct World {
+    /// The way to the agents.
+    pub shards: Arc<dyn Shards>,
+    /// The ledger.
+    pub ledger: Arc<dyn LedgerPort>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").finish_non_exhaustive()
+    }
+}
+
+/// What a service is and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Objects.
+    pub objects: u64,
+    /// Plain bytes of objects.
+    pub object_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of durable shards.
+    pub shard_bytes: u64,
+    /// Shards that are durable nowhere.
+    pub queued: u64,
+    /// Promised by voucher so far.
+    pub promised: Micros,
+    /// Open rails.
+    pub rails: usize,
+    /// Bytes in datasets that the ledger holds.
+    pub frozen_bytes: u64,
+    /// Rails whose dataset is not what it should be, or not frozen yet.
+    pub stale_rails: usize,
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Service;
+
+/// A service that runs.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    credentials: Credentials,
+    signer: Account,
+    server: Server,
+    store: Arc<Store>,
+    keeper: Arc<Keeper>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// The keyring of a service's folder, made if it is not there: who starts a service needs its
+    /// endpoint key first. Takes some tenths of a second.
+    ///
+    /// # Errors
+    /// [`StartError::Folder`], [`StartError::Keyring`].
+    pub fn keyring(config: &Config) -> Result<Keyring, StartError> {
+        std::fs::create_dir_all(&config.data)
+            .map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
+        let mut keyring = Keyring::open(&config.data.join(KEYRING_FILE), &config.passphrase)?;
+        if let Some(credentials) = &config.credentials {
+            keyring.credentials = credentials.clone();
+        }
+        Ok(keyring)
+    }
+
+    /// Opens or makes the service's folder, and starts.
+    ///
+    /// The first look at the ledger happens before this returns, so that the first request finds
+    /// agents; if the ledger does not answer, it starts all the same and looks again.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: Config,
+        keyring: Keyring,
+        world: World,
+    ) -> Result<Running, StartError> {
+        std::fs::create_dir_all(&config.data)
+            .map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
+        let index = Arc::new(Index::open(&config.data.join(INDEX_FILE))?);
+        let writer = Writer::start(index).map_err(StartError::Thread)?;
+        let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
+        let signer = config.signer.address();
+        let purse =
+            Arc::new(Purse::new(config.signer, domain, config.network, writer.clone()));
+        let store = Store::new(Parts {
+            keys: keyring.content,
+            shape: config.shape,
+            limits: config.limits,
+            writer,
+            shards: world.shards,
+            fleet: Arc::new(Fleet::default()),
+            purse,
+            clock: world.clock,
+        });
+        let keeper = Arc::new(Keeper::new(
+            Arc::clone(&store),
+            world.ledger,
+            config.plan,
+            config.chain_id,
+            config.network,
+        ));
+        if let Err(error) = keeper.refresh().await {
+            tracing::warn!(%error, "the first look at the ledger failed");
+        }
+        let intake = Intake::start(Arc::clone(&store));
+        let face = Face::new(Arc::clone(&store), intake);
+        let credentials = keyring.credentials;
+        let server = Server::start(config.listen, face, &credentials, config.limits).await?;
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(keep(Arc::clone(&keeper), config.limits.refresh, stopped.clone())),
+            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped)),
+        ];
+        tracing::info!(address = %server.address(), %signer, "s3 service started");
+        Ok(Running {
+            address: server.address(),
+            credentials,
+            signer,
+            server,
+            store,
+            keeper,
+            stop,
+            tasks,
+        })
+    }
+}
+
+/// Rounds of the keeper until the stop.
+async fn keep(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        if let Err(error) = keeper.round().await {
+            tracing::warn!(%error, "a round of the rails failed");
+        }
+    }
+}
+
+/// Steps of upkeep until the stop.
+async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiver<bool>) {
+    let every = store.limits.upkeep;
+    let mut upkeep = Upkeep::new(store);
+    let mut last: Option<String> = None;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let open = keeper.open_rails();
+        let done = async {
+            // Without a look at the ledger nobody knows which rails are gone.
+            if !open.is_empty() {
+                upkeep.leave(open).await?;
+            }
+            upkeep.step().await
+        };
+        let now = done.await.err().map(|error| error.to_string());
+        if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
+            tracing::warn!(%error, "upkeep is held up");
+        }
+        last = now;
+    }
+}
+
+impl Running {
+    /// Where S3 clients connect.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The S3 endpoint as clients want it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What S3 clients sign with.
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The account that signs vouchers.
+    pub const fn signer(&self) -> Account {
+        self.signer
+    }
+
+    /// What the service is and did.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn snapshot(&self) -> Result<Snapshot, IndexError> {
+        let (stats, rails, stale) = self
+            .store
+            .writer
+            .read(|reader| {
+                let rails = reader.rails()?;
+                let mut stale = 0;
+                for (id, row) in &rails {
+                    let version = row.committed.map_or(0, |committed| committed.dataset.version);
+                    stale += usize::from(version != row.frozen || reader.is_stale(*id)?);
+                }
+                Ok((reader.stats()?, rails, stale))
+            })
+            .await?;
+        let Stats { objects, object_bytes, segments, shard_bytes, queued } = stats;
+        let frozen = rails.iter().filter_map(|(_, row)| row.committed.filter(|_| row.frozen > 0));
+        Ok(Snapshot {
+            objects,
+            object_bytes,
+            segments,
+            shard_bytes,
+            queued,
+            promised: self.store.purse.promised().await,
+            rails: self.keeper.open_rails().len(),
+            frozen_bytes: frozen.map(|committed| committed.dataset.bytes).sum(),
+            stale_rails: stale,
+        })
+    }
+
+    /// Looks at the ledger now, commits all that changed with the agents and freezes it, without
+    /// waiting for the epoch's end.
+    ///
+    /// # Errors
+    /// The first failure; what could be done is done.
+    pub async fn flush(&self) -> Result<(), KeepError> {
+        self.keeper.refresh().await?;
+        self.keeper.settle().await
+    }
+
+    /// Takes no more requests, lets those under way end, and closes the index. All that was
+    /// acknowledged is durable long before.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            // A step under way ends within the time of its requests.
+            let _ = task.await;
+        }
+        if let Err(error) = self.store.purse.close().await {
+            tracing::warn!(%error, "the bounds of vouchers stay raised");
+        }
+    }
+}

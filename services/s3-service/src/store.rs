@@ -1,0 +1,118 @@
+//! Storing and reading blobs on agents: the shell around codec, placement, fetch and index.
+//!
+//! * [`intake`]: bytes of a request into segments, small ones packed in groups;
+//! * [`upload`]: one segment's shards onto agents, until k + 1 are durable;
+//! * [`retrieve`]: ranges of segments back from agents;
+//! * [`upkeep`]: queued shards, garbage, loose segments.
+//!
+//! Acknowledged means: k + 1 shards of every segment are durable on agents of distinct owners, and
+//! the index entry is durable (design 11).
+
+mod intake;
+mod readers;
+mod retrieve;
+mod upkeep;
+mod upload;
+
+pub use intake::{Incoming, Intake, Target};
+pub(crate) use retrieve::Answer;
+pub use retrieve::{Body, ReadError};
+pub use upkeep::{Upkeep, UpkeepError};
+pub use upload::{BodyError, StoreError};
+
+use crate::{
+    codec::{ContentKeys, SegmentId, Shape},
+    config::Limits,
+    fleet::Fleet,
+    index::Writer,
+    keys,
+    purse::Purse,
+    shards::Shards,
+};
+use protocol::clock::Clock;
+use readers::Readers;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// What all parts of the service share.
+pub struct Store {
+    pub(crate) keys: ContentKeys,
+    pub(crate) shape: Shape,
+    pub(crate) limits: Limits,
+    pub(crate) writer: Writer,
+    pub(crate) shards: Arc<dyn Shards>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) purse: Arc<Purse>,
+    pub(crate) clock: Arc<dyn Clock>,
+    readers: Readers,
+    /// KiB of shards that may be in memory on their way out.
+    outgoing: Arc<Semaphore>,
+    /// KiB of pieces that may be in memory on their way in.
+    incoming: Arc<Semaphore>,
+}
+
+/// What a store is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Content and mask key.
+    pub keys: ContentKeys,
+    /// The erasure code of new segments.
+    pub shape: Shape,
+    /// Limits.
+    pub limits: Limits,
+    /// The index.
+    pub writer: Writer,
+    /// The way to the agents.
+    pub shards: Arc<dyn Shards>,
+    /// The agents.
+    pub fleet: Arc<Fleet>,
+    /// Vouchers.
+    pub purse: Arc<Purse>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A store of these parts.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { keys, shape, limits, writer, shards, fleet, purse, clock } = parts;
+        let kib = |bytes: u64| {
+            let kib = usize::try_from(bytes >> 10).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(kib.clamp(1, Semaphore::MAX_PERMITS)))
+        };
+        Arc::new(Self {
+            keys,
+            shape,
+            limits,
+            writer,
+            shards,
+            fleet,
+            purse,
+            clock,
+            readers: Readers::default(),
+            outgoing: kib(limits.write_bytes_max),
+            incoming: kib(limits.read_bytes_max),
+        })
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+}
+
+/// A new segment's id.
+fn segment_id() -> Result<SegmentId, StoreError> {
+    keys::random().map(SegmentId).map_err(|_| StoreError::Random)
+}

@@ -1,0 +1,297 @@
+//! One segment onto its agents.
+//!
+//! All shards go out at once, each to its agent and, when that fails, to spare agents. With k + 1
+//! durable the segment counts as stored; what is still under way then is followed in the background
+//! and, if it fails, stays queued in the index until upkeep finds it a home.
+
+use super::{Store, segment_id};
+use crate::{
+    codec::{self, CodecError, Layout, Sealer, SegmentId},
+    index::{Home, IndexError, Segment, ShardRow},
+    num::{mem, wide},
+    placement::{self, Spot, TooFew},
+    shards::ShardsError,
+};
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+use storage_kind::{dataset::Shard, wire::Refusal};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+
+/// Why bytes were not stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not enough agents.
+    #[error("nothing can be stored now: {0}")]
+    Agents(TooFew),
+    /// Too few agents took their shard.
+    #[error("only {durable} of the {needed} shards needed became durable: {cause}")]
+    Durable {
+        /// Shards that are durable.
+        durable: usize,
+        /// How many are needed.
+        needed: usize,
+        /// What the last failing agent said.
+        cause: String,
+    },
+    /// The codec refused.
+    #[error("codec: {0}")]
+    Codec(#[from] CodecError),
+    /// The index refused.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The client's bytes ended early, or were not as announced.
+    #[error("{0}")]
+    Body(BodyError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+/// What is wrong with the bytes of a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Fewer or more bytes than announced.
+    #[error("{got} bytes came, {expected} were announced")]
+    Length {
+        /// What was announced.
+        expected: u64,
+        /// What came.
+        got: u64,
+    },
+    /// The connection broke, or the chunks' signatures do not hold.
+    #[error("the body could not be read: {0}")]
+    Broken(String),
+    /// `Content-MD5` is of other bytes.
+    #[error("the Content-MD5 given does not match what came")]
+    Md5,
+    /// The checksum given is of other bytes.
+    #[error("the {0} checksum given does not match what came")]
+    Checksum(&'static str),
+    /// A checksum was announced and did not come.
+    #[error("the {0} checksum announced did not come")]
+    NoChecksum(&'static str),
+}
+
+/// Memory held for a segment on its way out.
+pub(super) struct Space(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// A segment of which enough is durable, not yet in the index.
+pub(crate) struct Stored {
+    pub(crate) id: SegmentId,
+    pub(crate) row: Segment,
+    rest: JoinSet<(usize, Result<Home, ShardsError>)>,
+    space: Space,
+}
+
+/// A segment being filled.
+pub(super) struct Filling {
+    pub(super) sealer: Sealer,
+    id: SegmentId,
+    layout: Layout,
+    packed: bool,
+    space: Space,
+}
+
+impl Store {
+    /// Begins a segment of `plain` bytes, once there is memory for it.
+    pub(super) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
+        let layout = Layout::new(self.shape, plain)?;
+        let space = self.space(layout.stored_bytes()).await?;
+        let id = segment_id()?;
+        let sealer = Sealer::new(&self.keys, id, layout)?;
+        Ok(Filling { sealer, id, layout, packed, space })
+    }
+
+    pub(super) async fn space(&self, bytes: u64) -> Result<Space, StoreError> {
+        let most = self.limits.write_bytes_max >> 10;
+        let wanted = u32::try_from((bytes >> 10).clamp(1, most)).unwrap_or(u32::MAX);
+        let outgoing: Arc<Semaphore> = Arc::clone(&self.outgoing);
+        outgoing.acquire_many_owned(wanted).await.map(Space).map_err(|_| StoreError::Stopping)
+    }
+
+    /// Seals a full segment and stores it.
+    pub(super) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
+        let Filling { sealer, id, layout, packed, space } = filling;
+        let store = Arc::clone(self);
+        let shards = tokio::task::spawn_blocking(move || sealer.finish(&store.keys))
+            .await
+            .map_err(|_| StoreError::Stopping)??;
+        self.upload(id, layout, shards, packed, space).await
+    }
+
+    #[tracing::instrument(name = "s3.segment.upload", skip_all, fields(%id))]
+    async fn upload(
+        self: &Arc<Self>,
+        id: SegmentId,
+        layout: Layout,
+        shards: Vec<codec::Shard>,
+        packed: bool,
+        space: Space,
+    ) -> Result<Stored, StoreError> {
+        let bytes = wide(layout.shard_bytes());
+        let now = self.now_ms();
+        let placed = placement::place(id, self.shape, bytes, &self.fleet.candidates(now))
+            .map_err(StoreError::Agents)?;
+        let spares = Arc::new(Mutex::new(VecDeque::from(placed.spares)));
+        let mut rest = JoinSet::new();
+        for (index, (shard, spot)) in shards.iter().zip(placed.chosen).enumerate() {
+            let (store, spares) = (Arc::clone(self), Arc::clone(&spares));
+            let (hash, bytes) = (shard.hash, shard.bytes.clone());
+            rest.spawn(async move {
+                let named = Shard { hash, bytes: wide(bytes.len()) };
+                (index, store.put_somewhere(spot, &spares, named, bytes).await)
+            });
+        }
+        let rows = shards.iter().map(|shard| ShardRow { hash: shard.hash, home: None }).collect();
+        let mut row = Segment {
+            plain: layout.plain_bytes(),
+            k: self.shape.k(),
+            live: 0,
+            created_ms: now,
+            packed,
+            shards: rows,
+        };
+        let needed = usize::from(self.shape.acknowledge());
+        let (mut durable, mut cause) = (0, String::from("no agent was left to try"));
+        while durable < needed {
+            match rest.join_next().await {
+                Some(Ok((index, Ok(home)))) => {
+                    row.shards[index].home = Some(home);
+                    durable += 1;
+                }
+                Some(Ok((_, Err(error)))) => cause = error.to_string(),
+                Some(Err(_)) => return Err(StoreError::Stopping),
+                None => return Err(StoreError::Durable { durable, needed, cause }),
+            }
+        }
+        // Whoever finished in the meantime counts too.
+        while let Some(Ok((index, done))) = rest.try_join_next() {
+            row.shards[index].home = done.ok();
+        }
+        metrics::counter!("wayleave_s3_segments_stored_total").increment(1);
+        Ok(Stored { id, row, rest, space })
+    }
+
+    /// Stores a shard on `spot` or, failing that, on one of the spares.
+    async fn put_somewhere(
+        &self,
+        mut spot: Spot,
+        spares: &Mutex<VecDeque<Spot>>,
+        shard: Shard,
+        bytes: Bytes,
+    ) -> Result<Home, ShardsError> {
+        loop {
+            match self.put_on(spot, shard, bytes.clone()).await {
+                Ok(home) => return Ok(home),
+                Err(error) => {
+                    tracing::debug!(device = %spot.device, %error, "a shard was not taken");
+                    let next = spares.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    spot = next.ok_or(error)?;
+                }
+            }
+        }
+    }
+
+    /// Stores a shard on one agent, and keeps in mind how that went.
+    pub(super) async fn put_on(
+        &self,
+        spot: Spot,
+        shard: Shard,
+        bytes: Bytes,
+    ) -> Result<Home, ShardsError> {
+        let peer = self
+            .fleet
+            .peer(spot.device)
+            .ok_or_else(|| ShardsError::Unreachable("the agent has no address".into()))?;
+        let begun = Instant::now();
+        let put = self.shards.put(peer, spot.rail, shard, bytes);
+        let done = tokio::time::timeout(self.limits.timeout(shard.bytes), put)
+            .await
+            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())));
+        match &done {
+            Ok(()) => {
+                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.fleet.answered(spot.device, took.max(1));
+                self.fleet.took(spot.device, shard.bytes);
+                metrics::counter!("wayleave_s3_shard_bytes_put_total").increment(shard.bytes);
+            }
+            Err(ShardsError::Refused(Refusal::Full | Refusal::Leaving)) => {
+                self.fleet.offers(spot.device, 0);
+            }
+            Err(_) => self.fleet.failed(spot.device, self.now_ms()),
+        }
+        done.map(|()| Home { rail: spot.rail, device: spot.device })
+    }
+}
+
+impl Filling {
+    /// The segment that it will be.
+    pub(super) const fn id(&self) -> SegmentId {
+        self.id
+    }
+}
+
+impl Stored {
+    /// How many plain bytes it has.
+    pub(crate) fn plain(&self) -> u32 {
+        self.row.plain
+    }
+
+    /// To be called when the segment is in the index: notes what becomes durable later.
+    pub(crate) fn follow(self, store: &Arc<Store>) {
+        let Self { id, mut rest, space, .. } = self;
+        if rest.is_empty() {
+            return;
+        }
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            while let Some(Ok((index, done))) = rest.join_next().await {
+                let (Ok(home), Ok(index)) = (done, u8::try_from(index)) else { continue };
+                let noted =
+                    store.writer.write(move |tables| tables.shard_stored(id, index, home)).await;
+                if let Err(error) = noted {
+                    tracing::warn!(segment = %id, %error, "a durable shard was not noted");
+                }
+            }
+            drop(space);
+        });
+    }
+}
+
+/// Splits `bytes` into segments of even size, none above `most`.
+pub(super) fn split(bytes: u64, most: u64) -> Vec<u64> {
+    let count = bytes.div_ceil(most.max(1));
+    if count == 0 {
+        return Vec::new();
+    }
+    let (each, more) = (bytes / count, bytes % count);
+    let mut parts = vec![each + 1; mem(more)];
+    parts.resize(mem(count), each);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn segments_are_even(bytes in 0u64..1 << 40, most in 1u64 << 20..1 << 30) {
+            let parts = split(bytes, most);
+            prop_assert_eq!(parts.iter().sum::<u64>(), bytes);
+            let (low, high) = (parts.iter().min(), parts.iter().max());
+            prop_assert!(high.is_none_or(|high| *high <= most && high - low.unwrap() <= 1));
+        }
+    }
+}

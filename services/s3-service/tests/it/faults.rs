@@ -1,0 +1,224 @@
+//! Agents that fail, lie and forget; services that are killed.
+
+use crate::world::{World, bytes, code, get, limits, message, put};
+use aws_sdk_s3::primitives::ByteStream;
+use s3_service::{Limits, shards::memory::Manner};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_agents_of_eight_may_be_down() {
+    let world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    let (small, large) = (bytes(1, 3_000), bytes(2, 9 << 20));
+    put(&client, "bucket", "small", small.clone()).await;
+    put(&client, "bucket", "large", large.clone()).await;
+    for pair in [[0, 1], [2, 3], [4, 5], [6, 7], [0, 7]] {
+        for at in pair {
+            world.shards.set(world.agents[at].0, Manner::Down);
+        }
+        assert!(get(&client, "bucket", "small").await == small, "{pair:?}");
+        assert!(get(&client, "bucket", "large").await == large, "{pair:?}");
+        let key = format!("new-{}-{}", pair[0], pair[1]);
+        put(&client, "bucket", &key, bytes(7, 2 << 20)).await;
+        for at in pair {
+            world.shards.set(world.agents[at].0, Manner::Honest);
+        }
+        assert!(get(&client, "bucket", &key).await == bytes(7, 2 << 20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_of_six_acknowledge_and_the_sixth_is_repaired() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    world.shards.set(world.agents[0].0, Manner::Down);
+    let body = bytes(1, 5 << 20);
+    put(&client, "bucket", "key", body.clone()).await;
+    assert_eq!(world.queued().await, 1);
+    world.shards.set(world.agents[0].0, Manner::Honest);
+    world.until("repaired", async |world| world.queued().await == 0).await;
+    assert_eq!(world.shards.kept(world.agents[0].0).0, 1);
+    // The repaired shard is as good as any.
+    for at in [1, 2] {
+        world.shards.set(world.agents[at].0, Manner::Down);
+    }
+    assert!(get(&client, "bucket", "key").await == body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_few_agents_is_a_clear_refusal() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    for at in [0, 1] {
+        world.shards.set(world.agents[at].0, Manner::Down);
+    }
+    for size in [100, 2 << 20] {
+        let put = || {
+            let put = client.put_object().bucket("bucket").key("key");
+            put.body(ByteStream::from(bytes(1, size))).send()
+        };
+        assert_eq!(code(put().await), "ServiceUnavailable");
+        let said = message(put().await);
+        assert!(said.contains("needed"), "{said}");
+    }
+    assert_eq!(world.running().snapshot().await.unwrap().objects, 0);
+    let few = World::new(3).await;
+    let client = few.bucket("bucket").await;
+    let refused = client.put_object().bucket("bucket").key("k").body(ByteStream::from_static(b"x"));
+    let said = message(refused.send().await);
+    assert!(said.contains("3 owners with a usable agent, 5 needed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_agents_down_is_an_error_and_not_a_broken_body() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    put(&client, "bucket", "key", bytes(1, 3 << 20)).await;
+    for at in [0, 1, 2] {
+        world.shards.set(world.agents[at].0, Manner::Down);
+    }
+    let refused = client.get_object().bucket("bucket").key("key").send().await;
+    assert_eq!(code(refused), "ServiceUnavailable");
+    for at in [0, 1, 2] {
+        world.shards.set(world.agents[at].0, Manner::Honest);
+    }
+    assert!(get(&client, "bucket", "key").await == bytes(1, 3 << 20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_liar_is_found_and_gets_nothing_more() {
+    let world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    let body = bytes(1, 12 << 20);
+    put(&client, "bucket", "key", body.clone()).await;
+    let liar = world
+        .agents
+        .iter()
+        .map(|(peer, _)| *peer)
+        .find(|peer| world.shards.kept(*peer).0 > 0)
+        .unwrap();
+    world.shards.set(liar, Manner::Lying);
+    // Whatever shard it holds: reading never gives its bytes.
+    for _ in 0..2 {
+        assert!(get(&client, "bucket", "key").await == body);
+    }
+    for seed in 0..6 {
+        put(&client, "bucket", &format!("new-{seed}"), bytes(seed, 2 << 20)).await;
+    }
+    for other in world.agents.iter().filter(|(peer, _)| *peer != liar).take(2) {
+        world.shards.set(other.0, Manner::Down);
+    }
+    for seed in 0..6 {
+        assert!(get(&client, "bucket", &format!("new-{seed}")).await == bytes(seed, 2 << 20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_shards_are_repaired_elsewhere() {
+    let world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    let body = bytes(1, 6 << 20);
+    put(&client, "bucket", "key", body.clone()).await;
+    world.running().flush().await.unwrap();
+    // Every agent that holds data forgets it in turn; reads notice, upkeep repairs.
+    for at in 0..4 {
+        let peer = world.agents[at].0;
+        world.shards.wipe(peer);
+        assert!(get(&client, "bucket", "key").await == body, "after {at}");
+        world.until("repaired", async |world| world.queued().await == 0).await;
+    }
+    assert!(get(&client, "bucket", "key").await == body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_agents_are_hedged() {
+    let limits = Limits { hedge: Duration::from_millis(50), ..limits() };
+    let world = World::with(8, limits).await;
+    let client = world.bucket("bucket").await;
+    let body = bytes(1, 3 << 20);
+    put(&client, "bucket", "key", body.clone()).await;
+    for at in [2, 5] {
+        world.shards.set(world.agents[at].0, Manner::Slow(Duration::from_secs(3_600)));
+    }
+    assert!(get(&client, "bucket", "key").await == body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_service_has_all_that_it_acknowledged() {
+    let mut world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    put(&client, "bucket", "before", bytes(1, 2_000)).await;
+    put(&client, "bucket", "large", bytes(2, 3 << 20)).await;
+    let begun = client.create_multipart_upload().bucket("bucket").key("parts").send().await;
+    let id = begun.unwrap().upload_id.unwrap();
+    let sent = client.upload_part().bucket("bucket").key("parts").upload_id(&id).part_number(1);
+    sent.body(ByteStream::from(bytes(3, 2 << 20))).send().await.unwrap();
+    get(&client, "bucket", "before").await;
+    world.crash().await;
+    let client = world.client();
+    assert!(get(&client, "bucket", "before").await == bytes(1, 2_000));
+    assert!(get(&client, "bucket", "large").await == bytes(2, 3 << 20));
+    let parts = client.list_parts().bucket("bucket").key("parts").upload_id(&id).send().await;
+    assert_eq!(parts.unwrap().parts().len(), 1);
+    put(&client, "bucket", "after", bytes(4, 2_000)).await;
+    world.stop().await;
+    world.start().await;
+    let client = world.client();
+    assert!(get(&client, "bucket", "after").await == bytes(4, 2_000));
+    assert_eq!(world.running().snapshot().await.unwrap().objects, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_off_upload_leaves_nothing() {
+    use tokio::io::AsyncWriteExt as _;
+    let world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    let presigned = client
+        .put_object()
+        .bucket("bucket")
+        .key("key")
+        .presigned(
+            aws_sdk_s3::presigning::PresigningConfig::expires_in(Duration::from_secs(60)).unwrap(),
+        )
+        .await
+        .unwrap();
+    let url: hyper::Uri = presigned.uri().parse().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(world.running().address()).await.unwrap();
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n",
+        url.path_and_query().unwrap(),
+        url.authority().unwrap(),
+        150 << 20,
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // One segment's worth and a little, then nothing more.
+    let chunk = bytes(1, 1 << 20);
+    for _ in 0..60 {
+        stream.write_all(&chunk).await.unwrap();
+    }
+    let stored = async |world: &World| world.running().snapshot().await.unwrap().segments > 0;
+    world.until("a segment is stored", stored).await;
+    drop(stream);
+    let gone = async |world: &World| world.running().snapshot().await.unwrap().segments == 0;
+    world.until("it is collected", gone).await;
+    let missing = client.get_object().bucket("bucket").key("key").send().await;
+    assert_eq!(code(missing), "NoSuchKey");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taken_port_is_named() {
+    let world = World::new(6).await;
+    let taken = world.running().address();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = world.config.clone();
+    config.listen = taken;
+    config.data = folder.path().join("other");
+    let around = s3_service::World {
+        shards: std::sync::Arc::clone(&world.shards) as _,
+        ledger: std::sync::Arc::clone(&world.ledger) as _,
+        clock: std::sync::Arc::new(s3_service::WallClock),
+    };
+    let keyring = s3_service::Keyring::generate().unwrap();
+    let refused = s3_service::Service::start(config, keyring, around).await.unwrap_err();
+    assert!(refused.to_string().contains(&taken.to_string()), "{refused}");
+}
