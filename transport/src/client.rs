@@ -124,9 +124,7 @@ pub struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -137,12 +135,7 @@ impl Connection {
         peer: Peer,
         alpn: &'static [u8],
     ) -> Self {
-        Self {
-            shared,
-            slot,
-            peer,
-            alpn,
-        }
+        Self { shared, slot, peer, alpn }
     }
 
     /// The peer this leads to.
@@ -165,8 +158,7 @@ impl Connection {
         header: &[u8],
         body: Bytes,
     ) -> Result<(Vec<u8>, Bytes), RequestError> {
-        self.request_within(header, body, self.shared.limits.request_timeout)
-            .await
+        self.request_within(header, body, self.shared.limits.request_timeout).await
     }
 
     /// Like [`Connection::request`] with a time limit of its own.
@@ -206,10 +198,7 @@ impl Connection {
             return Ok(streams);
         }
         let connection = self.live().await?;
-        connection
-            .open_bi()
-            .await
-            .map_err(|error| RequestError::Lost(error.to_string()))
+        connection.open_bi().await.map_err(|error| RequestError::Lost(error.to_string()))
     }
 
     async fn answer(&self, receive: &mut RecvStream) -> Result<(Vec<u8>, Bytes), RequestError> {
@@ -229,10 +218,7 @@ impl Connection {
                 let code = <[u8; 2]>::try_from(code)
                     .map_err(|_| RequestError::Malformed("refusal without a code".into()))?;
                 let message = String::from_utf8_lossy(&text).into_owned();
-                Err(RequestError::Refused(Refusal {
-                    code: u16::from_be_bytes(code),
-                    message,
-                }))
+                Err(RequestError::Refused(Refusal { code: u16::from_be_bytes(code), message }))
             }
             other => Err(RequestError::Malformed(format!("unknown status {other}"))),
         }
@@ -271,10 +257,7 @@ impl Connection {
         let key = PublicKey::from_bytes(&self.peer.key).map_err(|_| ConnectError::Key)?;
         let addr = EndpointAddr::from_parts(key, [TransportAddr::Ip(self.peer.addr)]);
         let after = self.shared.limits.connect_timeout;
-        let timed_out = ConnectError::TimedOut {
-            addr: self.peer.addr,
-            after,
-        };
+        let timed_out = ConnectError::TimedOut { addr: self.peer.addr, after };
         match tokio::time::timeout(after, self.shared.inner.connect(addr, self.alpn)).await {
             Err(_) => Err(timed_out),
             Ok(Ok(connection)) => Ok(connection),
@@ -289,15 +272,11 @@ impl Connection {
     ) -> ConnectError {
         use iroh::endpoint::{ConnectError as Error, ConnectWithOptsError};
         let cause = match &error {
-            Error::Connect {
-                source: ConnectWithOptsError::EndpointClosed { .. },
-                ..
-            } => {
+            Error::Connect { source: ConnectWithOptsError::EndpointClosed { .. }, .. } => {
                 return ConnectError::Closed;
             }
             Error::Connecting {
-                source: ConnectingError::ConnectionError { source, .. },
-                ..
+                source: ConnectingError::ConnectionError { source, .. }, ..
             }
             | Error::Connection { source, .. } => Some(source),
             _ => None,
@@ -309,10 +288,7 @@ impl Connection {
             Some(ConnectionError::ConnectionClosed(close)) if close.error_code == no_protocol => {
                 ConnectError::Protocol(String::from_utf8_lossy(self.alpn).into_owned())
             }
-            _ => ConnectError::Failed {
-                addr: self.peer.addr,
-                reason: format!("{error:#}"),
-            },
+            _ => ConnectError::Failed { addr: self.peer.addr, reason: format!("{error:#}") },
         }
     }
 }

@@ -154,9 +154,7 @@ impl Drop for AbortOnDrop {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("addr", &self.addr)
-            .finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
@@ -167,10 +165,7 @@ impl Endpoint {
         if config.max_frame > 1 << 30 {
             return Err(BindError::Limit("max_frame is at most 1 GiB"));
         }
-        let refused = |reason: String| BindError::Address {
-            addr: config.addr,
-            reason,
-        };
+        let refused = |reason: String| BindError::Address { addr: config.addr, reason };
         let mut tries = 1;
         let inner = loop {
             match socket(&config, quic.clone()).await {
@@ -187,11 +182,7 @@ impl Endpoint {
             .into_iter()
             .find(|bound| bound.is_ipv4() == config.addr.is_ipv4())
             .ok_or_else(|| refused("no socket was bound".into()))?;
-        let budget = config
-            .limits
-            .inbound_bytes_max
-            .max(config.max_frame)
-            .div_ceil(1024);
+        let budget = config.limits.inbound_bytes_max.max(config.max_frame).div_ceil(1024);
         let shared = Arc::new(Shared {
             inner,
             limits: config.limits,
@@ -224,18 +215,13 @@ impl Endpoint {
 
     /// How others reach this endpoint, when its address is reachable for them.
     pub fn peer(&self) -> Peer {
-        Peer {
-            key: self.id(),
-            addr: self.addr,
-        }
+        Peer { key: self.id(), addr: self.addr }
     }
 
     /// Serves `alpn` with `handler` from now on. A later call replaces the handler for new connections.
     pub fn serve(&self, alpn: &'static [u8], handler: Arc<dyn Handler>) -> Result<(), ServeError> {
         if !self.alpns.contains(&alpn) {
-            return Err(ServeError::NotBound(
-                String::from_utf8_lossy(alpn).into_owned(),
-            ));
+            return Err(ServeError::NotBound(String::from_utf8_lossy(alpn).into_owned()));
         }
         let served = self.shared.served.insert(alpn, handler);
         self.shared.inner.set_alpns(served);
@@ -260,17 +246,15 @@ impl Endpoint {
         Connection::new(Arc::clone(&self.shared), slot, peer, alpn)
     }
 
-    /// Stops accepting, lets requests under way finish for [`Limits::drain_timeout`], closes.
+    /// Stops accepting, lets requests under way finish for [`Limits::drain_timeout`], closes, and
+    /// lets the handlers go.
     pub async fn close(&self) {
         self.shared.stop.send_replace(true);
         let mut drained = self.shared.drained.subscribe();
         let patience = self.shared.limits.drain_timeout + Duration::from_secs(1);
         let _ = tokio::time::timeout(patience, drained.wait_for(|drained| *drained)).await;
-        self.shared
-            .pool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.served.clear();
         self.shared.inner.close().await;
     }
 }
@@ -283,10 +267,7 @@ impl Shared {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (peer.key, alpn);
         if !pool.contains_key(&key) && pool.len() >= self.limits.pool_connections_max {
-            let oldest = pool
-                .iter()
-                .min_by_key(|(_, slot)| slot.used())
-                .map(|(key, _)| *key);
+            let oldest = pool.iter().min_by_key(|(_, slot)| slot.used()).map(|(key, _)| *key);
             if let Some(oldest) = oldest {
                 pool.remove(&oldest);
             }

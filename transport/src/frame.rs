@@ -113,13 +113,7 @@ mod tests {
 
     #[test]
     fn head_lays_out_status_header_and_body_length() {
-        assert_eq!(
-            &head(None, b"ab", 3)[..],
-            &[0, 0, 0, 2, b'a', b'b', 0, 0, 0, 3]
-        );
-        assert_eq!(
-            &head(Some(ANSWERED), b"", 258)[..],
-            &[0, 0, 0, 0, 0, 0, 0, 1, 2]
-        );
+        assert_eq!(&head(None, b"ab", 3)[..], &[0, 0, 0, 2, b'a', b'b', 0, 0, 0, 3]);
+        assert_eq!(&head(Some(ANSWERED), b"", 258)[..], &[0, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }

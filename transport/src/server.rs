@@ -51,10 +51,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a code of [`code`] or of the protocol.
     pub fn new(code: u16, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 
@@ -90,12 +87,13 @@ impl Served {
         served.keys().map(|alpn| alpn.to_vec()).collect()
     }
 
+    /// Lets all handlers go.
+    pub(crate) fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn get(&self, alpn: &[u8]) -> Option<Arc<dyn Handler>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(alpn)
-            .cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(alpn).cloned()
     }
 }
 
@@ -191,10 +189,7 @@ async fn request(
     let patience = shared.limits.request_timeout;
     let (head, body) = match handled(&shared, handler, peer, &mut receive).await {
         Some(Ok((header, body))) => match oversize(&shared, &header, &body) {
-            None => (
-                frame::head(Some(frame::ANSWERED), &header, body.len()),
-                body,
-            ),
+            None => (frame::head(Some(frame::ANSWERED), &header, body.len()), body),
             Some(refusal) => refused(&refusal),
         },
         Some(Err(refusal)) => refused(&refusal),
@@ -230,10 +225,7 @@ async fn handled(
         }
         Ok(Err(ReadError::Lost(_))) => return None,
         Err(_) => {
-            return Some(Err(Refusal::new(
-                code::TIMED_OUT,
-                "the request took too long to arrive",
-            )));
+            return Some(Err(Refusal::new(code::TIMED_OUT, "the request took too long to arrive")));
         }
     };
     metrics::counter!("wayleave_transport_requests_total").increment(1);
@@ -241,10 +233,7 @@ async fn handled(
         .increment(u64::try_from(body.len()).unwrap_or(u64::MAX));
     let outcome = timeout(patience, handler.handle(peer, header, body)).await;
     Some(outcome.unwrap_or_else(|_| {
-        Err(Refusal::new(
-            code::TIMED_OUT,
-            "the request took too long to handle",
-        ))
+        Err(Refusal::new(code::TIMED_OUT, "the request took too long to handle"))
     }))
 }
 
@@ -275,12 +264,5 @@ fn refused(refusal: &Refusal) -> (Bytes, Bytes) {
         end -= 1;
     }
     let code = Bytes::copy_from_slice(&refusal.code.to_be_bytes());
-    (
-        frame::head(
-            Some(frame::REFUSED),
-            &refusal.message.as_bytes()[..end],
-            code.len(),
-        ),
-        code,
-    )
+    (frame::head(Some(frame::REFUSED), &refusal.message.as_bytes()[..end], code.len()), code)
 }

@@ -2,6 +2,9 @@
 //!
 //! One task holds the state and does effects in order; what takes time (the network, the hardware)
 //! runs beside it and comes back as an event. The queue of events is bounded; who fills it waits.
+//!
+//! When the journal cannot be written (a full disk), nothing may go on that it does not cover: the
+//! state is dropped as in a crash, and taken up from the journal again once that can be opened.
 
 use crate::{
     hardware::Hardware,
@@ -11,13 +14,22 @@ use crate::{
     state::{Agent, Effect, Event, Settings},
     validators::Validators,
 };
-use protocol::{DeviceId, Height, NetworkId, clock::Clock, key::DeviceSecret, kind::Kind};
-use std::{fmt, path::PathBuf, sync::Arc};
+use protocol::{
+    DeviceId, Height, NetworkId,
+    clock::{Clock, EpochClock},
+    key::DeviceSecret,
+    kind::Kind,
+};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 
+/// How long to wait before a journal that failed is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+/// How many inspections and proofs use the hardware at once.
+const WORKING_MAX: usize = 8;
 /// Events that wait for the state machine.
 const EVENTS_MAX: usize = 256;
 
@@ -129,28 +141,46 @@ impl Drop for Running {
 pub async fn start(config: Config, world: World) -> Result<Running, StartError> {
     let clock = world.ledger.clock().await?;
     let device = config.secret.id();
-    let (journal, recovered) = Journal::open(&config.journal, config.network, device)?;
     let settings = Settings {
         network: config.network,
         validators: world.validators.count(),
         patience: config.patience,
         declare_losses: config.declare_losses,
     };
-    let agent = Agent::new(settings, config.secret, Arc::clone(&world.kind), clock, recovered);
+    let birth = Birth { settings, secret: config.secret, journal: config.journal, clock };
+    let (journal, agent) = birth.open(&world)?;
     let (metrics_sender, metrics) = watch::channel(agent.metrics());
     let (stop, stopped) = watch::channel(false);
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let shell = Shell {
         agent,
         journal: Arc::new(journal),
-        network: config.network,
+        network: settings.network,
         world,
         events,
         tasks: JoinSet::new(),
         metrics: metrics_sender,
+        working: Arc::new(Semaphore::new(WORKING_MAX)),
     };
-    let task = tokio::spawn(shell.run(inbox, stopped));
+    let task = tokio::spawn(shell.run(birth, inbox, stopped));
     Ok(Running { device, metrics, stop, task })
+}
+
+/// What an agent is born from, at the start and after its journal failed.
+struct Birth {
+    settings: Settings,
+    secret: DeviceSecret,
+    journal: PathBuf,
+    clock: EpochClock,
+}
+
+impl Birth {
+    fn open(&self, world: &World) -> Result<(Journal, Agent), JournalError> {
+        let (network, device) = (self.settings.network, self.secret.id());
+        let (journal, recovered) = Journal::open(&self.journal, network, device)?;
+        let (secret, kind) = (self.secret.clone(), Arc::clone(&world.kind));
+        Ok((journal, Agent::new(self.settings, secret, kind, self.clock, recovered)))
+    }
 }
 
 struct Shell {
@@ -161,27 +191,52 @@ struct Shell {
     events: mpsc::Sender<Event>,
     tasks: JoinSet<()>,
     metrics: watch::Sender<Metrics>,
+    working: Arc<Semaphore>,
 }
 
 impl Shell {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Event>, stopped: watch::Receiver<bool>) {
-        self.serve(&mut inbox, stopped).await;
-        // Closed first, so that no task waits for a place in the queue.
-        drop(inbox);
-        self.tasks.shutdown().await;
+    async fn run(
+        mut self,
+        birth: Birth,
+        mut inbox: mpsc::Receiver<Event>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        loop {
+            let served = self.serve(&mut inbox, stopped.clone()).await;
+            // Closed first, so that no task waits for a place in the queue.
+            drop(inbox);
+            self.tasks.shutdown().await;
+            let Err(error) = served else { return };
+            // Going on could use a sequence number that a restart would use again.
+            tracing::error!(%error, "the journal cannot be written; the agent waits for it");
+            // Released, so that it can be opened again.
+            drop(self.journal);
+            let (journal, agent) = loop {
+                tokio::select! {
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                    () = tokio::time::sleep(REOPEN_PAUSE) => {}
+                }
+                match birth.open(&self.world) {
+                    Ok(opened) => break opened,
+                    Err(error) => tracing::error!(%error, "the journal cannot be opened"),
+                }
+            };
+            (self.events, inbox) = mpsc::channel(EVENTS_MAX);
+            (self.journal, self.agent) = (Arc::new(journal), agent);
+        }
     }
 
     async fn serve(
         &mut self,
         inbox: &mut mpsc::Receiver<Event>,
         mut stopped: watch::Receiver<bool>,
-    ) {
+    ) -> Result<(), JournalError> {
         let mut head: Option<Height> = None;
         let ledger = Arc::clone(&self.world.ledger);
         let mut next = ledger.next(None);
         loop {
             let event = tokio::select! {
-                _ = stopped.wait_for(|stop| *stop) => break,
+                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
                 height = &mut next => {
                     head = head.max(Some(height));
                     next = ledger.next(head);
@@ -197,11 +252,7 @@ impl Shell {
             };
             let effects = self.agent.handle(event, self.world.clock.now_ms());
             for effect in effects {
-                if let Err(error) = self.perform(effect).await {
-                    // Going on could use a sequence number that a restart would use again.
-                    tracing::error!(%error, "the agent stops: its journal cannot be written");
-                    return;
-                }
+                self.perform(effect).await?;
             }
             self.metrics.send_replace(self.agent.metrics());
         }
@@ -257,10 +308,20 @@ impl Shell {
         });
     }
 
+    /// Works with the hardware, a few at a time: who waits for a place in the queue of events holds no
+    /// thread.
     fn work(&mut self, work: impl FnOnce(&dyn Hardware) -> Event + Send + 'static) {
-        let (events, hardware) = (self.events.clone(), Arc::clone(&self.world.hardware));
-        self.tasks.spawn_blocking(move || {
-            let _ = events.blocking_send(work(hardware.as_ref()));
+        let (working, hardware) = (Arc::clone(&self.working), Arc::clone(&self.world.hardware));
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let Ok(_turn) = working.acquire().await else { return };
+            let work = tokio::task::spawn_blocking(move || work(hardware.as_ref()));
+            match work.await {
+                // The receiver is gone only when the agent stops.
+                Ok(event) => drop(events.send(event).await),
+                Err(_) => tracing::error!("the hardware panicked"),
+            }
         });
     }
 

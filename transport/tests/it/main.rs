@@ -1,9 +1,6 @@
 //! The transport on loopback: what works, what is refused, and what happens when a peer dies.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should panic where it stands"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic where it stands")]
 
 use std::{
     net::SocketAddr,
@@ -64,20 +61,14 @@ async fn a_request_is_answered_and_the_asker_is_known_by_its_key() {
     let server = server(config(1)).await;
     let client = Endpoint::bind(config(2)).await.unwrap();
     let connection = client.connect(server.peer(), ECHO).await.unwrap();
-    let (header, body) = connection
-        .request(b"hello", Bytes::from_static(b"body"))
-        .await
-        .unwrap();
+    let (header, body) = connection.request(b"hello", Bytes::from_static(b"body")).await.unwrap();
     assert_eq!(header, [&client.id()[..], b"hello"].concat());
     assert_eq!(&body[..], b"body");
     let (_, empty) = connection.request(b"", Bytes::new()).await.unwrap();
     assert!(empty.is_empty());
     client.close().await;
     server.close().await;
-    assert_eq!(
-        client.connect(server.peer(), ECHO).await.unwrap_err(),
-        ConnectError::Closed
-    );
+    assert_eq!(client.connect(server.peer(), ECHO).await.unwrap_err(), ConnectError::Closed);
 }
 
 #[tokio::test]
@@ -85,18 +76,10 @@ async fn refusals_carry_their_code_and_are_cut_at_their_limit() {
     let server = server(config(1)).await;
     let client = Endpoint::bind(config(2)).await.unwrap();
     let connection = client.connect(server.peer(), ECHO).await.unwrap();
-    let refused = connection
-        .request(b"refuse", Bytes::new())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refused,
-        RequestError::Refused(Refusal::new(code::PROTOCOL + 7, "not today"))
-    );
-    let RequestError::Refused(long) = connection
-        .request(b"long refusal", Bytes::new())
-        .await
-        .unwrap_err()
+    let refused = connection.request(b"refuse", Bytes::new()).await.unwrap_err();
+    assert_eq!(refused, RequestError::Refused(Refusal::new(code::PROTOCOL + 7, "not today")));
+    let RequestError::Refused(long) =
+        connection.request(b"long refusal", Bytes::new()).await.unwrap_err()
     else {
         panic!("expected a refusal");
     };
@@ -112,45 +95,26 @@ async fn frames_over_a_limit_are_refused_on_either_side() {
     let connection = client.connect(server.peer(), ECHO).await.unwrap();
 
     // Under the client's limit, over the server's: refused before it is read.
-    let RequestError::Refused(refusal) = connection
-        .request(b"", vec![7; 8 << 20].into())
-        .await
-        .unwrap_err()
+    let RequestError::Refused(refusal) =
+        connection.request(b"", vec![7; 8 << 20].into()).await.unwrap_err()
     else {
         panic!("expected a refusal");
     };
     assert_eq!(refusal.code, code::TOO_LARGE);
     // An answer over the server's own limit.
-    let RequestError::Refused(refusal) = connection
-        .request(b"huge answer", Bytes::new())
-        .await
-        .unwrap_err()
+    let RequestError::Refused(refusal) =
+        connection.request(b"huge answer", Bytes::new()).await.unwrap_err()
     else {
         panic!("expected a refusal");
     };
     assert_eq!(refusal.code, code::TOO_LARGE);
     // Over the client's own limits: never sent.
-    let body = connection
-        .request(b"", vec![7; (24 << 20) + 1].into())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(body, RequestError::TooLarge { part: "body", .. }),
-        "{body}"
-    );
-    let header = connection
-        .request(&vec![7; (1 << 20) + 1], Bytes::new())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(header, RequestError::TooLarge { part: "header", .. }),
-        "{header}"
-    );
+    let body = connection.request(b"", vec![7; (24 << 20) + 1].into()).await.unwrap_err();
+    assert!(matches!(body, RequestError::TooLarge { part: "body", .. }), "{body}");
+    let header = connection.request(&vec![7; (1 << 20) + 1], Bytes::new()).await.unwrap_err();
+    assert!(matches!(header, RequestError::TooLarge { part: "header", .. }), "{header}");
     // The connection is as good as before.
-    let (_, body) = connection
-        .request(b"", vec![9; 64 << 10].into())
-        .await
-        .unwrap();
+    let (_, body) = connection.request(b"", vec![9; 64 << 10].into()).await.unwrap();
     assert_eq!(body.len(), 64 << 10);
 }
 
@@ -160,17 +124,11 @@ async fn a_protocol_nobody_serves_is_refused_in_the_handshake() {
     let client = Endpoint::bind(config(2)).await.unwrap();
     server.serve(ECHO, Arc::new(Echo)).unwrap();
     let refused = client.connect(server.peer(), OTHER).await.unwrap_err();
-    assert_eq!(
-        refused,
-        ConnectError::Protocol("wayleave/test-other/1".into())
-    );
+    assert_eq!(refused, ConnectError::Protocol("wayleave/test-other/1".into()));
     server.serve(OTHER, Arc::new(Echo)).unwrap();
     client.connect(server.peer(), OTHER).await.unwrap();
     let unbound = client.serve(OTHER, Arc::new(Echo)).unwrap_err();
-    assert_eq!(
-        unbound,
-        ServeError::NotBound("wayleave/test-other/1".into())
-    );
+    assert_eq!(unbound, ServeError::NotBound("wayleave/test-other/1".into()));
 }
 
 #[tokio::test]
@@ -178,10 +136,7 @@ async fn an_impostor_at_the_address_is_refused() {
     let impostor = server(config(1)).await;
     let client = Endpoint::bind(config(2)).await.unwrap();
     let wanted = Endpoint::bind(config(3)).await.unwrap();
-    let peer = Peer {
-        key: wanted.id(),
-        addr: impostor.addr(),
-    };
+    let peer = Peer { key: wanted.id(), addr: impostor.addr() };
     assert!(client.connect(peer, ECHO).await.is_err());
     // The real owner of the address is still reachable.
     client.connect(impostor.peer(), ECHO).await.unwrap();
@@ -200,10 +155,7 @@ async fn a_dead_peer_is_an_error_in_time_and_waiters_share_it() {
     let attempts = (0..20).map(|_| connection.request(b"", Bytes::new()));
     for outcome in futures::future::join_all(attempts).await {
         let error = outcome.unwrap_err();
-        assert!(
-            matches!(error, RequestError::Connect(ConnectError::TimedOut { .. })),
-            "{error}"
-        );
+        assert!(matches!(error, RequestError::Connect(ConnectError::TimedOut { .. })), "{error}");
     }
 }
 
@@ -224,10 +176,7 @@ async fn the_pool_dials_again_after_a_restart() {
 
 #[tokio::test]
 async fn a_peer_that_vanishes_without_a_word_is_noticed() {
-    let limits = Limits {
-        idle_timeout: Duration::from_millis(900),
-        ..Limits::default()
-    };
+    let limits = Limits { idle_timeout: Duration::from_millis(900), ..Limits::default() };
     let mut quick = config(1);
     quick.limits = limits;
     let first = server(quick.clone()).await;
@@ -387,22 +336,14 @@ async fn the_pool_is_bounded() {
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let first = server(config(1)).await;
-    let error = Endpoint::bind(BindConfig::new([2; 32], first.addr()))
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains(&first.addr().to_string()),
-        "{error}"
-    );
+    let error = Endpoint::bind(BindConfig::new([2; 32], first.addr())).await.unwrap_err();
+    assert!(error.to_string().contains(&first.addr().to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn secrets_are_not_in_debug_output() {
     let shown = format!("{:?}", config(0xAB));
-    assert!(
-        !shown.contains("171, 171") && !shown.contains("secret"),
-        "{shown}"
-    );
+    assert!(!shown.contains("171, 171") && !shown.contains("secret"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,61 @@
+//! What a storage agent did for services, in numbers that only grow.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the agent started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    stored: AtomicU64,
+    stored_bytes: AtomicU64,
+    deliveries: AtomicU64,
+    slices: AtomicU64,
+    delivered_bytes: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What the counters say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// Shards acknowledged.
+    pub stored: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+    /// Deliveries made.
+    pub deliveries: u64,
+    /// Of these, as Bao slices.
+    pub slices: u64,
+    /// Bytes delivered.
+    pub delivered_bytes: u64,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+impl Counters {
+    pub(crate) fn stored(&self, bytes: u64) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn delivered(&self, bytes: u64, slice: bool) {
+        self.deliveries.fetch_add(1, Ordering::Relaxed);
+        self.slices.fetch_add(u64::from(slice), Ordering::Relaxed);
+        self.delivered_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Service {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Service {
+            stored: read(&self.stored),
+            stored_bytes: read(&self.stored_bytes),
+            deliveries: read(&self.deliveries),
+            slices: read(&self.slices),
+            delivered_bytes: read(&self.delivered_bytes),
+            refused: read(&self.refused),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The desk: answers services ([`storage_kind::wire`]).
+//!
+//! Rules:
+//! * a peer acts for the signer that introduced it, and only on that signer's rails;
+//! * a rail is looked up on the ledger when it is first heard of; epochs' inputs keep it up to date;
+//! * shards that arrive together are written together (group commit), and each is acknowledged only
+//!   when it is durable;
+//! * deliveries are paid by voucher ([`crate::tab`]); a shard that cannot be read is not put on the tab.
+
+use crate::{chain::Chain, counters::Counters, hardware::Hardware, shard::Checked, store::Store};
+use alloy_sol_types::Eip712Domain;
+use bytes::Bytes;
+use protocol::{Account, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret, voucher};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+use storage_kind::wire::{
+    Commit, Committed, Form, Get, Introduction, Put, Refusal, Request, Response, Terms,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use transport::BoxFuture;
+
+/// How many peers are remembered; the one introduced first is forgotten first.
+const PEERS_MAX: usize = 1_024;
+/// Shards that wait to be written.
+const QUEUE_MAX: usize = 64;
+/// How many shards, and how many bytes of them, are written together.
+const BATCH_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 64 << 20;
+/// How many rails are looked up at once.
+const LOOKUPS_MAX: usize = 4;
+
+/// How the desk serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) network: NetworkId,
+    pub(crate) chain_id: u64,
+    /// The address of the rails contract.
+    pub(crate) rails: Account,
+    /// Bytes that a rail may be delivered unpaid.
+    pub(crate) credit: u64,
+    /// Whether nothing new is taken.
+    pub(crate) leaving: bool,
+}
+
+type Answer = Result<(Response, Bytes), Refusal>;
+
+pub(crate) struct Desk {
+    settings: Settings,
+    secret: DeviceSecret,
+    domain: Eip712Domain,
+    store: Arc<Store>,
+    hardware: Arc<Hardware>,
+    chain: Arc<dyn Chain>,
+    counters: Arc<Counters>,
+    queue: mpsc::Sender<Job>,
+    lookups: Semaphore,
+    peers: Mutex<Peers>,
+    owner: Mutex<Option<Account>>,
+}
+
+/// A shard to write, and who waits for it.
+struct Job {
+    checked: Checked,
+    done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+#[derive(Default)]
+struct Peers {
+    signers: BTreeMap<[u8; 32], (u64, Account)>,
+    introduced: u64,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk, and the work of its writer, which ends when the desk is dropped.
+    pub(crate) fn new(
+        settings: Settings,
+        secret: DeviceSecret,
+        (store, hardware): (Arc<Store>, Arc<Hardware>),
+        chain: Arc<dyn Chain>,
+        counters: Arc<Counters>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let writing = write(Arc::clone(&store), jobs);
+        let desk = Self {
+            domain: voucher::domain(settings.chain_id, settings.rails),
+            settings,
+            secret,
+            store,
+            hardware,
+            chain,
+            counters,
+            queue,
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            peers: Mutex::default(),
+            owner: Mutex::default(),
+        };
+        (desk, writing)
+    }
+
+    async fn answer(&self, peer: [u8; 32], header: &[u8], body: Bytes) -> Answer {
+        let request = Request::from_bytes(header).map_err(|_| Refusal::Malformed)?;
+        match request {
+            Request::Introduce(introduction) => self.introduce(peer, &introduction),
+            Request::Terms => self.terms().await,
+            Request::Put(put) => self.put(peer, put, body).await,
+            Request::Get(get) => self.get(peer, get).await,
+            Request::Holds(rail, shards) => {
+                self.rail(peer, rail).await?;
+                let held = self.blocking(move |store| Ok(store.holds(rail, &shards)?)).await?;
+                Ok((Response::Holds(held), Bytes::new()))
+            }
+            Request::Stat(rail) => {
+                self.rail(peer, rail).await?;
+                let stat = self.blocking(move |store| Ok(store.stat(rail)?)).await?;
+                Ok((Response::Stat(stat), Bytes::new()))
+            }
+            Request::Commit(commit) => self.commit(peer, commit).await,
+        }
+    }
+
+    fn introduce(&self, peer: [u8; 32], introduction: &Introduction) -> Answer {
+        let signer = introduction.signer(&self.domain, peer).ok_or(Refusal::BadIntroduction)?;
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.signers.len() >= PEERS_MAX && !peers.signers.contains_key(&peer) {
+            let first = peers.signers.iter().min_by_key(|(_, (at, _))| *at).map(|(peer, _)| *peer);
+            first.and_then(|first| peers.signers.remove(&first));
+        }
+        peers.introduced += 1;
+        let at = peers.introduced;
+        peers.signers.insert(peer, (at, signer));
+        Ok((Response::Welcome(signer), Bytes::new()))
+    }
+
+    async fn terms(&self) -> Answer {
+        let known = *self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = self.secret.id();
+        let owner = match known {
+            Some(owner) => owner,
+            None => {
+                let owner = self.chain.owner(device).await.map_err(|error| busy(&error))?;
+                // Not registered yet: nobody could open a rail to it.
+                let owner = owner.ok_or(Refusal::Busy)?;
+                *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+                owner
+            }
+        };
+        let kind = match self.hardware.terms() {
+            Some(terms) => terms.kind,
+            None => {
+                let terms = self.chain.terms(self.settings.network).await;
+                terms.map_err(|error| busy(&error))?.ok_or(Refusal::Busy)?
+            }
+        };
+        let free = if self.settings.leaving { 0 } else { self.store.free() };
+        let per_gib = |price: Micros| kind.dollars(1 << 30, price);
+        let terms = Terms {
+            device,
+            network: self.settings.network,
+            owner,
+            price: per_gib(kind.price),
+            delivery_price: per_gib(kind.delivery_price),
+            free,
+        };
+        Ok((Response::Terms(terms), Bytes::new()))
+    }
+
+    async fn put(&self, peer: [u8; 32], put: Put, body: Bytes) -> Answer {
+        let rail = self.rail(peer, put.rail).await?;
+        if self.settings.leaving {
+            return Err(Refusal::Leaving);
+        }
+        if self.hardware.terms().is_some_and(|terms| terms.epoch > rail.expiry) {
+            return Err(Refusal::UnknownRail);
+        }
+        if u64::try_from(body.len()) != Ok(put.shard.bytes) {
+            return Err(Refusal::BadShard);
+        }
+        let bytes = put.shard.bytes;
+        let checked = spawn(move || Checked::new(put.rail, put.shard, &body)).await?;
+        let (done, outcome) = oneshot::channel();
+        self.queue.send(Job { checked, done }).await.map_err(|_| Refusal::Busy)?;
+        outcome.await.map_err(|_| Refusal::Disk)??;
+        self.counters.stored(bytes);
+        Ok((Response::Stored, Bytes::new()))
+    }
+
+    async fn get(&self, peer: [u8; 32], get: Get) -> Answer {
+        let rail = self.rail(peer, get.rail).await?;
+        let kind = self.hardware.terms().map(|terms| terms.kind);
+        let kind = match kind {
+            Some(kind) => kind,
+            None => {
+                let terms = self.chain.terms(self.settings.network).await;
+                terms.map_err(|error| busy(&error))?.ok_or(Refusal::Busy)?
+            }
+        };
+        let rail = match get.voucher {
+            // The limit may have been raised since.
+            Some(signed) if signed.voucher.amount > rail.limit => self.look_up(get.rail).await?,
+            _ => rail,
+        };
+        let (network, credit) = (self.settings.network, self.settings.credit);
+        let domain = self.domain.clone();
+        let (size, bytes) = self
+            .blocking(move |store| {
+                let size = store.size(get.rail, get.shard)?;
+                let size = size.ok_or(Refusal::NotHeld(get.shard))?;
+                let worth = |bytes: u64| kind.dollars(bytes, kind.delivery_price);
+                store.tab(get.rail, credit, |tab| {
+                    if let Some(signed) = &get.voucher {
+                        tab.take(signed, &rail, network, &domain)?;
+                    }
+                    tab.deliver(get.length, worth, credit)
+                })?;
+                let bytes = store.read(&get, size).inspect_err(|_| {
+                    // Not delivered, so not owed. This cannot fail: nothing is exposed by it.
+                    let _ = store.tab(get.rail, u64::MAX, |tab| {
+                        tab.delivered = tab.delivered.saturating_sub(get.length);
+                        Ok(())
+                    });
+                })?;
+                Ok((size, bytes))
+            })
+            .await?;
+        self.counters.delivered(get.length, get.form == Form::Slice);
+        Ok((Response::Data(size), bytes.into()))
+    }
+
+    async fn commit(&self, peer: [u8; 32], commit: Commit) -> Answer {
+        self.rail(peer, commit.rail).await?;
+        let dataset = self.blocking(move |store| store.commit(&commit)).await?;
+        let signature = self.secret.sign(&dataset.signing_bytes(self.settings.chain_id));
+        Ok((Response::Committed(Committed { dataset, signature }), Bytes::new()))
+    }
+
+    /// The terms of a rail that `peer` may act on.
+    async fn rail(&self, peer: [u8; 32], rail: RailId) -> Result<Rail, Refusal> {
+        let signer = {
+            let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.signers.get(&peer).map(|(_, signer)| *signer)
+        };
+        let signer = signer.ok_or(Refusal::NotIntroduced)?;
+        let terms = match self.store.terms(rail) {
+            Some(terms) => terms,
+            None => self.look_up(rail).await?,
+        };
+        if terms.signer == signer { Ok(terms) } else { Err(Refusal::NotYourRail) }
+    }
+
+    /// Reads the terms of a rail from the ledger and keeps them.
+    async fn look_up(&self, rail: RailId) -> Result<Rail, Refusal> {
+        let _turn = self.lookups.acquire().await.map_err(|_| Refusal::Busy)?;
+        let terms = self.chain.rail(rail).await.map_err(|error| busy(&error))?;
+        let terms = terms.ok_or(Refusal::UnknownRail)?;
+        if terms.device != self.secret.id() {
+            return Err(Refusal::UnknownRail);
+        }
+        self.blocking(move |store| Ok(store.admit(&[terms])?)).await?;
+        Ok(terms)
+    }
+
+    async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<R, Refusal> + Send + 'static,
+    ) -> Result<R, Refusal> {
+        let store = Arc::clone(&self.store);
+        spawn(move || work(&store)).await
+    }
+}
+
+impl transport::Handler for Desk {
+    fn handle(
+        &self,
+        peer: [u8; 32],
+        header: Vec<u8>,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<(Vec<u8>, Bytes), transport::Refusal>> {
+        Box::pin(async move {
+            let (response, body) =
+                self.answer(peer, &header, body).await.unwrap_or_else(|refusal| {
+                    self.counters.refused();
+                    tracing::debug!(%refusal, "a service's request is refused");
+                    (Response::Refused(refusal), Bytes::new())
+                });
+            Ok((response.to_bytes(), body))
+        })
+    }
+}
+
+fn busy(error: &agent::LedgerError) -> Refusal {
+    tracing::warn!(%error, "the ledger could not be asked");
+    Refusal::Busy
+}
+
+async fn spawn<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Refusal> + Send + 'static,
+) -> Result<R, Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request's work panicked");
+        Err(Refusal::Disk)
+    })
+}
+
+/// Writes what waits, many shards at a time.
+async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.recv().await {
+        let mut bytes = first.checked.file.len();
+        let (mut batch, mut waiting) = (vec![first.checked], vec![first.done]);
+        while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+            let Ok(next) = jobs.try_recv() else { break };
+            bytes += next.checked.file.len();
+            batch.push(next.checked);
+            waiting.push(next.done);
+        }
+        let store = Arc::clone(&store);
+        let answers = tokio::task::spawn_blocking(move || store.put(&batch)).await;
+        // When the work panicked, dropping the senders tells those who wait.
+        for (done, answer) in waiting.into_iter().zip(answers.unwrap_or_default()) {
+            let _ = done.send(answer);
+        }
+    }
+}

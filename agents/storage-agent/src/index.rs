@@ -1,0 +1,219 @@
+//! The index: what the agent holds for whom, in one redb file.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `format` | 1 |
+//! | `shards` | (rail, hash) | (size, state): [`WRITING`], [`HELD`] or [`DELETING`] |
+//! | `unsettled` | (rail, hash) | nothing: shards that are not [`HELD`] |
+//! | `pending` | (rail, hash) | nothing: shards stored for a commit that has not come |
+//! | `usage` | rail | (bytes of all its shards, bytes of its pending shards, number of shards) |
+//! | `rails` | rail | canonical [`RailRecord`] |
+//! | `members` | (rail, hash) | size: the shards of [`RailRecord::folded`] |
+//! | `changes` | (rail, version) | canonical [`Change`]: the versions after the folded one |
+//! | `tabs` | rail | canonical [`crate::tab::Tab`] |
+//!
+//! A shard is recorded as being written before its file is, and as being deleted before its file is
+//! removed, so that after a crash `unsettled` names every file about which there is a doubt.
+
+use minicbor::{Decode, Encode};
+use protocol::{Digest, Epoch, RailId, cbor, inputs::Rail};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use std::path::Path;
+use storage_kind::dataset::{Shard, empty_root};
+
+const FORMAT: u64 = 1;
+/// Memory that redb may use for pages, bytes.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// The file is being written, or was when the agent died.
+pub(crate) const WRITING: u8 = 0;
+/// The file is there, whole and durable.
+pub(crate) const HELD: u8 = 1;
+/// The file is to be removed.
+pub(crate) const DELETING: u8 = 2;
+
+pub(crate) type Key<'k> = (u64, &'k [u8; 32]);
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(crate) const SHARDS: TableDefinition<'_, Key<'_>, (u64, u8)> = TableDefinition::new("shards");
+pub(crate) const UNSETTLED: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("unsettled");
+pub(crate) const PENDING: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("pending");
+pub(crate) const USAGE: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("usage");
+pub(crate) const RAILS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rails");
+pub(crate) const MEMBERS: TableDefinition<'_, Key<'_>, u64> = TableDefinition::new("members");
+pub(crate) const CHANGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("changes");
+pub(crate) const TABS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tabs");
+
+/// What is known of a rail.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct RailRecord {
+    /// Its terms on the ledger, as last seen.
+    #[n(0)]
+    pub(crate) terms: Rail,
+    /// The newest version committed; 0 before the first.
+    #[n(1)]
+    pub(crate) newest: u64,
+    /// The oldest version kept, whose shards are in `members`.
+    #[n(2)]
+    pub(crate) folded: Version,
+    /// The epoch since which the ledger no longer lists it.
+    #[n(3)]
+    pub(crate) gone: Option<Epoch>,
+}
+
+impl RailRecord {
+    /// The record of a rail, known or not, that the ledger lists with these terms.
+    pub(crate) fn admitted(known: Option<&Self>, terms: &Rail) -> Self {
+        let (newest, folded) =
+            known.map_or((0, Version::empty()), |record| (record.newest, record.folded.clone()));
+        Self { terms: *terms, newest, folded, gone: None }
+    }
+}
+
+/// A version of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Version {
+    #[n(0)]
+    pub(crate) version: u64,
+    /// The version it was made from.
+    #[n(1)]
+    pub(crate) base: u64,
+    #[n(2)]
+    pub(crate) root: Digest,
+    #[n(3)]
+    pub(crate) bytes: u64,
+    #[n(4)]
+    pub(crate) shards: u64,
+    /// The digest of the request that made it, by which a repeated one is known.
+    #[n(5)]
+    pub(crate) request: Digest,
+}
+
+impl Version {
+    /// The version without shards that every dataset begins from.
+    pub(crate) fn empty() -> Self {
+        Self {
+            version: 0,
+            base: 0,
+            root: empty_root(),
+            bytes: 0,
+            shards: 0,
+            request: Digest::default(),
+        }
+    }
+}
+
+/// How a version differs from its base.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Change {
+    #[n(0)]
+    pub(crate) made: Version,
+    #[n(1)]
+    pub(crate) added: Vec<Shard>,
+    #[n(2)]
+    pub(crate) removed: Vec<Digest>,
+}
+
+/// Why the index cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The file cannot be opened, for instance because another agent has it open.
+    #[error("failed to open the index: {0}")]
+    Open(Box<redb::DatabaseError>),
+    /// A read or write failed.
+    #[error("index failed: {0}")]
+    Storage(Box<redb::Error>),
+    /// The file is of another format.
+    #[error("index format {0} is not {FORMAT}; it was written by another version")]
+    Format(u64),
+    /// An entry does not decode, or does not fit the others.
+    #[error("index is damaged: {0}")]
+    Damaged(String),
+}
+
+macro_rules! storage_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for IndexError {
+            fn from(error: $error) -> Self {
+                Self::Storage(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+storage_errors!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+impl From<cbor::DecodeError> for IndexError {
+    fn from(error: cbor::DecodeError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+/// Opens the index at `path`, or makes one.
+pub(crate) fn open(path: &Path) -> Result<Database, IndexError> {
+    let database = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)
+        .map_err(|error| IndexError::Open(error.into()))?;
+    prepare(&database)?;
+    Ok(database)
+}
+
+/// Checks the format of an open database and makes missing tables.
+pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
+    let write = database.begin_write()?;
+    {
+        let mut meta = write.open_table(META)?;
+        let found = meta.get("format")?.map(|format| format.value());
+        match found {
+            None => drop(meta.insert("format", FORMAT)?),
+            Some(FORMAT) => {}
+            Some(other) => return Err(IndexError::Format(other)),
+        }
+        write.open_table(SHARDS)?;
+        write.open_table(UNSETTLED)?;
+        write.open_table(PENDING)?;
+        write.open_table(USAGE)?;
+        write.open_table(RAILS)?;
+        write.open_table(MEMBERS)?;
+        write.open_table(CHANGES)?;
+        write.open_table(TABS)?;
+    }
+    Ok(write.commit()?)
+}
+
+/// Begins a transaction that becomes durable with the next durable one only.
+pub(crate) fn begin_lazy(database: &Database) -> Result<WriteTransaction, IndexError> {
+    let mut write = database.begin_write()?;
+    write
+        .set_durability(Durability::None)
+        .map_err(|error| IndexError::Damaged(error.to_string()))?;
+    Ok(write)
+}
+
+/// The record of a rail.
+pub(crate) fn rail(database: &Database, rail: RailId) -> Result<Option<RailRecord>, IndexError> {
+    let table = database.begin_read()?.open_table(RAILS)?;
+    let found = table.get(rail.0)?;
+    found.map(|record| Ok(cbor::from_slice(record.value())?)).transpose()
+}
+
+/// The size and state of a shard.
+pub(crate) fn shard(
+    database: &Database,
+    rail: RailId,
+    hash: Digest,
+) -> Result<Option<(u64, u8)>, IndexError> {
+    let table = database.begin_read()?.open_table(SHARDS)?;
+    Ok(table.get((rail.0, &hash.0))?.map(|found| found.value()))
+}
+
+/// All keys of one rail.
+pub(crate) const fn range(rail: RailId) -> std::ops::RangeInclusive<Key<'static>> {
+    (rail.0, &[0; 32])..=(rail.0, &[0xff; 32])
+}

@@ -1,0 +1,34 @@
+//! The storage agent: shards of customers' data on an operator's disk, kept, proven and delivered
+//! (design 11).
+//!
+//! [`store`] is the index and the disk together and all rules about what is kept ([`versions`]:
+//! datasets; [`tab`]: what deliveries are owed; [`shard`]: files); the desk answers services over
+//! iroh; the hardware is what the runtime of [`agent`] proves and reports with; [`start`] wires them.
+//!
+//! Invariants:
+//! * a shard is acknowledged when it is durable, and then nothing but its customer, the end of its
+//!   rail, or the disk's own death takes it away;
+//! * index and files agree after a crash at any step;
+//! * what is stored never exceeds the capacity;
+//! * a proof is made from the dataset that the epoch's inputs freeze and from a fresh read;
+//! * what a crash can cost of a customer's promises is bounded by the credit.
+//!
+//! Never here: encryption, codes, placement, or money beyond counting what is owed.
+
+pub mod chain;
+mod counters;
+mod desk;
+pub mod disk;
+mod hardware;
+mod index;
+mod read;
+pub mod shard;
+pub mod start;
+pub mod store;
+pub mod tab;
+pub mod versions;
+
+pub use counters::Service;
+pub use index::IndexError;
+pub use start::{Config, Edge, Metrics, Running, StartError, StorageAgent, start_with};
+pub use store::{Store, StoreError, Usage};

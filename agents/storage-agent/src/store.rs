@@ -1,0 +1,557 @@
+//! The store: the index and the disk together, and the rules that keep them in agreement.
+//!
+//! Rules:
+//! * a shard is acknowledged when its file and its record are durable, and then no crash loses it;
+//! * a file is only there if the index knows of it: the record comes before the file and goes after it;
+//! * the bytes of all records never exceed the capacity, and those not committed never half of it on
+//!   one rail;
+//! * shards that leave a dataset are deleted once no open epoch asks for a version with them
+//!   ([`Store::close`]);
+//! * what may be lost in a crash is a record's word that its file is there, which the file itself
+//!   gives again, and as much of a tab as the credit allows.
+//!
+//! Calls block and may come from many threads: writers take their turn, readers never wait for them.
+
+use crate::{
+    index::{
+        self, DELETING, HELD, IndexError, Key, PENDING, RAILS, RailRecord, SHARDS, TABS, UNSETTLED,
+        USAGE, WRITING,
+    },
+    shard::{self, Checked},
+    tab::Tab,
+    versions::Datasets,
+};
+use protocol::{
+    Digest, RailId, cbor,
+    disk::{Disk, DiskError},
+    inputs::Rail,
+};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use storage_kind::wire::Refusal;
+
+/// How many shards are settled or deleted in one transaction.
+const CHUNK: usize = 256;
+
+/// Why the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Disk(DiskError::Full) = error {
+            return Self::Full;
+        }
+        tracing::error!(%error, "the store failed");
+        Self::Disk
+    }
+}
+
+impl From<IndexError> for Refusal {
+    fn from(error: IndexError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// What the store holds, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Bytes of all shards.
+    pub bytes: u64,
+    /// Shards.
+    pub shards: u64,
+    /// Bytes that may be stored at most.
+    pub capacity: u64,
+}
+
+/// Shards of many rails, within one capacity.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) index: Database,
+    pub(crate) disk: Arc<dyn Disk>,
+    capacity: u64,
+    bytes: AtomicU64,
+    shards: AtomicU64,
+    /// Held by whoever changes what is stored.
+    writer: Mutex<()>,
+    pub(crate) datasets: Mutex<Datasets>,
+    /// The terms of the rails in the index.
+    terms: RwLock<BTreeMap<RailId, Rail>>,
+    /// Tabs as they are, and as the index has them.
+    tabs: Mutex<BTreeMap<RailId, (Tab, Tab)>>,
+    /// Held by whoever writes tabs.
+    flushing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the index at `path` beside `disk`, and settles what a crash left in doubt.
+    ///
+    /// # Errors
+    /// When the index or the disk fails.
+    pub fn open(path: &Path, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
+        Self::with(index::open(path)?, disk, capacity)
+    }
+
+    /// As [`Store::open`] with a database that is open already, such as one in memory.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with(index: Database, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
+        index::prepare(&index)?;
+        let store = Self {
+            index,
+            disk,
+            capacity,
+            bytes: AtomicU64::new(0),
+            shards: AtomicU64::new(0),
+            writer: Mutex::default(),
+            datasets: Mutex::default(),
+            terms: RwLock::default(),
+            tabs: Mutex::default(),
+            flushing: Mutex::default(),
+        };
+        store.load()?;
+        store.settle()?;
+        Ok(store)
+    }
+
+    /// What is stored.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            bytes: self.bytes.load(Ordering::SeqCst),
+            shards: self.shards.load(Ordering::SeqCst),
+            capacity: self.capacity,
+        }
+    }
+
+    /// Bytes that are still taken: within the capacity, and as the disk has room.
+    pub fn free(&self) -> u64 {
+        let offered = self.capacity.saturating_sub(self.usage().bytes);
+        self.disk.free().map_or(offered, |free| offered.min(free))
+    }
+
+    pub(crate) fn write_lock(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Result<(), IndexError> {
+        let read = self.index.begin_read()?;
+        for entry in read.open_table(USAGE)?.iter()? {
+            let (bytes, _, shards) = entry?.1.value();
+            self.bytes.fetch_add(bytes, Ordering::SeqCst);
+            self.shards.fetch_add(shards, Ordering::SeqCst);
+        }
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in read.open_table(RAILS)?.iter()? {
+            let record: RailRecord = cbor::from_slice(entry?.1.value())?;
+            terms.insert(record.terms.id, record.terms);
+        }
+        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in read.open_table(TABS)?.iter()? {
+            let (rail, tab) = entry?;
+            let tab: Tab = cbor::from_slice(tab.value())?;
+            tabs.insert(RailId(rail.value()), (tab, tab));
+        }
+        Ok(())
+    }
+
+    /// Looks at every file about which the index is in doubt: one that is whole is held, any other is
+    /// removed. Can be interrupted at any point and begun again.
+    fn settle(&self) -> Result<(), StoreError> {
+        loop {
+            let doubts: Vec<(RailId, Digest)> = {
+                let table = self.index.begin_read().map_err(IndexError::from)?;
+                let table = table.open_table(UNSETTLED).map_err(IndexError::from)?;
+                let entries = table.iter().map_err(IndexError::from)?;
+                entries
+                    .take(CHUNK)
+                    .map(|entry| entry.map(|(key, _)| named(key.value())))
+                    .collect::<Result<_, _>>()
+                    .map_err(IndexError::from)?
+            };
+            if doubts.is_empty() {
+                return Ok(());
+            }
+            let mut whole = Vec::new();
+            let mut gone = Vec::new();
+            for (rail, hash) in doubts {
+                let record = index::shard(&self.index, rail, hash)?;
+                let there = self.disk.length(&shard::name(rail, hash))?;
+                match record {
+                    Some((bytes, WRITING)) if there == Some(shard::file_length(bytes)) => {
+                        whole.push((rail, hash));
+                    }
+                    _ => gone.push((rail, hash)),
+                }
+            }
+            self.confirm(&whole)?;
+            self.discard(&gone)?;
+        }
+    }
+
+    /// Records that the files of these shards are there.
+    fn confirm(&self, keys: &[(RailId, Digest)]) -> Result<(), IndexError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let write = index::begin_lazy(&self.index)?;
+        {
+            let mut shards = write.open_table(SHARDS)?;
+            let mut unsettled = write.open_table(UNSETTLED)?;
+            for (rail, hash) in keys {
+                let key = (rail.0, &hash.0);
+                let bytes = shards.get(key)?.map_or(0, |found| found.value().0);
+                shards.insert(key, (bytes, HELD))?;
+                unsettled.remove(key)?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// Removes the files of shards that are recorded as not held, and then their records.
+    pub(crate) fn discard(&self, keys: &[(RailId, Digest)]) -> Result<(), StoreError> {
+        for part in keys.chunks(CHUNK) {
+            let names: Vec<String> =
+                part.iter().map(|(rail, hash)| shard::name(*rail, *hash)).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            self.disk.remove(&names)?;
+            self.forget(part)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, keys: &[(RailId, Digest)]) -> Result<(), IndexError> {
+        let write = index::begin_lazy(&self.index)?;
+        let (mut freed, mut fewer) = (0, 0);
+        {
+            let mut shards = write.open_table(SHARDS)?;
+            let mut unsettled = write.open_table(UNSETTLED)?;
+            let mut pending = write.open_table(PENDING)?;
+            let mut usage = write.open_table(USAGE)?;
+            for (rail, hash) in keys {
+                let key = (rail.0, &hash.0);
+                unsettled.remove(key)?;
+                let waiting = pending.remove(key)?.is_some();
+                let Some(bytes) = shards.remove(key)?.map(|found| found.value().0) else {
+                    continue;
+                };
+                (freed, fewer) = (freed + bytes, fewer + 1);
+                count(&mut usage, *rail, |(all, uncommitted, shards)| {
+                    let uncommitted = uncommitted.saturating_sub(if waiting { bytes } else { 0 });
+                    (all.saturating_sub(bytes), uncommitted, shards.saturating_sub(1))
+                })?;
+            }
+        }
+        write.commit()?;
+        self.bytes.fetch_sub(freed, Ordering::SeqCst);
+        self.shards.fetch_sub(fewer, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Records the terms of rails as the ledger has them, so that shards can be stored for them.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn admit(&self, rails: &[Rail]) -> Result<(), StoreError> {
+        let _turn = self.write_lock();
+        let mut news = Vec::new();
+        for terms in rails {
+            let known = index::rail(&self.index, terms.id)?;
+            let record = RailRecord::admitted(known.as_ref(), terms);
+            if known.as_ref() != Some(&record) {
+                news.push(record);
+            }
+        }
+        if !news.is_empty() {
+            self.put_rails(&news)?;
+        }
+        let mut known = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(rails.iter().map(|terms| (terms.id, *terms)));
+        Ok(())
+    }
+
+    pub(crate) fn put_rails(&self, records: &[RailRecord]) -> Result<(), IndexError> {
+        let write = self.index.begin_write()?;
+        {
+            let mut table = write.open_table(RAILS)?;
+            for record in records {
+                table.insert(record.terms.id.0, cbor::to_vec(record).as_slice())?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// The terms of a rail, if it is known here.
+    pub fn terms(&self, rail: RailId) -> Option<Rail> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).get(&rail).copied()
+    }
+
+    /// Stores shards. One answer a shard, in their order; those answered `Ok` are durable.
+    pub fn put(&self, batch: &[Checked]) -> Vec<Result<(), Refusal>> {
+        let _turn = self.write_lock();
+        match self.put_all(batch) {
+            Ok(answers) => answers,
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                batch.iter().map(|_| Err(refusal)).collect()
+            }
+        }
+    }
+
+    fn put_all(&self, batch: &[Checked]) -> Result<Vec<Result<(), Refusal>>, StoreError> {
+        let (answers, fresh) = self.announce(batch)?;
+        if fresh.is_empty() {
+            return Ok(answers);
+        }
+        let names: Vec<String> =
+            fresh.iter().map(|at| shard::name(batch[*at].rail, batch[*at].shard.hash)).collect();
+        let files: Vec<(&str, &[u8])> = names
+            .iter()
+            .zip(&fresh)
+            .map(|(name, at)| (name.as_str(), batch[*at].file.as_slice()))
+            .collect();
+        let keys: Vec<(RailId, Digest)> =
+            fresh.iter().map(|at| (batch[*at].rail, batch[*at].shard.hash)).collect();
+        if let Err(error) = self.disk.write(&files) {
+            // Some of the files may be there. If they cannot be removed now, opening removes them.
+            self.discard(&keys)?;
+            return Err(error.into());
+        }
+        self.confirm(&keys)?;
+        Ok(answers)
+    }
+
+    /// Records the shards of `batch` that are about to be written. Returns an answer for each shard,
+    /// and which of them have to be written.
+    #[expect(clippy::type_complexity, reason = "an answer for each shard, and a list")]
+    fn announce(
+        &self,
+        batch: &[Checked],
+    ) -> Result<(Vec<Result<(), Refusal>>, Vec<usize>), StoreError> {
+        let mut fresh = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut seen = BTreeSet::new();
+        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let (mut bytes, mut shards) = (0, 0);
+        let free = self.free();
+        for (at, checked) in batch.iter().enumerate() {
+            if !seen.insert((checked.rail, checked.shard.hash)) {
+                answers.push(Ok(()));
+                continue;
+            }
+            let outcome = self.enter(&write, checked, free.saturating_sub(bytes))?;
+            answers.push(outcome.map(drop));
+            if let Ok(Entered { write: true, counted }) = outcome {
+                fresh.push(at);
+                bytes += counted;
+                shards += u64::from(counted > 0);
+            }
+        }
+        if fresh.is_empty() && answers.iter().all(Result::is_err) {
+            write.abort().map_err(IndexError::from)?;
+        } else {
+            write.commit().map_err(IndexError::from)?;
+        }
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.shards.fetch_add(shards, Ordering::SeqCst);
+        Ok((answers, fresh))
+    }
+
+    /// Enters one shard into the index, if it has to be written and there is room.
+    fn enter(
+        &self,
+        write: &WriteTransaction,
+        checked: &Checked,
+        room: u64,
+    ) -> Result<Result<Entered, Refusal>, StoreError> {
+        let (rail, hash, bytes) = (checked.rail, checked.shard.hash, checked.shard.bytes);
+        let key: Key<'_> = (rail.0, &hash.0);
+        let mut shards = write.open_table(SHARDS).map_err(IndexError::from)?;
+        let found = shards.get(key).map_err(IndexError::from)?.map(|found| found.value());
+        let there = match found {
+            Some((_, HELD)) => {
+                let length = self.disk.length(&shard::name(rail, hash))?;
+                length == Some(shard::file_length(bytes))
+            }
+            _ => false,
+        };
+        let counted = if found.is_none() { bytes } else { 0 };
+        if counted > room {
+            return Ok(Err(Refusal::Full));
+        }
+        let enter = |shards: &mut Table<'_, Key<'_>, (u64, u8)>| -> Result<bool, IndexError> {
+            let mut usage = write.open_table(USAGE)?;
+            let mut pending = write.open_table(PENDING)?;
+            let news = if pending.get(key)?.is_none() { bytes } else { 0 };
+            let (_, uncommitted, _) = usage.get(rail.0)?.map_or((0, 0, 0), |found| found.value());
+            if news > 0 && uncommitted.saturating_add(news) > self.capacity / 2 {
+                return Ok(false);
+            }
+            pending.insert(key, ())?;
+            count(&mut usage, rail, |(all, uncommitted, shards)| {
+                (all + counted, uncommitted + news, shards + u64::from(counted > 0))
+            })?;
+            if !there {
+                shards.insert(key, (bytes, WRITING))?;
+                write.open_table(UNSETTLED)?.insert(key, ())?;
+            }
+            Ok(true)
+        };
+        if enter(&mut shards)? {
+            Ok(Ok(Entered { write: !there, counted }))
+        } else {
+            Ok(Err(Refusal::Full))
+        }
+    }
+
+    /// Whether shards are held for a rail.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn holds(&self, rail: RailId, hashes: &[Digest]) -> Result<Vec<bool>, StoreError> {
+        let held = |hash: &Digest| {
+            let record = index::shard(&self.index, rail, *hash)?;
+            Ok(record.is_some_and(|(_, state)| state == HELD))
+        };
+        hashes.iter().map(held).collect()
+    }
+
+    /// The size of a shard that is held for a rail.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn size(&self, rail: RailId, hash: Digest) -> Result<Option<u64>, StoreError> {
+        let record = index::shard(&self.index, rail, hash)?;
+        Ok(record.and_then(|(bytes, state)| (state == HELD).then_some(bytes)))
+    }
+
+    /// Marks shards of a rail as to be deleted, within a transaction.
+    pub(crate) fn condemn(
+        write: &WriteTransaction,
+        rail: RailId,
+        hashes: impl IntoIterator<Item = Digest>,
+    ) -> Result<Vec<(RailId, Digest)>, IndexError> {
+        let mut shards = write.open_table(SHARDS)?;
+        let mut unsettled = write.open_table(UNSETTLED)?;
+        let mut condemned = Vec::new();
+        for hash in hashes {
+            let key = (rail.0, &hash.0);
+            let Some((bytes, _)) = shards.get(key)?.map(|found| found.value()) else { continue };
+            shards.insert(key, (bytes, DELETING))?;
+            unsettled.insert(key, ())?;
+            condemned.push((rail, hash));
+        }
+        Ok(condemned)
+    }
+
+    /// Changes a rail's tab. If losing the change in a crash would cost more than `credit` bytes, it
+    /// is durable when this returns; else with the next [`Store::flush`].
+    ///
+    /// # Errors
+    /// What `change` says, or that the index failed.
+    pub fn tab<R>(
+        &self,
+        rail: RailId,
+        credit: u64,
+        change: impl FnOnce(&mut Tab) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let (outcome, exposed) = {
+            let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+            let (tab, kept) = tabs.entry(rail).or_default();
+            let outcome = change(tab)?;
+            (outcome, tab.exposed(kept, credit))
+        };
+        if exposed {
+            self.flush()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Makes all tabs durable.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let news: Vec<(RailId, Tab)> = {
+            let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+            let news = tabs.iter().filter(|(_, (tab, kept))| tab != kept);
+            news.map(|(rail, (tab, _))| (*rail, *tab)).collect()
+        };
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.put_tabs(&news)?;
+        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        for (rail, written) in news {
+            if let Some((_, kept)) = tabs.get_mut(&rail) {
+                *kept = written;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_tabs(&self, news: &[(RailId, Tab)]) -> Result<(), IndexError> {
+        let write = self.index.begin_write()?;
+        {
+            let mut table = write.open_table(TABS)?;
+            for (rail, tab) in news {
+                table.insert(rail.0, cbor::to_vec(tab).as_slice())?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// Forgets the terms and the tab of a rail that is gone from the index.
+    pub(crate) fn forget_rail(&self, rail: RailId) {
+        self.terms.write().unwrap_or_else(PoisonError::into_inner).remove(&rail);
+        self.tabs.lock().unwrap_or_else(PoisonError::into_inner).remove(&rail);
+    }
+
+    /// The tabs of all rails.
+    pub fn tabs(&self) -> BTreeMap<RailId, Tab> {
+        let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        tabs.iter().map(|(rail, (tab, _))| (*rail, *tab)).collect()
+    }
+}
+
+/// A shard that was entered into the index.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    /// Whether its file has to be written.
+    write: bool,
+    /// Bytes that it adds to what is stored.
+    counted: u64,
+}
+
+pub(crate) const fn named(key: Key<'_>) -> (RailId, Digest) {
+    (RailId(key.0), Digest(*key.1))
+}
+
+/// Changes the counts of a rail.
+pub(crate) fn count(
+    usage: &mut Table<'_, u64, (u64, u64, u64)>,
+    rail: RailId,
+    change: impl FnOnce((u64, u64, u64)) -> (u64, u64, u64),
+) -> Result<(), IndexError> {
+    let counts = usage.get(rail.0)?.map_or((0, 0, 0), |found| found.value());
+    usage.insert(rail.0, change(counts))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

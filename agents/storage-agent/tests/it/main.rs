@@ -1,0 +1,331 @@
+//! The storage agent with a service and a validator on loopback and a ledger played by hand.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic where it stands")]
+
+mod world;
+
+use bytes::Bytes;
+use protocol::{
+    Digest, Micros, RailId,
+    body::Common,
+    inputs::Inputs,
+    kind::{Duty, Kind},
+};
+use std::{fs, path::Path, sync::Arc};
+use storage_agent::{Running, StartError};
+use storage_kind::{
+    Storage, bao,
+    body::{Evidence, Loss, Proof},
+    dataset::Shard,
+    duty::Task,
+    proof,
+    wire::{self, Form, Refusal, Request, Response},
+};
+use world::{KIB_PRICE, RAIL, Service, World, body, config, device, inputs, signer, validator};
+
+async fn service(running: &Running) -> Service {
+    let service = Service::new(running, 50, signer(1)).await;
+    service.introduce().await;
+    service
+}
+
+fn proofs(world: &World, epoch: u64) -> Vec<Proof> {
+    let envelopes = world.envelopes(epoch);
+    envelopes
+        .iter()
+        .filter_map(|envelope| match Evidence::from_body(&envelope.payload().body) {
+            Ok(Evidence::Proof(proof)) => Some(proof),
+            _ => None,
+        })
+        .collect()
+}
+
+fn losses(world: &World, epoch: u64) -> Vec<Loss> {
+    let envelopes = world.envelopes(epoch);
+    envelopes
+        .iter()
+        .filter_map(|envelope| match Evidence::from_body(&envelope.payload().body) {
+            Ok(Evidence::Loss(loss)) => Some(loss),
+            _ => None,
+        })
+        .collect()
+}
+
+fn duties(inputs: &Inputs) -> Vec<Duty> {
+    Storage.duties(inputs, inputs.device(device().id()).unwrap())
+}
+
+/// Files of shards below the data folder.
+fn files(data: &Path) -> Vec<std::path::PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![data.join("shards")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+async fn settled(running: &Running, proofs: u64, accepted: u64) {
+    let mut watch = running.watch();
+    watch.wait_for(|m| m.proofs >= proofs && m.accepted >= accepted).await.unwrap();
+}
+
+#[tokio::test]
+async fn shards_are_stored_committed_proven_and_survive_restarts() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let service = service(&running).await;
+
+    let bodies = [body(1, 300_000), body(2, 70_000), body(3, 1_000)];
+    let mut shards = Vec::new();
+    for body in &bodies {
+        shards.push(service.put(RAIL, body).await.unwrap());
+    }
+    let dataset = service.commit((0, 1), &shards, &[]).await.unwrap();
+    assert_eq!(dataset.bytes, 371_000);
+    assert_eq!(running.metrics().usage.shards, 3);
+
+    let first = inputs(1, Some(dataset));
+    world.begin(&running, &first).await;
+    world.advance(&running, 40).await;
+    running.stop().await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    world.epoch(&running, &first).await;
+    world.advance(&running, 64).await;
+
+    for duty in duties(&first) {
+        let task = Task::of(&duty).unwrap();
+        let proofs = proofs(&world, 1);
+        let made = proofs.iter().filter(|proof| proof.index == duty.index);
+        let checked: Vec<_> = made.map(|proof| proof::check(&duty, &task, proof)).collect();
+        assert_eq!(checked, [Ok(())], "duty {}", duty.index);
+    }
+    assert_eq!(running.metrics().agent.missed, 0);
+    let reports = world.envelopes(1);
+    assert!(reports.iter().any(|envelope| {
+        matches!(Common::from_body(&envelope.payload().body), Ok(Common::Report(_)))
+    }));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_shard_is_declared_before_its_window_and_a_cheat_declares_nothing() {
+    for declare in [true, false] {
+        let data = tempfile::tempdir().unwrap();
+        let world = World::new();
+        let (_endpoint, validator) = validator(&world).await;
+        let mut config = config(data.path(), &validator);
+        config.declare_losses = declare;
+        let running = world::start(config, &world).await;
+        let service = service(&running).await;
+        let shard = service.put(RAIL, &body(1, 300_000)).await.unwrap();
+        let dataset = service.commit((0, 1), &[shard], &[]).await.unwrap();
+        // Behind everybody's back.
+        for file in files(data.path()) {
+            fs::remove_file(file).unwrap();
+        }
+        let first = inputs(1, Some(dataset));
+        world.begin(&running, &first).await;
+        if declare {
+            settled(&running, 0, 1).await;
+        }
+        world.advance(&running, 64).await;
+        let declared = losses(&world, 1);
+        assert!(proofs(&world, 1).is_empty());
+        if declare {
+            assert_eq!(declared, [Loss { rail: RAIL, version: 1, shards: vec![shard.hash] }]);
+        } else {
+            assert!(declared.is_empty());
+            let mut watch = running.watch();
+            watch.wait_for(|metrics| metrics.missed == 3 && metrics.reports > 0).await.unwrap();
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn shards_that_left_go_when_no_open_epoch_asks_for_them() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let service = service(&running).await;
+    let old = service.put(RAIL, &body(1, 5_000)).await.unwrap();
+    let new = service.put(RAIL, &body(2, 6_000)).await.unwrap();
+    let first = service.commit((0, 1), &[old], &[]).await.unwrap();
+    world.epoch(&running, &inputs(1, Some(first))).await;
+    let second = service.commit((1, 2), &[new], &[old.hash]).await.unwrap();
+    // Frozen from the next epoch on; the old version's proofs may still be asked until the grace ends.
+    world.begin(&running, &inputs(2, Some(second))).await;
+    assert_eq!(files(data.path()).len(), 2);
+    world.advance(&running, 65).await;
+    let gone = || files(data.path()).len() == 1;
+    let mut watch = running.watch();
+    // Closing is done before the head after it is.
+    world.advance(&running, 66).await;
+    watch.wait_for(|_| true).await.unwrap();
+    assert!(gone());
+    assert_eq!(running.metrics().usage.bytes, 6_000);
+    let holds = Request::Holds(RAIL, vec![old.hash, new.hash]);
+    let (answer, _) = service.ask(&holds, Bytes::new()).await.unwrap();
+    assert_eq!(answer, Response::Holds(vec![false, true]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn deliveries_are_paid_and_vouchers_presented_even_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let mut service = service(&running).await;
+    let whole = body(1, 200 * 1024);
+    let shard = service.put(RAIL, &whole).await.unwrap();
+
+    // One KiB is credit; then a voucher is needed.
+    let credit = service.get_with(shard, (0, 1024), Form::Plain, None).await.unwrap();
+    assert_eq!(&credit[..], &whole[..1024]);
+    let unpaid = service.get_with(shard, (0, 2048), Form::Plain, None).await;
+    assert_eq!(unpaid, Err(Refusal::VoucherNeeded(Micros(3 * KIB_PRICE))));
+
+    let plain = service.get(shard, (0, shard.bytes), Form::Plain).await.unwrap();
+    assert_eq!(&plain[..], &whole[..]);
+    let slice = service.get(shard, (70_000, 5_000), Form::Slice).await.unwrap();
+    let bytes = bao::decode(shard.hash, shard.bytes, 70_000, 5_000, &slice).unwrap();
+    assert_eq!(bytes, &whole[70_000..75_000]);
+
+    let best = service.voucher(900);
+    let stranger = Service::new(&running, 51, signer(2)).await;
+    let mut forged = best;
+    forged.voucher.amount = Micros(1_000);
+    let refused = service.get_with(shard, (0, 10), Form::Plain, Some(forged)).await;
+    assert_eq!(refused, Err(Refusal::BadVoucher));
+    let over = service.voucher(1_000_001);
+    let refused = service.get_with(shard, (0, 10), Form::Plain, Some(over)).await;
+    assert_eq!(refused, Err(Refusal::BadVoucher));
+    let refused = stranger.get_with(shard, (0, 10), Form::Plain, Some(best)).await;
+    assert_eq!(refused, Err(Refusal::NotIntroduced));
+    for range in [(0, shard.bytes + 1), (shard.bytes, 1), (u64::MAX, 2)] {
+        let refused = service.get_with(shard, range, Form::Plain, Some(best)).await;
+        assert_eq!(refused, Err(Refusal::OutOfRange), "{range:?}");
+    }
+    let absent = Shard { hash: Digest([8; 32]), bytes: 5 };
+    let refused = service.get_with(absent, (0, 5), Form::Plain, Some(best)).await;
+    assert_eq!(refused, Err(Refusal::NotHeld(absent.hash)));
+
+    running.stop().await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    world.epoch(&running, &inputs(1, None)).await;
+    let mut watch = running.watch();
+    watch.wait_for(|metrics| metrics.vouchers == 1 && metrics.accepted >= 2).await.unwrap();
+    world.advance(&running, 63).await;
+    let presented = world.envelopes(1).into_iter().find_map(|envelope| {
+        match Common::from_body(&envelope.payload().body) {
+            Ok(Common::Vouchers(vouchers)) => Some(vouchers),
+            _ => None,
+        }
+    });
+    assert_eq!(presented, Some(vec![best]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn bad_requests_have_named_refusals() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let mut config = config(data.path(), &validator);
+    config.capacity = 100_000;
+    let running = world::start(config, &world).await;
+    let stranger = Service::new(&running, 51, signer(2)).await;
+    assert_eq!(stranger.put(RAIL, b"x").await, Err(Refusal::NotIntroduced));
+    stranger.introduce().await;
+    assert_eq!(stranger.put(RAIL, b"x").await, Err(Refusal::NotYourRail));
+
+    let service = service(&running).await;
+    assert_eq!(service.put(RailId(4), b"x").await, Err(Refusal::UnknownRail));
+    assert_eq!(service.put(RailId(99), b"x").await, Err(Refusal::UnknownRail));
+    assert_eq!(service.put(RAIL, &body(1, 100_001)).await, Err(Refusal::Full));
+    let shard = Shard { hash: Digest::of(b"other"), bytes: 3 };
+    let put = Request::Put(wire::Put { rail: RAIL, shard });
+    let wrong = service.ask(&put, Bytes::from_static(b"abc")).await.unwrap_err();
+    assert_eq!(wrong, Refusal::BadShard);
+    let short = service.ask(&put, Bytes::from_static(b"ab")).await.unwrap_err();
+    assert_eq!(short, Refusal::BadShard);
+    assert_eq!(service.raw(b"\xff", Bytes::new()).await.unwrap_err(), Refusal::Malformed);
+    assert_eq!(service.commit((5, 6), &[], &[]).await, Err(Refusal::StaleBase(0)));
+    let (terms, _) = service.ask(&Request::Terms, Bytes::new()).await.unwrap();
+    let Response::Terms(terms) = terms else { panic!("{terms:?}") };
+    assert_eq!((terms.device, terms.free), (device().id(), 100_000));
+    assert_eq!(terms.price, Micros(5 << 20));
+    assert!(running.metrics().service.refused >= 8);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_agent_on_the_same_data_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let edge = storage_agent::Edge {
+        ledger: Arc::<World>::clone(&world),
+        chain: Arc::<World>::clone(&world),
+        clock: Arc::new(agent::WallClock),
+        chain_id: world::CHAIN,
+        rails: protocol::Account::ZERO,
+    };
+    let second = storage_agent::start_with(config(data.path(), &validator), edge).await;
+    assert!(matches!(second, Err(StartError::Store(_))), "{second:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_shards_at_once_are_each_acknowledged_durably() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let service = Arc::new(service(&running).await);
+    let begun = std::time::Instant::now();
+    let puts = (0u16..200).map(|number| {
+        let service = Arc::clone(&service);
+        let body = [&number.to_be_bytes()[..], &body(7, 4_000)].concat();
+        async move { service.put(RAIL, &body).await.unwrap() }
+    });
+    let shards = futures::future::join_all(puts).await;
+    let small = begun.elapsed();
+    let begun = std::time::Instant::now();
+    let large = service.put(RAIL, &body(9, 16 << 20)).await.unwrap();
+    println!(
+        "stored durably: 200 shards of 4 KB in {small:?}, one of 16 MiB in {:?}",
+        begun.elapsed()
+    );
+    drop(running);
+
+    let running = loop {
+        // The dropped agent's files are released when its last task has ended.
+        let edge = storage_agent::Edge {
+            ledger: Arc::<World>::clone(&world),
+            chain: Arc::<World>::clone(&world),
+            clock: Arc::new(agent::WallClock),
+            chain_id: world::CHAIN,
+            rails: protocol::Account::with_last_byte(5),
+        };
+        match storage_agent::start_with(config(data.path(), &validator), edge).await {
+            Ok(running) => break running,
+            Err(StartError::Store(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let again = Service::new(&running, 52, signer(1)).await;
+    again.introduce().await;
+    let hashes: Vec<Digest> = shards.iter().chain([&large]).map(|shard| shard.hash).collect();
+    let (answer, _) = again.ask(&Request::Holds(RAIL, hashes), Bytes::new()).await.unwrap();
+    assert_eq!(answer, Response::Holds(vec![true; 201]));
+    running.stop().await;
+}
