@@ -173,7 +173,10 @@ impl App {
         let Some((executed, writes)) = replayed else { return Ok(None) };
         let sealed = state::seal::<E>(batch, block.header().height, &writes).await?;
         if state::commitment::<E>(&sealed) != block.header().state {
-            tracing::warn!(height = block.header().height, "block names another state than it makes");
+            tracing::warn!(
+                height = block.header().height,
+                "block names another state than it makes"
+            );
             return Ok(None);
         }
         self.0.outcomes.insert(block.hash(), executed);
@@ -223,7 +226,8 @@ fn used(transactions: &[Transaction]) -> Vec<(Address, u64)> {
 /// Receipts root and the union of the blooms.
 fn summary(receipts: &[Receipt]) -> (B256, Bloom) {
     let encoded: Vec<_> = receipts.iter().map(|receipt| receipt.envelope.encoded_2718()).collect();
-    let bloom = receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.envelope.bloom());
+    let bloom =
+        receipts.iter().fold(Bloom::ZERO, |bloom, receipt| bloom | receipt.envelope.bloom());
     (trie::root(&encoded), bloom)
 }
 
@@ -351,8 +355,7 @@ impl Executed {
     }
 
     fn new(height: u64, outcome: execution::BlockOutcome, used: Vec<(Address, u64)>) -> Self {
-        let undo: Undo =
-            outcome.undo.iter().map(|(key, value)| (key.hash(), *value)).collect();
+        let undo: Undo = outcome.undo.iter().map(|(key, value)| (key.hash(), *value)).collect();
         Self { height, receipts: outcome.receipts, undo, used }
     }
 }

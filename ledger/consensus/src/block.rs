@@ -14,7 +14,8 @@ use crate::header::{ConsensusContext, Header};
 use alloy_primitives::{B256, keccak256};
 use bytes::Bytes;
 use commonware_codec::{
-    Buf, EncodeSize, Error, FixedSize as _, RangeCfg, Read, ReadExt as _, Write, util::max_items_size,
+    Buf, EncodeSize, Error, FixedSize as _, RangeCfg, Read, ReadExt as _, Write,
+    util::max_items_size,
 };
 use commonware_consensus::{
     Block as ConsensusBlock, BoundedBlock, CertifiableBlock, Heightable, types::Height,

@@ -45,7 +45,8 @@ impl ValidatorKeys {
     /// # Errors
     /// The second is zero or outside the field.
     pub fn from_secrets(network: &[u8; 32], seed: &[u8; 32]) -> Result<Self, SecretError> {
-        let network = ed25519::PrivateKey::decode(Copying(&network[..])).map_err(|_| SecretError)?;
+        let network =
+            ed25519::PrivateKey::decode(Copying(&network[..])).map_err(|_| SecretError)?;
         let seed = SeedSecret::from_bytes(seed).ok_or(SecretError)?;
         Ok(Self { network, seed })
     }
@@ -143,7 +144,9 @@ impl Committee {
         }
         let mut seats = validators.iter().map(Seat::new).collect::<Result<Vec<_>, _>>()?;
         seats.sort_by_key(|seat| seat.validator.key);
-        if let Some(pair) = seats.windows(2).find(|pair| pair[0].validator.key == pair[1].validator.key) {
+        if let Some(pair) =
+            seats.windows(2).find(|pair| pair[0].validator.key == pair[1].validator.key)
+        {
             return Err(CommitteeError::Key(pair[0].validator.key));
         }
         let mut bytes = b"wayleave/committee/1".to_vec();
@@ -264,7 +267,8 @@ mod tests {
         assert_eq!(keys.network_key(), ValidatorKeys::derive(&[9; 32]).network_key());
         assert_ne!(keys.network_key(), ValidatorKeys::derive(&[8; 32]).network_key());
         assert!(ValidatorKeys::from_secrets(&[1; 32], &[0; 32]).is_err());
-        let printed = format!("{:?}", ValidatorKeys::from_secrets(&[0x41; 32], &[0x42; 32]).unwrap());
+        let printed =
+            format!("{:?}", ValidatorKeys::from_secrets(&[0x41; 32], &[0x42; 32]).unwrap());
         assert!(!printed.contains("41414141") && !printed.contains("42424242"), "{printed}");
     }
 

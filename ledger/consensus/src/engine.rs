@@ -22,7 +22,6 @@ use crate::{
     state::{self, BUFFER_BYTES, StateDb, StateOperation},
     terms::{self, Schemes},
 };
-use bytes::Bytes;
 use commonware_broadcast::buffered;
 use commonware_codec::Encode as _;
 use commonware_consensus::{
@@ -152,8 +151,7 @@ pub(crate) async fn start<E: Runtime>(
 ) -> Result<(), EngineError> {
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
-    let keys = &shared.keys;
-    let listen = (settings.listen, &settings.peers[..]);
+    let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let net = network::start(context.child("network"), keys, listen, &namespace);
     let epocher = FixedEpocher::new(settings.term_length);
     let schemes = Schemes::new(namespace, keys, shared.chain.committees.clone());
@@ -199,8 +197,8 @@ pub(crate) async fn start<E: Runtime>(
         certificates: certificates(marshal.clone()),
     };
     context.child("answers").spawn(move |runtime| answers.serve(runtime, questions));
-    let mut head = shared.head.subscribe();
-    let paced = Paced { inner: mailbox, pace: settings.pace };
+    let (mut head, paced) =
+        (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
     let terms = terms::Terms {
         shared,
         schemes,
@@ -212,8 +210,8 @@ pub(crate) async fn start<E: Runtime>(
     };
     context.child("terms").spawn(move |runtime| terms.run(runtime, net.terms));
     // The engine delivers again what was recorded and not yet applied when the last run ended.
-    let caught_up = head.wait_for(|head| head.height() >= recorded).await;
-    caught_up.map(|_| ()).map_err(|_| EngineError::Stopped)
+    head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
+    Ok(())
 }
 
 /// Begins with the block the state is opened at; gives the last height recorded, which may be above.
@@ -272,7 +270,8 @@ async fn certificates_archive<E: Runtime>(
     prefix: &str,
     cache: &CacheRef,
 ) -> CertificateArchive<E> {
-    let config = archive((prefix, "certificates"), cache, Scheme::certificate_codec_config_unbounded());
+    let config =
+        archive((prefix, "certificates"), cache, Scheme::certificate_codec_config_unbounded());
     let opened = prunable::Archive::init(context.child("certificates"), config).await;
     opened.unwrap_or_else(|error| {
         crate::application::fail_stop("failed to open the certificates", &error)
@@ -286,7 +285,8 @@ async fn blocks_archive<E: Runtime>(
 ) -> BlockArchive<E> {
     let config = archive((prefix, "blocks"), cache, ());
     let opened = prunable::Archive::init(context.child("blocks"), config).await;
-    opened.unwrap_or_else(|error| crate::application::fail_stop("failed to open the blocks", &error))
+    opened
+        .unwrap_or_else(|error| crate::application::fail_stop("failed to open the blocks", &error))
 }
 
 type MarshalConfig = marshal::Config<Schemes, FixedEpocher, Sequential, Block, Digested<Block>>;
@@ -318,8 +318,7 @@ fn marshal_config(
 type Oracle = commonware_p2p::authenticated::lookup::Oracle<ed25519::PublicKey>;
 type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
-type SyncMailbox<E> =
-    state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
+type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
 fn state_sync_actor<E: Runtime>(
     context: &E,
@@ -397,7 +396,7 @@ fn certificates(marshal: Marshal) -> Certificates {
         let marshal = marshal.clone();
         Box::pin(async move {
             let finalization = marshal.get_finalization(Height::new(height)).await?;
-            Some(Bytes::from(finalization.encode()))
+            Some(finalization.encode())
         })
     })
 }

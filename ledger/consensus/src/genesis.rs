@@ -86,8 +86,14 @@ impl Genesis {
     /// # Errors
     /// What is wrong with the decisions.
     pub fn found(founding: Founding) -> Result<Self, GenesisError> {
-        let Founding { chain_id, timestamp_ms, term_length, validators, allocations, mut contracts } =
-            founding;
+        let Founding {
+            chain_id,
+            timestamp_ms,
+            term_length,
+            validators,
+            allocations,
+            mut contracts,
+        } = founding;
         let mut seats: BTreeMap<Address, u64> = BTreeMap::new();
         for validator in &validators {
             *seats.entry(validator.account).or_default() += 1;
@@ -120,10 +126,8 @@ impl Genesis {
         if self.epoch_length < 2 || self.term_length < 2 {
             return Err(GenesisError::Length);
         }
-        let supply = self
-            .allocations
-            .values()
-            .try_fold(U256::ZERO, |sum, coins| sum.checked_add(*coins));
+        let supply =
+            self.allocations.values().try_fold(U256::ZERO, |sum, coins| sum.checked_add(*coins));
         if supply.is_none_or(|supply| supply.bit(255)) {
             return Err(GenesisError::Supply);
         }

@@ -118,9 +118,7 @@ impl StateCommitment {
     /// The operations as QMDB's own type, or nothing if there are none or they cannot exist.
     pub(crate) fn range(&self) -> Option<NonEmptyRange<Location>> {
         let (start, end) = (Location::new(self.ops_start), Location::new(self.ops_end));
-        (start.is_valid() && end.is_valid())
-            .then(|| NonEmptyRange::new(start..end).ok())
-            .flatten()
+        (start.is_valid() && end.is_valid()).then(|| NonEmptyRange::new(start..end).ok()).flatten()
     }
 }
 
@@ -164,7 +162,16 @@ impl Header {
 }
 
 impl FixedSize for Header {
-    const SIZE: usize = 1 + 8 * 5 + 32 + 8 + 32 + 20 + StateCommitment::SIZE + 32 * 2 + 256 + 32 * 2
+    const SIZE: usize = 1
+        + 8 * 5
+        + 32
+        + 8
+        + 32
+        + 20
+        + StateCommitment::SIZE
+        + 32 * 2
+        + 256
+        + 32 * 2
         + REVEAL_BYTES
         + 32
         + 8 * 4;

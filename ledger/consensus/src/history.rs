@@ -87,7 +87,9 @@ pub enum HistoryError {
     #[error("history file has format {0}, this program reads format {FORMAT}")]
     Format(u8),
     /// The data on disk began with another genesis.
-    #[error("the data on disk belongs to another genesis ({disk}, not {given}): use another folder or start over")]
+    #[error(
+        "the data on disk belongs to another genesis ({disk}, not {given}): use another folder or start over"
+    )]
     Genesis {
         /// Digest of the genesis file the data began with.
         disk: B256,
@@ -228,7 +230,8 @@ impl History {
                 }
                 (Some([FORMAT]), Some(disk)) if disk == genesis.as_slice() => {}
                 (Some([FORMAT]), Some(disk)) => {
-                    let disk = B256::try_from(disk).map_err(|_| HistoryError::Corrupt("genesis"))?;
+                    let disk =
+                        B256::try_from(disk).map_err(|_| HistoryError::Corrupt("genesis"))?;
                     return Err(HistoryError::Genesis { disk, given: genesis });
                 }
                 (format, _) => {
@@ -383,8 +386,10 @@ impl History {
             return Ok(None);
         };
         let missing = HistoryError::Corrupt("a transaction's place is empty");
-        let transaction = txn.open_table(TRANSACTIONS)?.get(place)?.map(|tx| Bytes::copy_from_slice(tx.value()));
-        let receipt = txn.open_table(RECEIPTS)?.get(place)?.map(|receipt| decode_receipt(receipt.value()));
+        let transaction =
+            txn.open_table(TRANSACTIONS)?.get(place)?.map(|tx| Bytes::copy_from_slice(tx.value()));
+        let receipt =
+            txn.open_table(RECEIPTS)?.get(place)?.map(|receipt| decode_receipt(receipt.value()));
         let block = header_in(&txn, place.0)?.map(|header| header.digest());
         let (Some(transaction), Some(receipt), Some(block)) = (transaction, receipt, block) else {
             return Err(missing);

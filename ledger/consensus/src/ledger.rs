@@ -224,7 +224,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The state of the height is unknown or no longer kept.
-    pub async fn slot(&self, address: Address, index: U256, height: u64) -> Result<U256, QueryError> {
+    pub async fn slot(
+        &self,
+        address: Address,
+        index: U256,
+        height: u64,
+    ) -> Result<U256, QueryError> {
         self.ask(|reply| Query::Slot(address, index, height, reply)).await
     }
 
@@ -251,6 +256,14 @@ impl Ledger {
     /// The ledger has stopped.
     pub async fn certificate(&self, height: u64) -> Result<Option<Bytes>, QueryError> {
         self.ask(|reply| Query::Certificate(height, reply)).await
+    }
+
+    /// The engine's metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// The ledger has stopped.
+    pub async fn metrics(&self) -> Result<String, QueryError> {
+        self.ask(Query::Metrics).await
     }
 
     /// Every block from the one after the head on.

@@ -69,9 +69,8 @@ impl<T> Pooled<T> {
     }
 
     fn replaces(&self, old: &Self) -> bool {
-        let more = |new: u128, old: u128| {
-            new >= old.saturating_mul(REPLACEMENT_PERCENT).div_ceil(100)
-        };
+        let more =
+            |new: u128, old: u128| new >= old.saturating_mul(REPLACEMENT_PERCENT).div_ceil(100);
         more(self.max_fee, old.max_fee) && more(self.max_tip, old.max_tip)
     }
 }
@@ -102,7 +101,9 @@ pub enum PoolRefused {
     #[error("replacement transaction underpriced: pay at least 10 % more in fee and tip")]
     Underpriced,
     /// The sender cannot pay for all its waiting transactions.
-    #[error("insufficient funds for gas * price + value over all waiting transactions: balance {balance}")]
+    #[error(
+        "insufficient funds for gas * price + value over all waiting transactions: balance {balance}"
+    )]
     Funds {
         /// The sender's balance in wei.
         balance: U256,
@@ -178,7 +179,12 @@ impl<T: Clone> Mempool<T> {
     ///
     /// # Errors
     /// Why it was not taken; the pool is unchanged then.
-    pub(crate) fn insert(&mut self, new: Pooled<T>, next: u64, balance: U256) -> Result<(), PoolRefused> {
+    pub(crate) fn insert(
+        &mut self,
+        new: Pooled<T>,
+        next: u64,
+        balance: U256,
+    ) -> Result<(), PoolRefused> {
         if self.hashes.contains_key(&new.hash) {
             return Err(PoolRefused::Known);
         }
@@ -194,8 +200,8 @@ impl<T: Clone> Mempool<T> {
         if old.is_some_and(|old| !new.replaces(old)) {
             return Err(PoolRefused::Underpriced);
         }
-        let others = state.map_or(U256::ZERO, |state| state.cost)
-            - old.map_or(U256::ZERO, |old| old.cost);
+        let others =
+            state.map_or(U256::ZERO, |state| state.cost) - old.map_or(U256::ZERO, |old| old.cost);
         if others.saturating_add(new.cost) > balance {
             return Err(PoolRefused::Funds { balance });
         }

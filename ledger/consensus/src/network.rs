@@ -20,9 +20,7 @@ use commonware_p2p::{
     authenticated::lookup::{self, Network, Oracle},
     max_message_size,
 };
-use commonware_runtime::{
-    Clock, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner,
-};
+use commonware_runtime::{Clock, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner};
 use commonware_storage::mmr;
 use commonware_stream::{
     cups::{self, Cups},
@@ -99,17 +97,17 @@ where
         cups::Version::V1,
     );
     let most_peers = NonZeroUsize::new(peers.len() + 2).unwrap_or(NonZeroUsize::MIN);
-    let mut config = lookup::Config::local(
-        handshake, namespace, listen, most_peers, message_limit(), MAILBOX,
-    );
+    let mut config =
+        lookup::Config::local(handshake, namespace, listen, most_peers, message_limit(), MAILBOX);
     config.allow_dns = false;
     config.tracked_peer_sets = NZUsize!(2);
     let (mut network, mut oracle) = Network::new(context, config);
-    let addresses = std::iter::once((keys.signer().public_key(), Address::from(listen)))
-        .chain(peers.iter().filter_map(|peer| {
+    let addresses = std::iter::once((keys.signer().public_key(), Address::from(listen))).chain(
+        peers.iter().filter_map(|peer| {
             let key = ed25519::PublicKey::decode(Copying(&peer.key[..])).ok()?;
             Some((key, Address::from(peer.address)))
-        }));
+        }),
+    );
     // The network cannot have stopped before it starts.
     let _: commonware_actor::Feedback = oracle.track(0, Map::from_iter_dedup(addresses));
     let mut channel = |number| network.register(number, MESSAGES_PER_SECOND);

@@ -63,6 +63,7 @@ pub(crate) enum Query {
     Estimate(Box<Call>, u64, Reply<u64>),
     Prove(Vec<Key>, Reply<StateProof>),
     Certificate(u64, Reply<Option<Bytes>>),
+    Metrics(Reply<String>),
 }
 
 /// Fetches the certificate of a height as bytes.
@@ -82,6 +83,10 @@ impl<E: Spawner + StorageContext> Answers<E> {
         let this = Arc::new(self);
         let free = Arc::new(Semaphore::new(ANSWERS));
         while let Some(query) = questions.recv().await {
+            if let Query::Metrics(reply) = query {
+                drop(reply.send(Ok(runtime.encode())));
+                continue;
+            }
             // The semaphore is never closed.
             let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             let this = Arc::clone(&this);
@@ -95,7 +100,8 @@ impl<E: Spawner + StorageContext> Answers<E> {
     async fn answer(&self, query: Query) {
         match query {
             Query::Account(address, height, reply) => {
-                self.reply(reply, height, async |store| Ok(account_at(store, address).await?)).await;
+                self.reply(reply, height, async |store| Ok(account_at(store, address).await?))
+                    .await;
             }
             Query::Slot(address, index, height, reply) => {
                 self.reply(reply, height, async |store| Ok(slot_at(store, address, index).await?))
@@ -126,6 +132,8 @@ impl<E: Spawner + StorageContext> Answers<E> {
                 let proof = state::prove(&self.databases, &keys).await;
                 drop(reply.send(proof.map_err(QueryError::from)));
             }
+            // Answered by `serve`, which holds the runtime.
+            Query::Metrics(_) => {}
             Query::Certificate(height, reply) => {
                 drop(reply.send(Ok((self.certificates)(height).await)));
             }

@@ -30,10 +30,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Queues {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            transactions: Mutex::new(Mempool::new(limits)),
-            blobs: Mutex::new(Blobs::default()),
-        }
+        Self { transactions: Mutex::new(Mempool::new(limits)), blobs: Mutex::new(Blobs::default()) }
     }
 
     /// Takes a valid transaction whose sender's account is `account` by final state.

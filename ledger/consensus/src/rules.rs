@@ -119,7 +119,12 @@ impl Chain {
             timestamp_ms: now_ms.clamp(earliest, latest),
             proposer,
             beneficiary,
-            state: StateCommitment { root: B256::ZERO, ops_root: B256::ZERO, ops_start: 0, ops_end: 1 },
+            state: StateCommitment {
+                root: B256::ZERO,
+                ops_root: B256::ZERO,
+                ops_start: 0,
+                ops_end: 1,
+            },
             transactions_root: B256::ZERO,
             receipts_root: B256::ZERO,
             logs_bloom: Bloom::ZERO,

@@ -79,7 +79,8 @@ impl SeedKey {
     /// Whether `proof` shows that somebody holds this key's secret.
     pub fn possessed(&self, proof: &[u8; REVEAL_BYTES]) -> bool {
         G1::decode(Copying(&proof[..])).is_ok_and(|signature| {
-            ops::verify_proof_of_possession::<MinSig>(&self.0, POSSESSION_DOMAIN, &signature).is_ok()
+            ops::verify_proof_of_possession::<MinSig>(&self.0, POSSESSION_DOMAIN, &signature)
+                .is_ok()
         })
     }
 }

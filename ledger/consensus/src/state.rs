@@ -25,7 +25,8 @@ use commonware_glue::stateful::db::{
 use commonware_parallel::Sequential;
 use commonware_runtime::{Spawner, buffer::paged::CacheRef};
 use commonware_storage::{
-    Context as StorageContext, journal::contiguous::fixed::Config as LogConfig,
+    Context as StorageContext,
+    journal::contiguous::fixed::Config as LogConfig,
     mmr::{self, full::Config as MerkleConfig},
     qmdb::{
         any::ordered::fixed::Operation,
@@ -159,14 +160,19 @@ pub(crate) async fn create<E: Spawner + StorageContext>(
         .await
         .map_err(read_failed)?;
     left.destroy().await.map_err(read_failed)?;
-    let databases = <Databases<E> as DatabaseSet<E>>::init(context.child("state_new"), config, None).await;
+    let databases =
+        <Databases<E> as DatabaseSet<E>>::init(context.child("state_new"), config, None).await;
     let writes = values.iter().map(|(key, value)| (*key, Some(*value))).collect();
     let batch = <Databases<E> as DatabaseSet<E>>::new_batches(&databases).await;
     let sealed = seal::<E>(batch, 0, &writes).await?;
     let commitment = commitment::<E>(&sealed);
     <Databases<E> as DatabaseSet<E>>::apply(&databases, sealed).await;
     let barrier: Barrier = <Databases<E> as DatabaseSet<E>>::finalize(&databases).await;
-    if barrier.durable().await { Ok(commitment) } else { Err(StoreError::new("genesis state is not durable")) }
+    if barrier.durable().await {
+        Ok(commitment)
+    } else {
+        Err(StoreError::new("genesis state is not durable"))
+    }
 }
 
 /// The state under a block that is being built or checked.
@@ -180,7 +186,8 @@ impl<E: Spawner + StorageContext> Store for BatchStore<'_, E> {
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Value>>, StoreError> {
         let keys: Vec<_> = keys.iter().map(|key| stored_key(key.hash())).collect();
-        let values = self.0.get_many(&keys.iter().collect::<Vec<_>>()).await.map_err(read_failed)?;
+        let values =
+            self.0.get_many(&keys.iter().collect::<Vec<_>>()).await.map_err(read_failed)?;
         Ok(values.iter().map(|value| value.as_ref().map(plain)).collect())
     }
 }

@@ -6,9 +6,9 @@
 
 use crate::{
     application::Shared,
-    history::Finalized,
     committee::{Committees, ValidatorKeys},
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
+    history::Finalized,
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
 };
@@ -23,7 +23,9 @@ use commonware_consensus::{
     types::{Epoch as Term, Height},
 };
 use commonware_cryptography::{
-    Sha256, certificate::{self, Scoped}, ed25519, sha256,
+    Sha256,
+    certificate::{self, Scoped},
+    ed25519, sha256,
 };
 use commonware_p2p::{
     authenticated::lookup::Oracle,
@@ -32,8 +34,8 @@ use commonware_p2p::{
 use commonware_parallel::Sequential;
 use commonware_runtime::{Handle, IoBuf, buffer::paged::CacheRef};
 use commonware_utils::{NZDuration, vec::NonEmptyVec};
-use tokio::sync::{mpsc, watch};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
 
 /// Separates the votes and connections of one ledger from those of every other.
 pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
@@ -81,6 +83,17 @@ pub(crate) struct Terms<E: Runtime> {
 }
 
 type Root = Floor<Scheme, sha256::Digest>;
+/// How one simplex engine is set up.
+type Simplex<E> = simplex::Config<
+    Scheme,
+    RoundRobin<Sha256>,
+    Oracle<ed25519::PublicKey>,
+    sha256::Digest,
+    Automaton<E>,
+    Automaton<E>,
+    Automaton<E>,
+    Sequential,
+>;
 /// Votes of terms that have no engine here.
 type Later = mpsc::Receiver<(u64, (ed25519::PublicKey, IoBuf))>;
 
@@ -146,8 +159,7 @@ impl<E: Runtime> Terms<E> {
         let (mux, mut certificates) =
             Muxer::new(runtime.child("certificate_mux"), certificates.0, certificates.1);
         mux.start();
-        let (mux, mut resolver) =
-            Muxer::new(runtime.child("resolver_mux"), resolver.0, resolver.1);
+        let (mux, mut resolver) = Muxer::new(runtime.child("resolver_mux"), resolver.0, resolver.1);
         mux.start();
         let mut head = self.shared.head.subscribe();
         let mut term = head.borrow().height().saturating_add(1) / self.settings.term_length.get();
@@ -180,20 +192,7 @@ impl<E: Runtime> Terms<E> {
         }
     }
 
-    fn config(
-        &self,
-        term: u64,
-        floor: Root,
-    ) -> simplex::Config<
-        Scheme,
-        RoundRobin<Sha256>,
-        Oracle<ed25519::PublicKey>,
-        sha256::Digest,
-        Automaton<E>,
-        Automaton<E>,
-        Automaton<E>,
-        Sequential,
-    > {
+    fn config(&self, term: u64, floor: Root) -> Simplex<E> {
         // A leader waits for a pace before it proposes, so others wait longer for it.
         let leader_timeout = 2 * self.settings.pace + Duration::from_secs(1);
         let certification_timeout = leader_timeout + Duration::from_secs(1);

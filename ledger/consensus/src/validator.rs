@@ -249,7 +249,8 @@ impl Launch {
     pub(crate) async fn start<E: Runtime>(self, context: &E) -> Result<Ledger, EngineError> {
         let Self { prefix, committee, history, listen, config } = self;
         let genesis =
-            engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee)).await?;
+            engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee))
+                .await?;
         let genesis = Arc::new(genesis);
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = mpsc::channel(QUESTIONS);

@@ -13,14 +13,12 @@ use commonware_consensus::{
     simplex::types::Context,
     types::{Epoch as Term, Round, View},
 };
+use commonware_cryptography::Digestible as _;
 use commonware_glue::stateful::db::DatabaseSet;
 use commonware_parallel::Sequential;
-use commonware_runtime::{
-    Runner as _, Supervisor as _, buffer::paged::CacheRef, deterministic,
-};
+use commonware_runtime::{Runner as _, Supervisor as _, buffer::paged::CacheRef, deterministic};
 use commonware_utils::{NZU16, NZUsize};
 use execution::Account;
-use commonware_cryptography::Digestible as _;
 
 type E = deterministic::Context;
 

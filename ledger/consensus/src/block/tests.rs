@@ -76,7 +76,10 @@ fn bounds_hold() {
         ..Body::default()
     };
     assert_eq!(transactions(&vec![MAX_TRANSACTION_BYTES; 32]).check(), Ok(()));
-    assert_eq!(transactions(&vec![MAX_TRANSACTION_BYTES; 33]).check(), Err(BodyError::Transactions));
+    assert_eq!(
+        transactions(&vec![MAX_TRANSACTION_BYTES; 33]).check(),
+        Err(BodyError::Transactions)
+    );
     assert_eq!(transactions(&[MAX_TRANSACTION_BYTES + 1]).check(), Err(BodyError::Transactions));
     assert_eq!(transactions(&vec![0; MAX_TRANSACTIONS + 1]).check(), Err(BodyError::Transactions));
 }

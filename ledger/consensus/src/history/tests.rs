@@ -36,7 +36,11 @@ fn block(height: u64, salt: u8) -> Finalized {
     header.height = height;
     header.logs_bloom = receipt(true, 3).envelope.bloom();
     let body = Body {
-        transactions: vec![Bytes::from(vec![salt, height.to_le_bytes()[0], height.to_le_bytes()[1]])],
+        transactions: vec![Bytes::from(vec![
+            salt,
+            height.to_le_bytes()[0],
+            height.to_le_bytes()[1],
+        ])],
         blobs: vec![Bytes::from(vec![salt; 10])],
     };
     let block = Block::build(header, body).unwrap();
@@ -198,8 +202,8 @@ proptest! {
         for (height, writes) in (1u64..).zip(&blocks) {
             let mut state = model.0.last().unwrap().clone();
             let undo: Undo = writes
-                .iter()
-                .map(|(n, _)| (key(*n), state.get(n).map(|old| value(*old))))
+                .keys()
+                .map(|n| (key(*n), state.get(n).map(|old| value(*old))))
                 .collect();
             for (n, new) in writes {
                 match new {

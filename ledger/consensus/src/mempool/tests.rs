@@ -33,7 +33,9 @@ fn all(pool: &Mempool<(u8, u64, u128)>) -> Vec<(u8, u64, u128)> {
 #[test]
 fn the_best_tip_goes_first_and_nonces_stay_in_order() {
     let mut pool = pool(16, 16);
-    for tx in [pooled(1, 0, 10), pooled(1, 1, 90), pooled(2, 0, 50), pooled(3, 1, 99), pooled(4, 0, 50)] {
+    for tx in
+        [pooled(1, 0, 10), pooled(1, 1, 90), pooled(2, 0, 50), pooled(3, 1, 99), pooled(4, 0, 50)]
+    {
         pool.insert(tx, 0, RICH).unwrap();
     }
     // Sender 3 has a gap, 1's dear one waits for its cheap one, 2 came before 4.

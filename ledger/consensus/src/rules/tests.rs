@@ -1,6 +1,6 @@
 use super::*;
-use alloy_primitives::Address;
 use crate::genesis::{GENESIS_FORMAT, Genesis};
+use alloy_primitives::Address;
 use std::{collections::BTreeMap, sync::Arc};
 
 fn keys(n: u8) -> ValidatorKeys {
@@ -26,7 +26,8 @@ fn genesis() -> Genesis {
 fn chain() -> (Chain, Header) {
     let genesis = genesis();
     let committee = genesis.check().unwrap();
-    let state = StateCommitment { root: B256::ZERO, ops_root: B256::ZERO, ops_start: 0, ops_end: 1 };
+    let state =
+        StateCommitment { root: B256::ZERO, ops_root: B256::ZERO, ops_start: 0, ops_end: 1 };
     let header = genesis.block(&committee, state).header().clone();
     let committees = Committees::new(Arc::new(committee), genesis.term_length);
     (Chain { chain_id: genesis.chain_id, epoch_length: genesis.epoch_length, committees }, header)

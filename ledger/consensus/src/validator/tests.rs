@@ -62,6 +62,8 @@ fn transfers_are_carried_recorded_and_proven() {
         trie::verify(block.header.receipts_root, 1, &receipts[1], &nodes).unwrap();
         // And the block from its certificate.
         assert!(ledger.certificate(height).await.unwrap().is_some());
+        let metrics = ledger.metrics().await.unwrap();
+        assert!(metrics.contains("_simplex_"), "{metrics}");
     });
 }
 
@@ -332,7 +334,9 @@ fn four_validators_agree() {
             let mut ledgers = Vec::new();
             for n in 0..4u8 {
                 let history = History::open_in(
-                    crate::MemoryFile::new(), genesis.digest(), Retention::default(),
+                    crate::MemoryFile::new(),
+                    genesis.digest(),
+                    Retention::default(),
                 );
                 let started = launch(&context, (n, genesis.clone()), Arc::new(history.unwrap()));
                 ledgers.push(started.await);

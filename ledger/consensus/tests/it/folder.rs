@@ -2,9 +2,7 @@
 
 use crate::support::{COIN, NOBODY, coins, config, genesis, included, sender, transfer};
 use alloy_primitives::U256;
-use consensus::{
-    BlobRefused, HistoryError, KeyProof, QueryError, StartError, start, verify_state,
-};
+use consensus::{BlobRefused, HistoryError, KeyProof, QueryError, StartError, start, verify_state};
 use execution::Key;
 use std::net::{SocketAddr, TcpListener};
 

@@ -86,5 +86,6 @@ pub(crate) async fn coins(ledger: &Ledger, account: Address, height: u64) -> u12
 pub(crate) fn log() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     // Another test may have been first.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
