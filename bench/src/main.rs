@@ -1,0 +1,66 @@
+//! What Wayleave does in a second, with its rival beside it in the same run.
+//!
+//! `cargo xtask bench` builds the program in release, runs this, and writes `docs/performance.md`.
+//! Every figure has a unit and says what it measures; the median of several runs counts, and the
+//! machine is described. Nothing here is a test: a slow machine fails nothing.
+
+mod fs;
+mod machine;
+mod proofs;
+mod report;
+mod s3;
+mod up;
+
+use clap::Parser;
+use std::{path::PathBuf, process::ExitCode};
+
+/// The arguments.
+#[derive(Debug, Parser)]
+#[command(about = "Measure the program against its rivals")]
+struct Arguments {
+    /// The program `wayleave`, built in release.
+    #[arg(long, default_value = "target/release/wayleave")]
+    program: PathBuf,
+    /// Where to write the report.
+    #[arg(long, default_value = "docs/performance.md")]
+    report: PathBuf,
+    /// The folder whose disk both servers use.
+    #[arg(long, default_value = "target/bench")]
+    disk: PathBuf,
+    /// Serve this folder with s3s-fs instead; used by the bench itself.
+    #[arg(long, hide = true)]
+    serve_fs: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(arguments)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Some(folder) = arguments.serve_fs {
+        return fs::serve(&folder).await;
+    }
+    std::fs::create_dir_all(&arguments.disk)?;
+    let disk = tempfile::tempdir_in(&arguments.disk)?;
+    let mut report = report::Report::new(machine::describe());
+    let devnet = up::Devnet::start(&arguments.program, disk.path()).await?;
+    report.section("Start and rest", devnet.figures().await?);
+    let rival = fs::Rival::start(disk.path()).await?;
+    report.section("S3", s3::compare(&devnet.access()?, rival.access()).await?);
+    report.section("Proofs", proofs::compare()?);
+    drop((devnet, rival));
+    report.write(&arguments.report)
+}

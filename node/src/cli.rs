@@ -1,0 +1,254 @@
+//! The command line: every command with its options and examples.
+//!
+//! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// The program's arguments.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wayleave",
+    version,
+    about = "Launch and run a network of physical infrastructure: hardware contributes, proofs decide, customers pay.",
+    after_help = "Start here:\n  wayleave up      a whole network on this machine, nothing leaves it\n  wayleave tour    in a second terminal: a file stored, a cheat caught, an invoice, a claim\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing answers at the address, 4 a check failed, 5 not found."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Where all state lives.
+    #[arg(long, global = true, env = "WAYLEAVE_HOME", value_name = "FOLDER", default_value_os_t = crate::home::default_root())]
+    pub(crate) home: PathBuf,
+
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// What to log to standard error: error, warn, info, debug, or a tracing filter.
+    #[arg(long, global = true, env = "WAYLEAVE_LOG", default_value = "error", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole network on this machine: validator, 8 storage agents, S3 service.
+    #[command(after_help = "Examples:\n  wayleave up\n  wayleave up --fresh              start over\n  wayleave up --rpc 127.0.0.1:18545 --s3 127.0.0.1:19000\n\nCtrl-C stops everything; the next `wayleave up` resumes where it was.")]
+    Up(Up),
+    /// Show, against a running `up`, what the network does for customers and against cheats.
+    #[command(after_help = "Examples:\n  wayleave tour\n  wayleave tour --folder ~/Pictures/small   store your own files")]
+    Tour(Tour),
+    /// Contribute hardware.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Serve customers.
+    #[command(subcommand)]
+    Service(Service),
+    /// Show the network: block, epochs, devices, money.
+    Status(Ledger),
+    /// Say why a device earned what it earned.
+    #[command(after_help = "Examples:\n  wayleave why 0x5c1f…              the latest settled epoch\n  wayleave why 0x5c1f… 12 --json\n  wayleave why agent-3              a devnet agent by name")]
+    Why(Why),
+    /// Show what an account earned, spent and may claim.
+    #[command(after_help = "Examples:\n  wayleave statement 0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n  wayleave statement operator-1     a devnet account by name")]
+    Statement(Statement),
+    /// Pay out what an account's latest leaf holds.
+    #[command(after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json   asks for the passphrase in WAYLEAVE_PASSPHRASE")]
+    Claim(Claim),
+    /// Recompute an epoch from the archive alone and compare it with the ledger.
+    #[command(after_help = "Examples:\n  wayleave verify-epoch 3\n  wayleave verify-epoch 3 --archive /mnt/copy-of-the-archive")]
+    VerifyEpoch(VerifyEpoch),
+    /// Check ports, clock, disk and permissions; each failure with its cause and its mend.
+    Doctor(Doctor),
+    /// Make, show, export and restore keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Remove all state under the home folder.
+    #[command(after_help = "Examples:\n  wayleave remove          says what would be removed\n  wayleave remove --yes    removes it")]
+    Remove(Remove),
+}
+
+/// `wayleave up`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Up {
+    /// Remove the devnet's state and start over.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Where Ethereum wallets and tools connect.
+    #[arg(long, default_value = "127.0.0.1:8545")]
+    pub(crate) rpc: SocketAddr,
+    /// Where S3 tools connect.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    pub(crate) s3: SocketAddr,
+    /// The validator's HTTP: evidence, inputs, statements.
+    #[arg(long, default_value = "127.0.0.1:8546")]
+    pub(crate) http: SocketAddr,
+    /// Metrics and the devnet's controls.
+    #[arg(long, default_value = "127.0.0.1:8547")]
+    pub(crate) control: SocketAddr,
+    /// How many storage agents to run.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(6..=32))]
+    pub(crate) agents: u8,
+}
+
+/// `wayleave tour`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tour {
+    /// A folder of yours to store; by default the tour writes a few files of its own.
+    #[arg(long)]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Where a ledger answers.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Ledger {
+    /// The ledger's JSON-RPC.
+    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL")]
+    pub(crate) ledger: String,
+    /// A validator's HTTP.
+    #[arg(long, default_value = "http://127.0.0.1:8546", value_name = "URL")]
+    pub(crate) validator: String,
+    /// The network.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) network: u64,
+}
+
+/// `wayleave agent`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Offer disk space.
+    #[command(after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped.")]
+    Storage(StorageAgent),
+}
+
+/// `wayleave agent storage`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StorageAgent {
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+    /// Where shards, index and keys live.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// How much to offer: 500GiB, 2TiB, or bytes.
+    #[arg(long, value_parser = crate::units::parse_bytes)]
+    pub(crate) capacity: u64,
+    /// The owner's keystore file; made by `wayleave key new`. Its passphrase is read from WAYLEAVE_PASSPHRASE.
+    #[arg(long)]
+    pub(crate) owner_key: PathBuf,
+    /// Where to listen for services (UDP).
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// `wayleave service`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Service {
+    /// Serve S3.
+    #[command(after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json\n\nRun it again after it says what it needs (deposit, rails): finished steps are skipped.")]
+    S3(S3Service),
+}
+
+/// `wayleave service s3`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct S3Service {
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+    /// Where index and keys live.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// The customer's keystore file, whose deposit pays. Its passphrase is read from WAYLEAVE_PASSPHRASE.
+    #[arg(long)]
+    pub(crate) payer_key: PathBuf,
+    /// Where S3 tools connect.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// `wayleave why`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Why {
+    /// The device id, or a devnet name such as agent-3.
+    pub(crate) device: String,
+    /// The epoch; the latest settled one if left out.
+    pub(crate) epoch: Option<u64>,
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+}
+
+/// `wayleave statement`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Statement {
+    /// The account, or a devnet name such as operator-3 or customer.
+    pub(crate) account: String,
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+}
+
+/// `wayleave claim`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Claim {
+    /// A devnet account by name; needs no key file.
+    pub(crate) account: Option<String>,
+    /// The account's keystore file.
+    #[arg(long)]
+    pub(crate) key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+}
+
+/// `wayleave verify-epoch`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VerifyEpoch {
+    /// The epoch.
+    pub(crate) epoch: u64,
+    /// The archive's folder; the devnet's by default.
+    #[arg(long)]
+    pub(crate) archive: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ledger: Ledger,
+}
+
+/// `wayleave doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Doctor {
+    /// Ports that `up` needs.
+    #[arg(long, value_delimiter = ',', default_values_t = [8545u16, 8546, 8547, 9000])]
+    pub(crate) ports: Vec<u16>,
+}
+
+/// `wayleave key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and write it as an encrypted keystore (passphrase from WAYLEAVE_PASSPHRASE).
+    New {
+        /// The file to write; never overwritten.
+        file: PathBuf,
+    },
+    /// Show the account of a keystore.
+    Show {
+        /// The keystore.
+        file: PathBuf,
+    },
+    /// Write a keystore's secret to a new keystore under another passphrase (WAYLEAVE_NEW_PASSPHRASE).
+    Export {
+        /// The keystore.
+        file: PathBuf,
+        /// The file to write; never overwritten.
+        to: PathBuf,
+    },
+    /// Make a keystore from a secret of 64 hexadecimal digits read from standard input.
+    Restore {
+        /// The file to write; never overwritten.
+        file: PathBuf,
+    },
+}
+
+/// `wayleave remove`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Remove {
+    /// Really remove it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}

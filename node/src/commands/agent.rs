@@ -1,0 +1,58 @@
+//! `wayleave agent`: joins a network with hardware and runs until it is stopped.
+
+use super::{join::Joining, key};
+use crate::{cli, devnet::accounts, exit::Failure, out, stop, units};
+use agent::{Validator, keystore};
+use anyhow::Context as _;
+use client::Client;
+use protocol::NetworkId;
+use storage_agent::{Config, StorageAgent};
+
+/// The device's keystore in the data folder.
+const DEVICE_KEY: &str = "device.json";
+
+/// Runs an agent command.
+pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
+    match agent {
+        cli::Agent::Storage(arguments) => storage(arguments).await,
+    }
+}
+
+async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
+    let at = &arguments.ledger;
+    let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+        Failure::Unreachable(format!("no ledger answers at {} ({error}): give --ledger URL", at.ledger))
+    })?;
+    let owner = key::read(&arguments.owner_key)?;
+    accounts::refuse_outside_devnet(owner.address(), ledger.chain_id())?;
+    std::fs::create_dir_all(&arguments.data)
+        .with_context(|| format!("making {}", arguments.data.display()))?;
+    let secret =
+        keystore::open_or_create(&arguments.data.join(DEVICE_KEY), &key::passphrase()?)?;
+    let kind = registry::by_name("storage").context("this program has no storage kind")?;
+    let joining = Joining {
+        network: NetworkId(at.network),
+        kind: kind.id(),
+        key: secret.key(),
+        capacity: arguments.capacity,
+        owner: &owner,
+    };
+    joining.enroll(&ledger, |message| secret.sign(message)).await?;
+    let mut config =
+        Config::new(joining.network, at.ledger.clone(), arguments.data.clone(), secret);
+    config.capacity = arguments.capacity;
+    config.listen = arguments.listen;
+    config.validators = vec![Validator { http: at.validator.clone(), peer: None }];
+    let running = StorageAgent::start(config).await?;
+    joining.announce(&ledger, &running.endpoint()).await?;
+    out::line(format!(
+        "offering {} as device {}; its duties begin with the next epoch after a customer opens a rail",
+        units::bytes(arguments.capacity),
+        running.device_id()
+    ));
+    out::line(format!("see what it earns and why: wayleave why {}", running.device_id()));
+    stop::asked().await?;
+    out::line("stopping; run the same command to go on");
+    running.stop().await;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The commands besides `up` and `tour`, one file each; all print for people or as JSON.
+
+pub(crate) mod agent;
+pub(crate) mod claim;
+pub(crate) mod doctor;
+pub(crate) mod join;
+pub(crate) mod key;
+pub(crate) mod names;
+pub(crate) mod network;
+pub(crate) mod remove;
+pub(crate) mod service;
+pub(crate) mod statement;
+pub(crate) mod status;
+pub(crate) mod verify;
+pub(crate) mod why;

@@ -1,0 +1,120 @@
+//! `wayleave status`: the network in one screen, and the figures of `up`'s status line.
+
+use super::network::Network;
+use crate::{cli, out, units};
+use contracts::{abi::IDevices, address};
+use protocol::{Epoch, Micros, Reason, Tokens, statement::Statement};
+use serde::Serialize;
+
+/// The figures of a network.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Figures {
+    /// The newest block.
+    pub(crate) height: u64,
+    /// The epoch under way.
+    pub(crate) epoch: Epoch,
+    /// The latest settled epoch.
+    pub(crate) settled: Option<Epoch>,
+    /// Devices registered.
+    pub(crate) registered: u64,
+    /// Devices heard from in the latest settled epoch.
+    pub(crate) online: usize,
+    /// Devices that met every duty in it.
+    pub(crate) proven: usize,
+    /// Devices that a customer paid in it.
+    pub(crate) paying: usize,
+    /// Bytes that agents must hold, all shards counted.
+    pub(crate) stored: u64,
+    /// Dollars paid by customers so far.
+    pub(crate) paid: Micros,
+    /// Dollars set aside to buy and burn tokens.
+    pub(crate) to_burn: Micros,
+    /// Tokens slashed so far.
+    pub(crate) slashed: Tokens,
+}
+
+/// Shows the network.
+pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> {
+    let network = Network::connect(ledger).await?;
+    let figures = figures(&network).await?;
+    if json {
+        return out::json(&figures);
+    }
+    let name = network.ledger.network(network.id).await?.name;
+    out::line(format!("network {} ({name}) on {}", network.id, ledger.ledger));
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    out::table(&[
+        fact("block", figures.height.to_string()),
+        fact("epoch", format!("{}, settled up to {}", figures.epoch, settled(&figures))),
+        fact("trust", "founder-trusted: one validator decides alone".into()),
+        fact(
+            "devices",
+            format!(
+                "{} registered, {} online, {} proven, {} paid by a customer",
+                figures.registered, figures.online, figures.proven, figures.paying
+            ),
+        ),
+        fact("stored", units::bytes(figures.stored)),
+        fact("paid", format!("{}, {} of it to burn", figures.paid, figures.to_burn)),
+        fact("slashed", format!("{} tokens", figures.slashed)),
+    ]);
+    Ok(())
+}
+
+fn settled(figures: &Figures) -> String {
+    figures.settled.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
+}
+
+/// Reads the figures of a network.
+pub(crate) async fn figures(network: &Network) -> anyhow::Result<Figures> {
+    let ledger = &network.ledger;
+    let height = ledger.head().await?;
+    let count = IDevices::deviceCountCall { network: network.id.0 };
+    let mut figures = Figures {
+        height: height.0,
+        epoch: ledger.current_epoch().await?,
+        settled: ledger.final_epoch(network.id).await?,
+        registered: ledger.call(address::DEVICES, count).await?,
+        stored: ledger.datasets(network.id, height).await?.iter().map(|set| set.bytes).sum(),
+        ..Figures::default()
+    };
+    if let Some(epoch) = figures.settled {
+        figures.add(&network.statement(epoch).await?);
+    }
+    Ok(figures)
+}
+
+impl Figures {
+    fn add(&mut self, statement: &Statement) {
+        let silent = |row: &&protocol::statement::Row| {
+            row.causes.iter().any(|cause| cause.reason == Reason::Silent)
+        };
+        self.online = statement.rows.iter().filter(|row| !silent(row)).count();
+        let proven = |row: &&protocol::statement::Row| {
+            row.duties_due > 0 && row.duties_met == row.duties_due
+        };
+        self.proven = statement.rows.iter().filter(proven).count();
+        self.paying = statement.rows.iter().filter(|row| !row.paid.is_zero()).count();
+        self.paid = statement.totals.spent;
+        self.to_burn = statement.totals.to_burn;
+        self.slashed = statement.totals.slashed;
+    }
+
+    /// The status line of `up`.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "block {} | epoch {} (settled {}) | devices {} registered, {} online, {} proven, {} paid | stored {} | paid {} | to burn {} | slashed {}",
+            self.height,
+            self.epoch,
+            settled(self),
+            self.registered,
+            self.online,
+            self.proven,
+            self.paying,
+            units::bytes(self.stored),
+            self.paid,
+            self.to_burn,
+            self.slashed
+        )
+    }
+}

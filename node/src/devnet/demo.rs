@@ -1,0 +1,26 @@
+//! The devnet's demo data: a few files stored as soon as S3 answers, so that there are duties from the
+//! first full epoch on.
+
+use crate::s3::{Access, S3};
+use bytes::Bytes;
+
+/// The demo bucket.
+pub(crate) const BUCKET: &str = "demo";
+/// How many files, and how large the largest is, in bytes.
+const FILES: usize = 4;
+const LARGEST: usize = 1 << 20;
+
+/// Stores the demo files. Doing it again replaces them with the same bytes.
+pub(crate) async fn store(access: &Access) -> anyhow::Result<()> {
+    let s3 = S3::new(access, BUCKET)?;
+    s3.create().await?;
+    for number in 1..=FILES {
+        let mut bytes = vec![0; LARGEST / FILES * number];
+        blake3::Hasher::new_derive_key("wayleave devnet 2026-11 demo file")
+            .update(&number.to_be_bytes())
+            .finalize_xof()
+            .fill(&mut bytes);
+        s3.put(&format!("demo-{number}.bin"), Bytes::from(bytes)).await?;
+    }
+    Ok(())
+}

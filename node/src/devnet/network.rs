@@ -1,0 +1,164 @@
+//! The parts of a devnet, started in the order in which they need one another and stopped in reverse.
+
+use super::{
+    accounts::{Accounts, CHAIN_ID},
+    agents::{Agents, Places},
+    control, demo, genesis,
+    ports::Ports,
+    running::Running,
+};
+use crate::{home::Home, s3::Access, storefront::Storefront};
+use anyhow::{Context as _, bail};
+use client::Client;
+use consensus::{Genesis, ValidatorKeys};
+use evidence::Archive;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use protocol::key::DeviceSecret;
+use s3_service::Credentials;
+use std::{fs, io::ErrorKind, net::SocketAddr, sync::Arc};
+use tokio::task::JoinHandle;
+
+/// Keystores of a devnet are under a passphrase that everybody knows, as its accounts are.
+const PASSPHRASE: &str = "devnet";
+/// The S3 credentials of a devnet.
+const CREDENTIALS: (&str, &str) = ("wayleave", "wayleave-devnet");
+
+/// A running devnet.
+#[derive(Debug)]
+pub(crate) struct Devnet {
+    /// Where it answers.
+    pub(crate) running: Running,
+    ledger: consensus::Running,
+    rpc: rpc::Server,
+    validator: validator::Running,
+    agents: Arc<Agents>,
+    s3: s3_service::Running,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Devnet {
+    /// Starts every part.
+    pub(crate) async fn start(home: &Home, ports: Ports, count: u8) -> anyhow::Result<Self> {
+        let accounts = Accounts::derive(count)?;
+        let metrics = PrometheusBuilder::new().build_recorder();
+        let handle = metrics.handle();
+        if metrics::set_global_recorder(metrics).is_err() {
+            tracing::debug!("another recorder is installed already");
+        }
+        let front = Storefront {
+            data: home.s3(),
+            listen: ports.s3,
+            passphrase: PASSPHRASE.into(),
+            credentials: Some(Credentials {
+                access_key: CREDENTIALS.0.into(),
+                secret_key: CREDENTIALS.1.into(),
+            }),
+            signer: accounts.service.signer.clone(),
+            payer: None,
+            network: genesis::NETWORK,
+        };
+        let front = Arc::new(front);
+        let unlocking = front.clone();
+        let keyring = tokio::spawn(async move { unlocking.keyring(CHAIN_ID).await });
+        let keys = ValidatorKeys::derive(&secret("validator"));
+        let file = genesis_file(home, &accounts, &keys)?;
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let ledger =
+            consensus::start(consensus::Config::new(home.ledger(), loopback, keys, file)).await?;
+        let rpc = rpc::serve(ledger.ledger.clone(), ports.rpc, rpc::Limits::default()).await?;
+        let url = format!("http://{}", rpc.addr());
+        let http = format!("http://{}", ports.http.local_addr()?);
+        let validator = validator::start(validator::Config {
+            ledger: ledger.ledger.clone(),
+            rpc: url.clone(),
+            archive: Archive::open(&home.archive())?,
+            folder: home.validator(),
+            secret: DeviceSecret::from_seed(secret("evidence")),
+            signer: accounts.founder.signer.clone(),
+            http: ports.http,
+            listen: loopback,
+            clock: Arc::new(agent::WallClock),
+        })
+        .await?;
+        let places = Places {
+            home: home.clone(),
+            rpc: url.clone(),
+            http: http.clone(),
+            validator: validator.peer,
+        };
+        let agents = Arc::new(Agents::start(places, accounts.clone()).await?);
+        let s3 = front.open(Client::connect(&url).await?, keyring.await??).await?;
+        let running = Running {
+            rpc: url,
+            http,
+            control: format!("http://{}", ports.control.local_addr()?),
+            token: blake3::Hash::from(rand::random::<[u8; 32]>()).to_hex().to_string(),
+            s3: Access {
+                url: s3.url(),
+                key: CREDENTIALS.0.into(),
+                secret: CREDENTIALS.1.into(),
+            },
+            agents: count,
+        };
+        let controls =
+            control::serve(ports.control, agents.clone(), running.token.clone(), handle);
+        let access = running.s3.clone();
+        let tasks = vec![
+            tokio::spawn(controls),
+            tokio::spawn(async move {
+                if let Err(error) = demo::store(&access).await {
+                    tracing::warn!(%error, "the demo files could not be stored");
+                }
+            }),
+        ];
+        Ok(Self { running, ledger, rpc, validator, agents, s3, tasks })
+    }
+
+    /// Stops every part, those that use others first.
+    pub(crate) async fn stop(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.s3.stop().await;
+        self.agents.stop_all().await;
+        self.validator.stop().await;
+        self.rpc.stop().await;
+        if let Err(error) = self.ledger.stop().await {
+            tracing::warn!(%error, "the ledger did not stop cleanly");
+        }
+    }
+}
+
+/// A devnet secret, for everybody to know.
+fn secret(name: &str) -> [u8; 32] {
+    blake3::derive_key("wayleave devnet 2026-11 secret", name.as_bytes())
+}
+
+/// The genesis file: read if it is there, else made and written before anything starts.
+fn genesis_file(
+    home: &Home,
+    accounts: &Accounts,
+    keys: &ValidatorKeys,
+) -> anyhow::Result<Genesis> {
+    let path = home.path().join("genesis.json");
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let file: Genesis = serde_json::from_slice(&bytes)
+                .with_context(|| format!("reading {} (start over with --fresh)", path.display()))?;
+            let known = accounts.operators.last().map(super::accounts::Named::account);
+            if known.is_some_and(|account| !file.allocations.contains_key(&account)) {
+                bail!("this devnet was made with fewer agents: use --fresh, or the old --agents");
+            }
+            Ok(file)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let file = genesis::file(accounts, keys)?;
+            let new = path.with_extension("new");
+            fs::write(&new, serde_json::to_vec(&file)?)?;
+            fs::File::open(&new)?.sync_all()?;
+            fs::rename(&new, &path)?;
+            Ok(file)
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}

@@ -1,0 +1,47 @@
+//! The listeners of `up`, opened before anything else starts, so that a busy port costs nothing.
+
+use crate::cli::Up;
+use anyhow::bail;
+use std::{io::ErrorKind, net::SocketAddr};
+use tokio::net::TcpListener;
+
+/// All listeners of `up`.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    /// The ledger's JSON-RPC.
+    pub(crate) rpc: SocketAddr,
+    /// The validator's HTTP.
+    pub(crate) http: TcpListener,
+    /// S3.
+    pub(crate) s3: SocketAddr,
+    /// Metrics and controls.
+    pub(crate) control: TcpListener,
+}
+
+impl Ports {
+    /// Opens all listeners.
+    pub(crate) async fn open(up: &Up) -> anyhow::Result<Self> {
+        Ok(Self {
+            rpc: probe(up.rpc, "--rpc").await?,
+            http: open(up.http, "--http").await?,
+            s3: probe(up.s3, "--s3").await?,
+            control: open(up.control, "--control").await?,
+        })
+    }
+}
+
+/// Opens and closes a port whose server opens it itself later.
+async fn probe(address: SocketAddr, option: &str) -> anyhow::Result<SocketAddr> {
+    Ok(open(address, option).await?.local_addr()?)
+}
+
+async fn open(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+            "{address} is in use by another program: stop it, or choose another with {option} {}:PORT",
+            address.ip()
+        ),
+        Err(error) => bail!("{address} cannot be opened ({error}): choose another with {option}"),
+    }
+}

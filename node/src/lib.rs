@@ -1,0 +1,76 @@
+//! `wayleave`: one program with which a community launches and runs a network of hardware.
+//!
+//! This crate wires the others together: configuration, command line, first run. It holds no rule of
+//! the economy and no protocol.
+
+mod cli;
+mod commands;
+mod devnet;
+mod exit;
+mod home;
+pub mod http;
+mod out;
+pub mod s3;
+mod stop;
+mod storefront;
+mod tour;
+mod units;
+
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = log(&cli.log) {
+        report(&error);
+        return ExitCode::from(2);
+    }
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            exit::code(&error)
+        }
+    }
+}
+
+/// Logs go to standard error, so that `--json` output stays clean.
+fn log(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("--log {filter:?} is no filter: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where the program reports its failure")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let (home, json) = (cli.home, cli.json);
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Up(up) => devnet::up::run(&home, up).await,
+            Command::Tour(tour) => tour::run(&home, tour).await,
+            Command::Agent(agent) => commands::agent::run(agent).await,
+            Command::Service(service) => commands::service::run(service).await,
+            Command::Status(ledger) => commands::status::run(&ledger, json).await,
+            Command::Why(why) => commands::why::run(&why, json).await,
+            Command::Statement(statement) => commands::statement::run(&statement, json).await,
+            Command::Claim(claim) => commands::claim::run(&claim, json).await,
+            Command::VerifyEpoch(verify) => commands::verify::run(&home, &verify, json).await,
+            Command::Doctor(doctor) => commands::doctor::run(&home, &doctor, json),
+            Command::Key(key) => commands::key::run(&key, json),
+            Command::Remove(remove) => commands::remove::run(&home, &remove),
+        }
+    })
+}
