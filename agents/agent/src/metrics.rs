@@ -1,6 +1,6 @@
 //! What an agent did, in numbers that only grow, and where it stands.
 
-use protocol::{Epoch, Height, Reason};
+use protocol::{DeviceId, Epoch, Height, Reason};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -37,4 +37,33 @@ pub struct Metrics {
     pub missed: u64,
     /// Envelopes on their way.
     pub outbox: usize,
+}
+
+impl Metrics {
+    /// Gives the figures to the process's metrics recorder, under the device's first bytes.
+    pub(crate) fn publish(&self, device: DeviceId) {
+        let device = short(device);
+        let counters = [
+            ("wayleave_agent_proofs_total", self.proofs),
+            ("wayleave_agent_reports_total", self.reports),
+            ("wayleave_agent_losses_total", self.losses),
+            ("wayleave_agent_accepted_total", self.accepted),
+            ("wayleave_agent_carried_total", self.carried),
+            ("wayleave_agent_resent_total", self.resent),
+            ("wayleave_agent_refused_total", self.refused.values().sum()),
+            ("wayleave_agent_expired_total", self.expired),
+            ("wayleave_agent_dropped_total", self.dropped),
+            ("wayleave_agent_missed_duties_total", self.missed),
+        ];
+        for (name, value) in counters {
+            metrics::counter!(name, "device" => device.clone()).absolute(value);
+        }
+        let outbox = u32::try_from(self.outbox).unwrap_or(u32::MAX);
+        metrics::gauge!("wayleave_agent_outbox", "device" => device).set(outbox);
+    }
+}
+
+/// The first bytes of a device id, enough to tell the devices of one process apart.
+pub(crate) fn short(device: DeviceId) -> String {
+    device.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     hardware::Hardware,
     journal::{Journal, JournalError},
     ledger::{Ledger, LedgerError},
-    metrics::Metrics,
+    metrics::{Metrics, short},
     state::{Agent, Effect, Event, Settings},
     validators::Validators,
 };
@@ -25,6 +25,7 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
+use tracing::Instrument;
 
 /// How long to wait before a journal that failed is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(5);
@@ -162,7 +163,8 @@ pub async fn start(config: Config, world: World) -> Result<Running, StartError> 
         metrics: metrics_sender,
         working: Arc::new(Semaphore::new(WORKING_MAX)),
     };
-    let task = tokio::spawn(shell.run(birth, inbox, stopped));
+    let span = tracing::info_span!("agent.shell.run", device = short(device));
+    let task = tokio::spawn(shell.run(birth, inbox, stopped).instrument(span));
     Ok(Running { device, metrics, stop, task })
 }
 
@@ -250,11 +252,16 @@ impl Shell {
                     continue;
                 }
             };
+            let block = matches!(event, Event::Head(..));
             let effects = self.agent.handle(event, self.world.clock.now_ms());
             for effect in effects {
                 self.perform(effect).await?;
             }
-            self.metrics.send_replace(self.agent.metrics());
+            let metrics = self.agent.metrics();
+            if block {
+                metrics.publish(self.agent.device());
+            }
+            self.metrics.send_replace(metrics);
         }
     }
 

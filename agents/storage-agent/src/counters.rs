@@ -1,5 +1,6 @@
 //! What a storage agent did for services, in numbers that only grow.
 
+use crate::store::Usage;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,6 +48,27 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Gives the figures to the process's metrics recorder.
+    pub(crate) fn publish(&self, usage: Usage, device: &str) {
+        let service = self.read();
+        let gauges = [
+            ("wayleave_storage_bytes", usage.bytes),
+            ("wayleave_storage_capacity_bytes", usage.capacity),
+            ("wayleave_storage_shards", usage.shards),
+        ];
+        for (name, value) in gauges {
+            metrics::gauge!(name, "device" => device.to_owned()).set(approximate(value));
+        }
+        let counters = [
+            ("wayleave_storage_stored_bytes_total", service.stored_bytes),
+            ("wayleave_storage_delivered_bytes_total", service.delivered_bytes),
+            ("wayleave_storage_refused_total", service.refused),
+        ];
+        for (name, value) in counters {
+            metrics::counter!(name, "device" => device.to_owned()).absolute(value);
+        }
+    }
+
     pub(crate) fn read(&self) -> Service {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Service {
@@ -58,4 +80,10 @@ impl Counters {
             refused: read(&self.refused),
         }
     }
+}
+
+/// A figure as a gauge takes it: exact below 2^53, and nobody reads more digits off a chart.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point, and only shown")]
+const fn approximate(value: u64) -> f64 {
+    value as f64
 }

@@ -230,7 +230,7 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
     let agent = agent::start(runtime, world).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writing);
-    tasks.spawn(flush(Arc::clone(&store)));
+    tasks.spawn(flush(Arc::clone(&store), Arc::clone(&counters), device));
     tracing::info!(%device, addr = %endpoint.addr(), "storage agent is up");
     Ok(Running { agent, endpoint, store, counters, tasks, announce: config.announce })
 }
@@ -248,9 +248,12 @@ async fn open(data: &Path, capacity: u64) -> Result<Store, StartError> {
     })
 }
 
-async fn flush(store: Arc<Store>) {
+/// Makes tabs durable, and gives the figures to the process's metrics recorder.
+async fn flush(store: Arc<Store>, counters: Arc<Counters>, device: DeviceId) {
+    let label: String = device.0[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     loop {
         tokio::time::sleep(FLUSH_PAUSE).await;
+        counters.publish(store.usage(), &label);
         let store = Arc::clone(&store);
         match tokio::task::spawn_blocking(move || store.flush()).await {
             Ok(Ok(())) => {}
