@@ -492,9 +492,9 @@ impl Trial {
                 self.epoch += 1;
                 let backs = [*first, *second];
                 let frozen = self.models.iter_mut().zip(backs).map(|((rail, model), back)| {
-                    let version = model.back(back);
-                    model.folded = model.folded.max(version);
-                    (RailId(*rail), version)
+                    // What the ledger froze it never takes back, even if the close was cut off.
+                    model.folded = model.folded.max(model.back(back));
+                    (RailId(*rail), model.folded)
                 });
                 let frozen: BTreeMap<_, _> = frozen.collect();
                 if self.machine.store().close(Epoch(self.epoch), &frozen).is_ok() {
