@@ -64,7 +64,10 @@ impl Report {
         );
         writeln!(page, "\nMachine: {}\n", self.machine)?;
         for (name, figures) in &self.sections {
-            writeln!(page, "## {name}\n\n| what | Wayleave | rival | ratio | unit |\n|---|---|---|---|---|")?;
+            writeln!(
+                page,
+                "## {name}\n\n| what | Wayleave | rival | ratio | unit |\n|---|---|---|---|---|"
+            )?;
             for figure in figures {
                 writeln!(page, "{}", row(figure))?;
             }

@@ -23,8 +23,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem,
-    path::Path,
+    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    local::LocalFileSystem, path::Path,
 };
 use protocol::{
     Epoch, Height, NetworkId,

@@ -10,9 +10,7 @@ use protocol::{
     envelope::{Body, Envelope, Payload},
     inputs::{Device, Inputs},
     key::{DeviceKey, DeviceSecret},
-    manifest::{
-        Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting,
-    },
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
 };
 
 pub(crate) const CHAIN: u64 = 0xDE91;

@@ -219,16 +219,14 @@ impl Ingest {
             if seen.is_none_or(|seen| seen.carried) { pool::Wanted::No } else { pool::Wanted::Yes }
         };
         let taken = self.pool.take(budget, wanted);
-        let batch = taken.network.map(|network| {
-            Batch::sign(&self.secret, self.chain_id, network, taken.envelopes)
-        });
+        let batch = taken
+            .network
+            .map(|network| Batch::sign(&self.secret, self.chain_id, network, taken.envelopes));
         (batch, taken.late)
     }
 
     fn epochs(&self, network: NetworkId) -> impl Iterator<Item = &Open> {
-        self.open
-            .range((network, Epoch(0))..=(network, Epoch(u64::MAX)))
-            .map(|(_, open)| open)
+        self.open.range((network, Epoch(0))..=(network, Epoch(u64::MAX))).map(|(_, open)| open)
     }
 
     /// All checks in their order. Without `now_ms` the clock is not checked.
@@ -346,11 +344,7 @@ impl Open {
 }
 
 /// The body must be the device's kind or common, of its size, and readable if common.
-fn check_kind(
-    envelope: &Envelope,
-    kind: protocol::KindId,
-    sizes: &Sizes,
-) -> Result<(), Reason> {
+fn check_kind(envelope: &Envelope, kind: protocol::KindId, sizes: &Sizes) -> Result<(), Reason> {
     let body = &envelope.payload().body;
     if body.kind != COMMON && body.kind != kind {
         return Err(Reason::UnknownKind);

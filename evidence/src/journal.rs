@@ -125,7 +125,8 @@ impl Journal {
 
 impl Tail {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         Ok(Self { file, bytes: 0 })
     }
 

@@ -27,7 +27,13 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     /// What to log to standard error: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, env = "WAYLEAVE_LOG", default_value = "error", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "WAYLEAVE_LOG",
+        default_value = "error",
+        value_name = "FILTER"
+    )]
     pub(crate) log: String,
 }
 
@@ -35,10 +41,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a whole network on this machine: validator, 8 storage agents, S3 service.
-    #[command(after_help = "Examples:\n  wayleave up\n  wayleave up --fresh              start over\n  wayleave up --rpc 127.0.0.1:18545 --s3 127.0.0.1:19000\n\nCtrl-C stops everything; the next `wayleave up` resumes where it was.")]
+    #[command(
+        after_help = "Examples:\n  wayleave up\n  wayleave up --fresh              start over\n  wayleave up --rpc 127.0.0.1:18545 --s3 127.0.0.1:19000\n\nCtrl-C stops everything; the next `wayleave up` resumes where it was."
+    )]
     Up(Up),
     /// Show, against a running `up`, what the network does for customers and against cheats.
-    #[command(after_help = "Examples:\n  wayleave tour\n  wayleave tour --folder ~/Pictures/small   store your own files")]
+    #[command(
+        after_help = "Examples:\n  wayleave tour\n  wayleave tour --folder ~/Pictures/small   store your own files"
+    )]
     Tour(Tour),
     /// Contribute hardware.
     #[command(subcommand)]
@@ -49,16 +59,24 @@ pub(crate) enum Command {
     /// Show the network: block, epochs, devices, money.
     Status(Ledger),
     /// Say why a device earned what it earned.
-    #[command(after_help = "Examples:\n  wayleave why 0x5c1f…              the latest settled epoch\n  wayleave why 0x5c1f… 12 --json\n  wayleave why agent-3              a devnet agent by name")]
+    #[command(
+        after_help = "Examples:\n  wayleave why 0x5c1f…              the latest settled epoch\n  wayleave why 0x5c1f… 12 --json\n  wayleave why agent-3              a devnet agent by name"
+    )]
     Why(Why),
     /// Show what an account earned, spent and may claim.
-    #[command(after_help = "Examples:\n  wayleave statement 0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n  wayleave statement operator-1     a devnet account by name")]
+    #[command(
+        after_help = "Examples:\n  wayleave statement 0x70997970C51812dc3A010C7d01b50e0d17dc79C8\n  wayleave statement operator-1     a devnet account by name"
+    )]
     Statement(Statement),
     /// Pay out what an account's latest leaf holds.
-    #[command(after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json   asks for the passphrase in WAYLEAVE_PASSPHRASE")]
+    #[command(
+        after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json   asks for the passphrase in WAYLEAVE_PASSPHRASE"
+    )]
     Claim(Claim),
     /// Recompute an epoch from the archive alone and compare it with the ledger.
-    #[command(after_help = "Examples:\n  wayleave verify-epoch 3\n  wayleave verify-epoch 3 --archive /mnt/copy-of-the-archive")]
+    #[command(
+        after_help = "Examples:\n  wayleave verify-epoch 3\n  wayleave verify-epoch 3 --archive /mnt/copy-of-the-archive"
+    )]
     VerifyEpoch(VerifyEpoch),
     /// Check ports, clock, disk and permissions; each failure with its cause and its mend.
     Doctor(Doctor),
@@ -66,7 +84,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(Key),
     /// Remove all state under the home folder.
-    #[command(after_help = "Examples:\n  wayleave remove          says what would be removed\n  wayleave remove --yes    removes it")]
+    #[command(
+        after_help = "Examples:\n  wayleave remove          says what would be removed\n  wayleave remove --yes    removes it"
+    )]
     Remove(Remove),
 }
 
@@ -119,7 +139,9 @@ pub(crate) struct Ledger {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
     /// Offer disk space.
-    #[command(after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped.")]
+    #[command(
+        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
+    )]
     Storage(StorageAgent),
 }
 
@@ -146,7 +168,9 @@ pub(crate) struct StorageAgent {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Service {
     /// Serve S3.
-    #[command(after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json\n\nRun it again after it says what it needs (deposit, rails): finished steps are skipped.")]
+    #[command(
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json\n\nRun it again after it says what it needs (deposit, rails): finished steps are skipped."
+    )]
     S3(S3Service),
 }
 

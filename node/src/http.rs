@@ -17,6 +17,12 @@ const ANSWER_MAX: usize = 256 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
+impl Default for Http {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Http {
     /// A client.
     pub fn new() -> Self {

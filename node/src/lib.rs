@@ -16,7 +16,6 @@ mod storefront;
 mod tour;
 mod units;
 
-
 use clap::Parser as _;
 use cli::{Cli, Command};
 use std::process::ExitCode;
@@ -52,17 +51,15 @@ fn report(error: &anyhow::Error) {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (home, json) = (cli.home, cli.json);
     runtime.block_on(async move {
         match cli.command {
-            Command::Up(up) => devnet::up::run(&home, up).await,
+            Command::Up(up) => Box::pin(devnet::up::run(&home, up)).await,
             Command::Tour(tour) => tour::run(&home, tour).await,
-            Command::Agent(agent) => commands::agent::run(agent).await,
-            Command::Service(service) => commands::service::run(service).await,
+            Command::Agent(agent) => Box::pin(commands::agent::run(agent)).await,
+            Command::Service(service) => Box::pin(commands::service::run(service)).await,
             Command::Status(ledger) => commands::status::run(&ledger, json).await,
             Command::Why(why) => commands::why::run(&why, json).await,
             Command::Statement(statement) => commands::statement::run(&statement, json).await,

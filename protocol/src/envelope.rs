@@ -138,8 +138,7 @@ impl Envelope {
     /// # Errors
     /// [`VerifyError::Form`] never happens to a parsed envelope.
     pub fn signed(&self) -> Result<(Vec<u8>, [u8; SIGNATURE_LENGTH]), VerifyError> {
-        let (protected, payload, signature) =
-            parts(&self.bytes).map_err(|_| VerifyError::Form)?;
+        let (protected, payload, signature) = parts(&self.bytes).map_err(|_| VerifyError::Form)?;
         let signature = signature.try_into().map_err(|_| VerifyError::Form)?;
         Ok((to_be_signed(protected, payload), signature))
     }
@@ -175,8 +174,11 @@ impl Envelope {
     }
 }
 
+/// Protected header, payload and signature.
+type Parts<'b> = (&'b [u8], &'b [u8], &'b [u8]);
+
 /// The three byte strings of a COSE_Sign1 with an empty unprotected header.
-fn parts(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), ParseError> {
+fn parts(bytes: &[u8]) -> Result<Parts<'_>, ParseError> {
     let form = |what| move |_| ParseError::Form(what);
     let mut d = minicbor::Decoder::new(bytes);
     if d.array().map_err(form("not an array"))? != Some(4) {

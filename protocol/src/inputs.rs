@@ -36,7 +36,8 @@ pub mod account {
     /// # Errors
     /// When the item is not 20 bytes.
     pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Account, minicbor::decode::Error> {
-        Account::try_from(d.bytes()?).map_err(|_| minicbor::decode::Error::message("expected 20 bytes"))
+        Account::try_from(d.bytes()?)
+            .map_err(|_| minicbor::decode::Error::message("expected 20 bytes"))
     }
 }
 

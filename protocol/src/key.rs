@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 pub const SIGNATURE_LENGTH: usize = 64;
 
 /// A device's public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 pub enum DeviceKey {
     /// Ed25519: the 32 bytes of the compressed point.
     #[n(0)]
@@ -95,7 +97,11 @@ impl DeviceKey {
     ///
     /// # Errors
     /// [`VerifyError`] says whether the key, the form or the match is at fault.
-    pub fn verify(&self, message: &[u8], signature: &[u8; SIGNATURE_LENGTH]) -> Result<(), VerifyError> {
+    pub fn verify(
+        &self,
+        message: &[u8],
+        signature: &[u8; SIGNATURE_LENGTH],
+    ) -> Result<(), VerifyError> {
         match self {
             Self::Ed25519(bytes) => ed25519_zebra::VerificationKey::try_from(*bytes)
                 .map_err(|_| VerifyError::Key)?
@@ -204,10 +210,7 @@ mod tests {
         use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
         let secret = SigningKey::from_slice(&[9; 32]).unwrap();
         let point = secret.verifying_key().to_encoded_point(false);
-        let key = DeviceKey::P256(
-            (*point.x().unwrap()).into(),
-            (*point.y().unwrap()).into(),
-        );
+        let key = DeviceKey::P256((*point.x().unwrap()).into(), (*point.y().unwrap()).into());
         let signature: Signature = secret.sign(b"report");
         let low = signature.normalize_s().unwrap_or(signature);
         let high = Signature::from_scalars(low.r(), -*low.s()).unwrap();

@@ -195,7 +195,9 @@ pub enum ManifestError {
     #[error("{0} is above the whole")]
     Fraction(&'static str),
     /// Washing money would cost too little.
-    #[error("(1 - beta) x burn share is {0}, and must be at least {WASH_LOSS_MIN}: raise the burn share or lower beta")]
+    #[error(
+        "(1 - beta) x burn share is {0}, and must be at least {WASH_LOSS_MIN}: raise the burn share or lower beta"
+    )]
     Wash(Ppm),
     /// A number that must not be zero.
     #[error("{0} must not be zero")]

@@ -5,7 +5,10 @@
 
 use crate::{
     Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, RailId, Reason, Tokens, cbor,
-    inputs::account, leaf::{Dollars, Leaf}, merkle, reward::Tranche,
+    inputs::account,
+    leaf::{Dollars, Leaf},
+    merkle,
+    reward::Tranche,
 };
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};

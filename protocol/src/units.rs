@@ -11,7 +11,18 @@ use std::fmt;
 
 /// Dollars in millionths (6 decimals), as stablecoins count them. At most 18 trillion dollars.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Serialize,
     Deserialize,
 )]
 #[cbor(transparent)]
@@ -24,7 +35,18 @@ pub struct Tokens(pub u128);
 
 /// A fraction in parts per million, from 0 to [`Ppm::ONE`] inclusive.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Serialize,
     Deserialize,
 )]
 #[cbor(transparent)]
@@ -166,7 +188,6 @@ impl Tokens {
     /// A number of whole tokens.
     pub const fn whole(tokens: u64) -> Self {
         // A u64 widened to 128 bits times 10^18 is below 2^124.
-        #[expect(clippy::cast_lossless, reason = "`u128::from` is not const")]
         Self(tokens as u128 * 1_000_000_000_000_000_000)
     }
 }
@@ -183,10 +204,7 @@ impl<C> Encode<C> for Tokens {
 }
 
 impl<'b, C> Decode<'b, C> for Tokens {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         <[u8; 16]>::try_from(d.bytes()?)
             .map(|bytes| Self(u128::from_be_bytes(bytes)))
             .map_err(|_| minicbor::decode::Error::message("expected 16 bytes of tokens"))

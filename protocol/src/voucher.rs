@@ -118,14 +118,8 @@ mod tests {
         let mut contract = [0; 32];
         contract[12..].copy_from_slice(RAILS.as_slice());
         let separator = keccak256(
-            [
-                domain_type.0,
-                keccak256("Wayleave").0,
-                keccak256("1").0,
-                word(57_233),
-                contract,
-            ]
-            .concat(),
+            [domain_type.0, keccak256("Wayleave").0, keccak256("1").0, word(57_233), contract]
+                .concat(),
         );
         let voucher_type =
             keccak256("Voucher(uint64 network,uint64 rail,uint64 nonce,uint64 amount)");
@@ -138,7 +132,8 @@ mod tests {
     fn signer_is_recovered_and_malleable_forms_are_not() {
         let domain = domain(57_233, RAILS);
         let hash = voucher().signing_hash(&domain);
-        let secret = alloy_signer_local::PrivateKeySigner::from_bytes(&B256::with_last_byte(1)).unwrap();
+        let secret =
+            alloy_signer_local::PrivateKeySigner::from_bytes(&B256::with_last_byte(1)).unwrap();
         let signature = alloy_signer::SignerSync::sign_hash_sync(&secret, &hash).unwrap();
         let signed = SignedVoucher { voucher: voucher(), signature: signature.as_bytes() };
         assert_eq!(signed.signer(&domain), Some(secret.address()));

@@ -139,11 +139,7 @@ fn tokens(statement: &Statement) -> Result<(), Violation> {
     if vested > granted { Err(Violation::Vested) } else { Ok(()) }
 }
 
-fn rails(
-    inputs: &Inputs,
-    previous: &Statement,
-    statement: &Statement,
-) -> Result<(), Violation> {
+fn rails(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result<(), Violation> {
     let mut now = 0u128;
     for state in &statement.rails {
         let paid = paid(state);
@@ -162,11 +158,7 @@ fn rails(
     }
 }
 
-fn stakes(
-    inputs: &Inputs,
-    previous: &Statement,
-    statement: &Statement,
-) -> Result<(), Violation> {
+fn stakes(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result<(), Violation> {
     for (device, row) in inputs.roster.iter().zip(&statement.rows) {
         let before = previous.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
         let after = statement.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
@@ -180,11 +172,14 @@ fn stakes(
     Ok(())
 }
 
+/// A total, what the rows add to it, and its name.
+type Part = (fn(&Totals) -> Tokens, Tokens, &'static str);
+
 /// The rows add up to what the totals rose by.
 fn deltas(previous: &Statement, statement: &Statement) -> Result<(), Violation> {
     let (before, after) = (&previous.totals, &statement.totals);
     let rows = &statement.rows;
-    let parts: [(fn(&Totals) -> Tokens, Tokens, &'static str); 3] = [
+    let parts: [Part; 3] = [
         (|totals| totals.topped_up, rows.iter().map(|row| row.top_up).sum(), "top-ups"),
         (|totals| totals.bootstrapped, rows.iter().map(|row| row.bootstrap).sum(), "presence"),
         (|totals| totals.slashed, rows.iter().map(|row| row.slashed).sum(), "slashes"),

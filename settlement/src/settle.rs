@@ -98,11 +98,7 @@ pub fn settle_with(
 }
 
 /// Whether the files belong together.
-fn precheck(
-    inputs: &Inputs,
-    previous: &Statement,
-    carried: &[Carried],
-) -> Result<(), SettleError> {
+fn precheck(inputs: &Inputs, previous: &Statement, carried: &[Carried]) -> Result<(), SettleError> {
     if (previous.chain_id, previous.network) != (inputs.chain_id, inputs.network) {
         return Err(SettleError::Foreign);
     }

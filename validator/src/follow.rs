@@ -29,7 +29,9 @@ pub enum FollowError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The evidence of a block that was never recorded is pruned.
-    #[error("the blobs of block {0} are pruned and not in the archive: copy another validator's archive")]
+    #[error(
+        "the blobs of block {0} are pruned and not in the archive: copy another validator's archive"
+    )]
     Pruned(Height),
 }
 
@@ -104,7 +106,7 @@ impl Follower {
         if is_last {
             self.open(epoch).await?;
         }
-        if is_last || height.0 % CURSOR_EVERY == 0 {
+        if is_last || height.0.is_multiple_of(CURSOR_EVERY) {
             self.archive.put_cursor(height).await?;
         }
         self.hand_over(height);

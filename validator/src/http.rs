@@ -32,9 +32,7 @@ use evidence::{
     Archive, ArchiveError,
     wire::{Answer, Answers, MEDIA_TYPE, SUBMIT_MAX, Submit},
 };
-use protocol::{
-    Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, leaf::Leaf,
-};
+use protocol::{Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, leaf::Leaf};
 use serde_json::json;
 use settlement::Settled;
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
@@ -46,6 +44,9 @@ pub const SUBMITS_MAX: usize = 64;
 /// How many statements are kept ready for proofs.
 const PROVEN_MAX: usize = 8;
 
+/// Settled epochs from which proofs are given.
+type Proven = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
+
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Api {
@@ -56,7 +57,7 @@ pub struct Api {
     key: [u8; 32],
     recorded: watch::Receiver<Height>,
     submits: Arc<Semaphore>,
-    proven: Arc<Mutex<BTreeMap<(Epoch, NetworkId), Arc<Settled>>>>,
+    proven: Arc<Mutex<Proven>>,
 }
 
 impl std::fmt::Debug for Api {
@@ -93,9 +94,8 @@ impl Api {
             return vec![Answer::Refused(Reason::QueueFull); count];
         };
         let span = tracing::debug_span!("evidence.submit", envelopes = count);
-        let task = tokio::task::spawn_blocking(move || {
-            span.in_scope(|| intake.submit(&submit, now_ms))
-        });
+        let task =
+            tokio::task::spawn_blocking(move || span.in_scope(|| intake.submit(&submit, now_ms)));
         let answers = task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the intake failed");
             vec![Answer::Refused(Reason::QueueFull); count]
@@ -228,10 +228,7 @@ async fn carried(State(api): State<Api>, Path(digest): Path<String>) -> Response
     }
 }
 
-async fn statement(
-    State(api): State<Api>,
-    Path((network, name)): Path<(u64, String)>,
-) -> Response {
+async fn statement(State(api): State<Api>, Path((network, name)): Path<(u64, String)>) -> Response {
     const NONE: &str = "no statement of this network and epoch, or not yet";
     let network = NetworkId(network);
     let (number, is_json) = match name.strip_suffix(".json") {
@@ -255,10 +252,7 @@ async fn statement(
     }
 }
 
-async fn proof(
-    State(api): State<Api>,
-    Path((network, account)): Path<(u64, Account)>,
-) -> Response {
+async fn proof(State(api): State<Api>, Path((network, account)): Path<(u64, Account)>) -> Response {
     let network = NetworkId(network);
     let newest = match api.client.final_epoch(network).await {
         Ok(Some(epoch)) => epoch,

@@ -12,7 +12,9 @@ use evidence::{
     replay::batches,
     wire::{Answer, Submit},
 };
-use protocol::{Digest, Epoch, Height, Reason, clock::EpochClock, inputs::Inputs, key::DeviceSecret};
+use protocol::{
+    Digest, Epoch, Height, Reason, clock::EpochClock, inputs::Inputs, key::DeviceSecret,
+};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -183,7 +185,8 @@ impl State {
         let Some(before) = epoch.previous() else { return };
         self.carried = self.carried.split_off(&before);
         // What an open epoch sent can be carried until the grace of the epoch after it at the latest.
-        self.under_way.retain(|batch| head.height <= clock.grace_end(clock.epoch(batch.taken).next()));
+        self.under_way
+            .retain(|batch| head.height <= clock.grace_end(clock.epoch(batch.taken).next()));
         if head.height <= clock.grace_end(before) {
             return;
         }

@@ -106,8 +106,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let next = follower.resume(&accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let settler =
-        Settler::new(client.clone(), config.archive.clone(), config.signer, clock);
+    let settler = Settler::new(client.clone(), config.archive.clone(), config.signer, clock);
     let api = Api::new((intake, config.archive), client, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;

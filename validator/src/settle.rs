@@ -36,7 +36,9 @@ pub enum SettleEpochError {
     #[error(transparent)]
     Segment(#[from] segment::SegmentError),
     /// The ledger's final outcome is another one than this validator's.
-    #[error("epoch {epoch} of network {network} is final with another statement than this archive gives: compare archives with `wayleave verify-epoch {epoch}`")]
+    #[error(
+        "epoch {epoch} of network {network} is final with another statement than this archive gives: compare archives with `wayleave verify-epoch {epoch}`"
+    )]
     Dissent {
         /// The network.
         network: NetworkId,
@@ -139,8 +141,11 @@ impl Settler {
         let Some(inputs) = self.archive.inputs(network, epoch).await? else { return Ok(()) };
         self.client.wait_for(self.clock.first(epoch)).await;
         let digest = inputs.digest();
-        let call =
-            ISettlements::announceCall { network: network.0, epoch: epoch.0, inputs: digest.into() };
+        let call = ISettlements::announceCall {
+            network: network.0,
+            epoch: epoch.0,
+            inputs: digest.into(),
+        };
         match self.client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
@@ -170,11 +175,7 @@ impl Settler {
         Ok(())
     }
 
-    async fn replay(
-        &self,
-        network: NetworkId,
-        epoch: Epoch,
-    ) -> Result<Settled, SettleEpochError> {
+    async fn replay(&self, network: NetworkId, epoch: Epoch) -> Result<Settled, SettleEpochError> {
         let inputs = self
             .archive
             .inputs(network, epoch)

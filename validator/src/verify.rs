@@ -1,7 +1,7 @@
 //! Anyone's check of an epoch from the archive alone: envelopes, inputs file, previous statement.
 
-use evidence::{Archive, ArchiveError};
 use alloy_primitives::B256;
+use evidence::{Archive, ArchiveError};
 use protocol::{Digest, Epoch, NetworkId};
 use settlement::VerifyError;
 
@@ -52,8 +52,7 @@ pub async fn verify_epoch(
     };
     let carried = archive.carried(&inputs, &crate::sizes()).await?.carried;
     let envelopes = carried.len();
-    let settled =
-        settlement::verify(&inputs.to_bytes(), previous.as_deref(), carried, &statement)?;
+    let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), carried, &statement)?;
     Ok(Verified {
         inputs: inputs.digest(),
         statement: settled.statement.digest(),

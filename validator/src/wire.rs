@@ -25,7 +25,9 @@ impl Handler for Api {
                     let answers = Answers { answers: self.submit(submit).await };
                     return Ok((Response::Answers.to_bytes(), answers.to_bytes().into()));
                 }
-                Request::Inputs(network, epoch) => self.archive().inputs_bytes(network, epoch).await,
+                Request::Inputs(network, epoch) => {
+                    self.archive().inputs_bytes(network, epoch).await
+                }
                 Request::Statement(network, epoch) => {
                     self.archive().statement_bytes(network, epoch).await
                 }

@@ -48,7 +48,9 @@ async fn history_cannot_change() {
     archive.record_block(&block).await.unwrap();
     archive.record_block(&block).await.unwrap();
     let other = archive.record_block(&evidence(301, &[b"two"])).await;
-    assert!(matches!(other, Err(ArchiveError::Differs(path)) if path == "evidence/000000000301.cbor"));
+    assert!(
+        matches!(other, Err(ArchiveError::Differs(path)) if path == "evidence/000000000301.cbor")
+    );
     assert_eq!(archive.block(Height(301)).await.unwrap(), Some(block));
     let mut inputs = inputs();
     archive.put_inputs(&inputs).await.unwrap();

@@ -40,7 +40,9 @@ fn other_versions_and_sizes_are_refused() {
 
 #[test]
 fn the_overhead_is_never_more_than_stated() {
-    for (count, size) in [(1, 0), (23, 23), (24, 24), (255, 256), (300, 70_000), (ENVELOPES_MAX, 200)] {
+    for (count, size) in
+        [(1, 0), (23, 23), (24, 24), (255, 256), (300, 70_000), (ENVELOPES_MAX, 200)]
+    {
         let bytes = batch(vec![vec![7; size]; count]).to_bytes();
         assert!(bytes.len() <= OVERHEAD + count * (size + ENVELOPE_OVERHEAD), "{count} of {size}");
     }

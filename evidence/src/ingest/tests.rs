@@ -29,7 +29,10 @@ fn an_envelope_is_accepted_signed_for_and_batched_once() {
     assert_eq!(acceptance.height, Height(305));
     assert_eq!(acceptance.digest, Digest::of(&bytes));
     let batch = ingest.take().0.unwrap();
-    assert_eq!(Batch::from_bytes(&batch.to_bytes(), CHAIN).unwrap().envelopes().collect::<Vec<_>>(), [&bytes]);
+    assert_eq!(
+        Batch::from_bytes(&batch.to_bytes(), CHAIN).unwrap().envelopes().collect::<Vec<_>>(),
+        [&bytes]
+    );
     assert_eq!(ingest.take(), (None, 0));
     assert_eq!(ingest.waiting_bytes(), 0);
 }
@@ -152,10 +155,7 @@ fn networks_take_turns() {
     ingest.open(Arc::new(second));
     for sequence in 0..3 {
         for network in [1, 2] {
-            let payload = Payload {
-                network: NetworkId(network),
-                ..payload(sequence, 0)
-            };
+            let payload = Payload { network: NetworkId(network), ..payload(sequence, 0) };
             assert!(matches!(ingest.submit(&sign(1, &payload), TIME), Answer::Accepted(_)));
         }
     }

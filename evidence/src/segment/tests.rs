@@ -34,7 +34,17 @@ fn every_column_is_read_back() {
     let names: Vec<_> = rows[0].get_column_iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["device", "sequence", "time_ms", "kind", "height", "header_time_ms", "body", "envelope", "digest"]
+        [
+            "device",
+            "sequence",
+            "time_ms",
+            "kind",
+            "height",
+            "header_time_ms",
+            "body",
+            "envelope",
+            "digest"
+        ]
     );
     assert!(matches!(rows[0].get_column_iter().next().unwrap().1, Field::Bytes(_)));
 }

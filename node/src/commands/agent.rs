@@ -14,21 +14,23 @@ const DEVICE_KEY: &str = "device.json";
 /// Runs an agent command.
 pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
     match agent {
-        cli::Agent::Storage(arguments) => storage(arguments).await,
+        cli::Agent::Storage(arguments) => Box::pin(storage(arguments)).await,
     }
 }
 
 async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let at = &arguments.ledger;
     let ledger = Client::connect(&at.ledger).await.map_err(|error| {
-        Failure::Unreachable(format!("no ledger answers at {} ({error}): give --ledger URL", at.ledger))
+        Failure::Unreachable(format!(
+            "no ledger answers at {} ({error}): give --ledger URL",
+            at.ledger
+        ))
     })?;
     let owner = key::read(&arguments.owner_key)?;
     accounts::refuse_outside_devnet(owner.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)
         .with_context(|| format!("making {}", arguments.data.display()))?;
-    let secret =
-        keystore::open_or_create(&arguments.data.join(DEVICE_KEY), &key::passphrase()?)?;
+    let secret = keystore::open_or_create(&arguments.data.join(DEVICE_KEY), &key::passphrase()?)?;
     let kind = registry::by_name("storage").context("this program has no storage kind")?;
     let joining = Joining {
         network: NetworkId(at.network),

@@ -105,7 +105,9 @@ fn signer(arguments: &cli::Claim, chain_id: u64) -> anyhow::Result<PrivateKeySig
             let account = names::account(name, chain_id)?;
             match known.all().find(|named| named.account() == account) {
                 Some(named) => Ok(named.signer.clone()),
-                None => bail!("{name} is no devnet account: give its keystore with --key-file FILE"),
+                None => {
+                    bail!("{name} is no devnet account: give its keystore with --key-file FILE")
+                }
             }
         }
         (Some(_), None) => bail!("named accounts exist on the devnet only: give --key-file FILE"),

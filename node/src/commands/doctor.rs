@@ -58,7 +58,9 @@ pub(crate) fn run(root: &Path, doctor: &Doctor, json: bool) -> anyhow::Result<()
     }
     match findings.iter().filter(|finding| !finding.ok).count() {
         0 => Ok(()),
-        failed => Err(Failure::Check(format!("{failed} of {} checks failed", findings.len())).into()),
+        failed => {
+            Err(Failure::Check(format!("{failed} of {} checks failed", findings.len())).into())
+        }
     }
 }
 
@@ -96,15 +98,19 @@ fn permissions(home: &Home) -> Finding {
 
 fn disk(home: &Home) -> Finding {
     match storage_agent::disk::free_bytes(home.path()) {
-        Ok(free) if free >= FREE_MIN => Finding::good("disk", format!("{} free", units::bytes(free))),
+        Ok(free) if free >= FREE_MIN => {
+            Finding::good("disk", format!("{} free", units::bytes(free)))
+        }
         Ok(free) => Finding::bad(
             "disk",
             format!("{} free, {} needed", units::bytes(free), units::bytes(FREE_MIN)),
             "free some space, or put the home folder on a larger disk: --home FOLDER",
         ),
-        Err(error) => {
-            Finding::bad("disk", format!("cannot be asked: {error}"), "check that the folder exists")
-        }
+        Err(error) => Finding::bad(
+            "disk",
+            format!("cannot be asked: {error}"),
+            "check that the folder exists",
+        ),
     }
 }
 
@@ -118,7 +124,9 @@ fn port(number: u16, running: bool) -> Finding {
         Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::bad(
             check,
             "in use by another program",
-            format!("see who: ss -ltnp 'sport = :{number}'; or choose another port, see `wayleave up --help`"),
+            format!(
+                "see who: ss -ltnp 'sport = :{number}'; or choose another port, see `wayleave up --help`"
+            ),
         ),
         Err(error) => Finding::bad(
             check,

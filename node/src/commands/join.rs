@@ -64,8 +64,7 @@ impl Joining<'_> {
         ledger: &Client,
         sign: impl Fn(&[u8]) -> [u8; SIGNATURE_LENGTH],
     ) -> anyhow::Result<()> {
-        let message =
-            registration_message(ledger.chain_id(), self.network, self.owner.address());
+        let message = registration_message(ledger.chain_id(), self.network, self.owner.address());
         let call = IDevices::registerCall {
             network: self.network.0,
             kind: self.kind.0,
@@ -90,7 +89,9 @@ impl Joining<'_> {
         let offer = Offer { capacity: self.capacity, tier: 2, cell: 0 };
         let needed = kind
             .admit(&offer, &manifest)
-            .map_err(|reason| anyhow::anyhow!("the network does not admit this device: {}", reason.text()))?
+            .map_err(|reason| {
+                anyhow::anyhow!("the network does not admit this device: {}", reason.text())
+            })?
             .stake;
         let staked = ledger.stake(id).await?;
         let missing = needed.saturating_sub(staked);
@@ -127,8 +128,7 @@ impl Joining<'_> {
         if ledger.endpoint(id).await?.as_deref() == Some(endpoint) {
             return Ok(());
         }
-        let call =
-            IDevices::setEndpointCall { device: id.into(), endpoint: endpoint.to_owned() };
+        let call = IDevices::setEndpointCall { device: id.into(), endpoint: endpoint.to_owned() };
         ledger.send(self.owner, address::DEVICES, &call).await?;
         out::line(format!("announced {endpoint}"));
         Ok(())

@@ -24,10 +24,9 @@ pub(crate) fn run(key: &Key, json: bool) -> anyhow::Result<()> {
         Key::Restore { file } => {
             let mut text = String::new();
             std::io::stdin().take(1024).read_to_string(&mut text).context("reading the secret")?;
-            let signer = text
-                .trim()
-                .parse()
-                .map_err(|_| anyhow::anyhow!("standard input is no secret of 64 hexadecimal digits"))?;
+            let signer = text.trim().parse().map_err(|_| {
+                anyhow::anyhow!("standard input is no secret of 64 hexadecimal digits")
+            })?;
             write(file, &signer, PASSPHRASE, json)
         }
     }

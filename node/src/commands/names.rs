@@ -16,7 +16,8 @@ pub(crate) fn account(text: &str, chain_id: u64) -> anyhow::Result<Account> {
     {
         return Ok(named.account());
     }
-    let known = "an address of 40 hexadecimal digits, or on the devnet founder, customer, operator-1 …";
+    let known =
+        "an address of 40 hexadecimal digits, or on the devnet founder, customer, operator-1 …";
     Err(Failure::NotFound(format!("no account {text:?}: give {known}")).into())
 }
 

@@ -13,7 +13,9 @@ pub(crate) fn run(root: &Path, remove: &Remove) -> anyhow::Result<()> {
     }
     if !remove.yes {
         out::line(format!("this would remove {}", home.path().display()));
-        out::line("all files, keys and blocks of the devnet are in it; to do it: wayleave remove --yes");
+        out::line(
+            "all files, keys and blocks of the devnet are in it; to do it: wayleave remove --yes",
+        );
         return Ok(());
     }
     if home.is_running() {

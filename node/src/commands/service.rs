@@ -2,6 +2,7 @@
 
 use super::key;
 use crate::{cli, devnet::accounts, exit::Failure, out, stop, storefront::Storefront};
+use alloy_primitives::U256;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
 use client::{Client, Intent};
@@ -9,7 +10,6 @@ use contracts::{
     abi::{IDollars, IRails, IToken},
     address,
 };
-use alloy_primitives::U256;
 use protocol::{Micros, NetworkId};
 use std::path::Path;
 
@@ -26,7 +26,10 @@ pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
 async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let at = &arguments.ledger;
     let ledger = Client::connect(&at.ledger).await.map_err(|error| {
-        Failure::Unreachable(format!("no ledger answers at {} ({error}): give --ledger URL", at.ledger))
+        Failure::Unreachable(format!(
+            "no ledger answers at {} ({error}): give --ledger URL",
+            at.ledger
+        ))
     })?;
     let payer = key::read(&arguments.payer_key)?;
     accounts::refuse_outside_devnet(payer.address(), ledger.chain_id())?;
@@ -47,7 +50,11 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let running = front.open(ledger, keyring).await?;
     let credentials = running.credentials();
     out::line(format!("S3 answers at {}", running.url()));
-    out::line(format!("  export AWS_ENDPOINT_URL={} AWS_REGION={}", running.url(), crate::s3::REGION));
+    out::line(format!(
+        "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
+        running.url(),
+        crate::s3::REGION
+    ));
     out::line(format!(
         "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}",
         credentials.access_key, credentials.secret_key
@@ -74,7 +81,10 @@ async fn fund(
     if ledger.balance(signer.address()).await?.is_zero() {
         let gift = Intent::transfer(signer.address(), purse.coin / U256::from(100));
         ledger.send_intent(payer, gift).await?;
-        out::line(format!("gave the service's key {} a hundredth of the coin for gas", signer.address()));
+        out::line(format!(
+            "gave the service's key {} a hundredth of the coin for gas",
+            signer.address()
+        ));
     }
     if purse.deposited.is_zero() {
         deposit(ledger, payer, purse.dollars).await?;

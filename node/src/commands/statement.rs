@@ -103,7 +103,10 @@ pub(crate) fn print(name: &str, summary: &Summary) {
     let mut facts = vec![fact("account", summary.account.to_string())];
     if summary.earned.0 > 0 || summary.granted.0 > 0 {
         facts.extend([
-            fact("earned", format!("{}, {} not yet claimed", summary.earned, summary.claimable_dollars)),
+            fact(
+                "earned",
+                format!("{}, {} not yet claimed", summary.earned, summary.claimable_dollars),
+            ),
             fact(
                 "tokens",
                 format!(

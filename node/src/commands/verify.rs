@@ -35,12 +35,18 @@ pub(crate) async fn run(root: &Path, arguments: &VerifyEpoch, json: bool) -> any
     if json {
         return out::json(&checked);
     }
-    out::line(format!("epoch {} verifies: the archive gives what the ledger made final", checked.epoch));
+    out::line(format!(
+        "epoch {} verifies: the archive gives what the ledger made final",
+        checked.epoch
+    ));
     out::table(&[
         ("inputs".into(), checked.inputs.to_string()),
         ("statement".into(), checked.statement.to_string()),
         ("root".into(), checked.root),
-        ("replayed".into(), format!("{} envelopes in {} ms", checked.envelopes, checked.milliseconds)),
+        (
+            "replayed".into(),
+            format!("{} envelopes in {} ms", checked.envelopes, checked.milliseconds),
+        ),
     ]);
     Ok(())
 }

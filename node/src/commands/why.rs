@@ -38,7 +38,10 @@ pub(crate) fn facts(row: &Row) -> Vec<(String, String)> {
         fact("device", row.device.to_string()),
         fact("owner", row.owner.to_string()),
         fact("proven", units::bytes(row.units)),
-        fact("duties", format!("{} of {} met, quality {}", row.duties_met, row.duties_due, row.quality)),
+        fact(
+            "duties",
+            format!("{} of {} met, quality {}", row.duties_met, row.duties_due, row.quality),
+        ),
         fact("paid", format!("{} by customers, {} of it to the owner", row.paid, row.earned)),
         fact("tokens", format!("{} top-up, {} bootstrap", row.top_up, row.bootstrap)),
         fact("slashed", format!("{} tokens", row.slashed)),
@@ -49,8 +52,7 @@ pub(crate) fn facts(row: &Row) -> Vec<(String, String)> {
 pub(crate) fn explain(cause: &Cause) -> String {
     let rail = cause.rail.map(|rail| format!(" rail {rail}")).unwrap_or_default();
     let duty = cause.duty.map(|duty| format!(" duty {duty}")).unwrap_or_default();
-    let mut text =
-        format!("  {}{rail}{duty}: {}", cause.reason, cause.reason.text());
+    let mut text = format!("  {}{rail}{duty}: {}", cause.reason, cause.reason.text());
     for digest in cause.evidence.iter().take(3) {
         text.push_str(&format!("\n    evidence {digest}"));
     }

@@ -126,10 +126,8 @@ impl Places {
 
     fn config(&self, number: u8, listen: SocketAddr, declare_losses: bool) -> Config {
         let data = self.home.agent(number);
-        let mut config =
-            Config::new(genesis::NETWORK, self.rpc.clone(), data, device(number));
-        config.validators =
-            vec![Validator { http: self.http.clone(), peer: Some(self.validator) }];
+        let mut config = Config::new(genesis::NETWORK, self.rpc.clone(), data, device(number));
+        config.validators = vec![Validator { http: self.http.clone(), peer: Some(self.validator) }];
         config.capacity = genesis::CAPACITY;
         config.listen = listen;
         config.declare_losses = declare_losses;

@@ -35,7 +35,10 @@ pub(crate) async fn serve(
 ) {
     let shared = Shared { agents, token: token.into(), metrics };
     let router = Router::new()
-        .route("/metrics", get(|State(shared): State<Shared>| async move { shared.metrics.render() }))
+        .route(
+            "/metrics",
+            get(|State(shared): State<Shared>| async move { shared.metrics.render() }),
+        )
         .route("/devnet/agents/{number}/{action}", post(act))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
@@ -56,7 +59,10 @@ async fn act(
         "stop" => shared.agents.stop(number).await,
         "start" => shared.agents.restart(number, true).await,
         "start-silent-about-losses" => shared.agents.restart(number, false).await,
-        _ => return (StatusCode::NOT_FOUND, "stop, start, or start-silent-about-losses").into_response(),
+        _ => {
+            return (StatusCode::NOT_FOUND, "stop, start, or start-silent-about-losses")
+                .into_response();
+        }
     };
     match result {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),

@@ -71,10 +71,7 @@ pub(crate) fn manifest() -> Manifest {
         split: Split::default(),
         beta: Ppm(500_000),
         vesting: Vesting { share: Ppm(750_000), epochs: 40 },
-        bootstrap: Bootstrap {
-            per_device: Tokens(10_000_000_000_000_000),
-            until: Epoch(240),
-        },
+        bootstrap: Bootstrap { per_device: Tokens(10_000_000_000_000_000), until: Epoch(240) },
         token_price: Micros(100_000),
         evidence: EvidenceRules {
             quota_bytes: 1 << 20,
@@ -132,10 +129,7 @@ pub(crate) fn file(accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<
             breaker_window: 7_200,
             breaker_share: Ppm(250_000),
             breaker_floor: Micros(1_000_000_000),
-            stablecoin: vec![
-                (accounts.customer.account(), STABLECOIN),
-                (founder, STABLECOIN),
-            ],
+            stablecoin: vec![(accounts.customer.account(), STABLECOIN), (founder, STABLECOIN)],
             networks: vec![GenesisNetwork {
                 founder,
                 manifest: manifest(),
@@ -153,7 +147,9 @@ pub(crate) fn file(accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<
             call.to,
             &call.input,
         )
-        .map_err(|failure| anyhow::anyhow!("genesis call by {} to {}: {failure}", call.from, call.to))?;
+        .map_err(|failure| {
+            anyhow::anyhow!("genesis call by {} to {}: {failure}", call.from, call.to)
+        })?;
     }
     genesis.check()?;
     Ok(genesis)
@@ -183,11 +179,7 @@ fn calls(accounts: &Accounts) -> Vec<Call> {
                     endpoint: endpoint(number).to_string(),
                 },
             ),
-            call(
-                owner,
-                token,
-                &IToken::approveCall { spender: address::STAKES, value: stake },
-            ),
+            call(owner, token, &IToken::approveCall { spender: address::STAKES, value: stake }),
             call(
                 owner,
                 address::STAKES,

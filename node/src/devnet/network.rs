@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use client::Client;
 use consensus::{Genesis, ValidatorKeys};
 use evidence::Archive;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use protocol::key::DeviceSecret;
 use s3_service::Credentials;
 use std::{fs, io::ErrorKind, net::SocketAddr, sync::Arc};
@@ -40,24 +40,8 @@ impl Devnet {
     /// Starts every part.
     pub(crate) async fn start(home: &Home, ports: Ports, count: u8) -> anyhow::Result<Self> {
         let accounts = Accounts::derive(count)?;
-        let metrics = PrometheusBuilder::new().build_recorder();
-        let handle = metrics.handle();
-        if metrics::set_global_recorder(metrics).is_err() {
-            tracing::debug!("another recorder is installed already");
-        }
-        let front = Storefront {
-            data: home.s3(),
-            listen: ports.s3,
-            passphrase: PASSPHRASE.into(),
-            credentials: Some(Credentials {
-                access_key: CREDENTIALS.0.into(),
-                secret_key: CREDENTIALS.1.into(),
-            }),
-            signer: accounts.service.signer.clone(),
-            payer: None,
-            network: genesis::NETWORK,
-        };
-        let front = Arc::new(front);
+        let handle = recorder();
+        let front = Arc::new(storefront(home, &accounts, ports.s3));
         let unlocking = front.clone();
         let keyring = tokio::spawn(async move { unlocking.keyring(CHAIN_ID).await });
         let keys = ValidatorKeys::derive(&secret("validator"));
@@ -93,15 +77,10 @@ impl Devnet {
             http,
             control: format!("http://{}", ports.control.local_addr()?),
             token: blake3::Hash::from(rand::random::<[u8; 32]>()).to_hex().to_string(),
-            s3: Access {
-                url: s3.url(),
-                key: CREDENTIALS.0.into(),
-                secret: CREDENTIALS.1.into(),
-            },
+            s3: Access { url: s3.url(), key: CREDENTIALS.0.into(), secret: CREDENTIALS.1.into() },
             agents: count,
         };
-        let controls =
-            control::serve(ports.control, agents.clone(), running.token.clone(), handle);
+        let controls = control::serve(ports.control, agents.clone(), running.token.clone(), handle);
         let access = running.s3.clone();
         let tasks = vec![
             tokio::spawn(controls),
@@ -129,17 +108,39 @@ impl Devnet {
     }
 }
 
+/// Installs the recorder of metrics, and gives what renders them.
+fn recorder() -> PrometheusHandle {
+    let metrics = PrometheusBuilder::new().build_recorder();
+    let handle = metrics.handle();
+    if metrics::set_global_recorder(metrics).is_err() {
+        tracing::debug!("another recorder is installed already");
+    }
+    handle
+}
+
+/// The devnet's S3 service, over the rails that genesis opened.
+fn storefront(home: &Home, accounts: &Accounts, listen: SocketAddr) -> Storefront {
+    Storefront {
+        data: home.s3(),
+        listen,
+        passphrase: PASSPHRASE.into(),
+        credentials: Some(Credentials {
+            access_key: CREDENTIALS.0.into(),
+            secret_key: CREDENTIALS.1.into(),
+        }),
+        signer: accounts.service.signer.clone(),
+        payer: None,
+        network: genesis::NETWORK,
+    }
+}
+
 /// A devnet secret, for everybody to know.
 fn secret(name: &str) -> [u8; 32] {
     blake3::derive_key("wayleave devnet 2026-11 secret", name.as_bytes())
 }
 
 /// The genesis file: read if it is there, else made and written before anything starts.
-fn genesis_file(
-    home: &Home,
-    accounts: &Accounts,
-    keys: &ValidatorKeys,
-) -> anyhow::Result<Genesis> {
+fn genesis_file(home: &Home, accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<Genesis> {
     let path = home.path().join("genesis.json");
     match fs::read(&path) {
         Ok(bytes) => {

@@ -60,7 +60,11 @@ fn banner(home: &Home, devnet: &Devnet, resumed: bool, began: Instant) {
         fact("Metrics", format!("{control}/metrics")),
     ]);
     section("S3 credentials");
-    out::line(format!("  export AWS_ENDPOINT_URL={} AWS_REGION={}", s3.url, crate::s3::REGION));
+    out::line(format!(
+        "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
+        s3.url,
+        crate::s3::REGION
+    ));
     out::line(format!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", s3.key, s3.secret));
     section("Accounts (development keys that everybody knows: never send them anything of value)");
     if let Ok(accounts) = Accounts::derive(*agents) {
@@ -71,7 +75,10 @@ fn banner(home: &Home, devnet: &Devnet, resumed: bool, began: Instant) {
     }
     section("Next");
     out::line("  wayleave tour                      # in a second terminal");
-    out::line(format!("  aws s3 cp README.md s3://{}/       # with the credentials above", demo::BUCKET));
+    out::line(format!(
+        "  aws s3 cp README.md s3://{}/       # with the credentials above",
+        demo::BUCKET
+    ));
     out::line("  wayleave why agent-1               # what it proved and earned, and why");
     out::line("");
 }

@@ -24,7 +24,8 @@ impl Tour {
             let busy: Vec<u8> = (1..=self.running.agents)
                 .filter(|&number| {
                     inputs.rails_of(device(number).id()).any(|rail| {
-                        inputs.is_live(rail) && inputs.dataset(rail.id).is_some_and(|set| set.bytes > 0)
+                        inputs.is_live(rail)
+                            && inputs.dataset(rail.id).is_some_and(|set| set.bytes > 0)
                     })
                 })
                 .collect();

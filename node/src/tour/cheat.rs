@@ -1,19 +1,18 @@
 //! Steps 4 and 5: one agent deletes what it is paid for and goes on reporting; the epoch decides.
 
 use super::{Tour, cast::Cast};
-use crate::{
-    commands::why,
-    devnet::accounts::device,
-    exit::Failure,
-    units,
-};
+use crate::{commands::why, devnet::accounts::device, exit::Failure, units};
 use anyhow::Context as _;
 use protocol::{
     Epoch, Height,
     inputs::Inputs,
     statement::{Row, Statement},
 };
-use std::{fs, path::Path, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// How long an epoch may take to settle before the tour gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -87,7 +86,10 @@ impl Tour {
         );
         Self::more("waiting for the epoch to end; nobody accuses it, the proofs are due by lot");
         let (statement, row) = self.caught(cheat, from).await?;
-        self.say("Caught", format!("epoch {} is final; its row for agent-{cheat}:", statement.epoch));
+        self.say(
+            "Caught",
+            format!("epoch {} is final; its row for agent-{cheat}:", statement.epoch),
+        );
         self.explain(&row);
         if let Some(row) = statement.row(device(silent).id()) {
             self.say("Beside it", format!("agent-{silent}, which was only silent:"));
@@ -115,11 +117,7 @@ impl Tour {
     }
 
     /// The first statement from `epoch` on in which the cheat lost stake.
-    async fn caught(
-        &self,
-        cheat: u8,
-        mut epoch: Epoch,
-    ) -> anyhow::Result<(Statement, Row)> {
+    async fn caught(&self, cheat: u8, mut epoch: Epoch) -> anyhow::Result<(Statement, Row)> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if self.network.ledger.final_epoch(self.network.id).await? < Some(epoch) {
@@ -142,8 +140,8 @@ fn delete_shards(agent: &Path) -> anyhow::Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
     let mut folders = vec![agent.join("shards")];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder)
-            .with_context(|| format!("reading {}", folder.display()))?;
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {

@@ -35,7 +35,8 @@ fn own() -> Vec<File> {
     let mut files = vec![
         File {
             name: "letters/welcome.txt".into(),
-            contents: "These bytes lie on the disks of people who do not know one another.\n".into(),
+            contents: "These bytes lie on the disks of people who do not know one another.\n"
+                .into(),
         },
         File {
             name: "letters/right-of-way.txt".into(),
@@ -69,8 +70,7 @@ fn noise(name: &str, length: usize) -> Bytes {
 fn read(folder: &Path) -> anyhow::Result<Vec<File>> {
     let (mut files, mut total, mut folders) = (Vec::new(), 0, vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
-        let entries =
-            fs::read_dir(&next).with_context(|| format!("reading {}", next.display()))?;
+        let entries = fs::read_dir(&next).with_context(|| format!("reading {}", next.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
@@ -120,11 +120,7 @@ impl Tour {
     }
 
     /// Stops two agents, reads everything back, and starts them again.
-    pub(super) async fn lose_two_agents(
-        &self,
-        files: &[File],
-        cast: &Cast,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn lose_two_agents(&self, files: &[File], cast: &Cast) -> anyhow::Result<()> {
         let [first, second] = cast.stopped;
         for agent in cast.stopped {
             self.control(agent, "stop").await?;

@@ -9,8 +9,13 @@ mod files;
 mod settle;
 
 use crate::{
-    cli, commands::network::Network, devnet::{control, running::Running}, home::Home, http::Http,
-    out, s3::S3,
+    cli,
+    commands::network::Network,
+    devnet::{control, running::Running},
+    home::Home,
+    http::Http,
+    out,
+    s3::S3,
 };
 use anyhow::bail;
 use bytes::Bytes;
@@ -43,8 +48,7 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour) -> anyhow::Result<()>
     })
     .await?;
     let s3 = S3::new(&running.s3, BUCKET)?;
-    let tour =
-        Tour { running, home, network, s3, http: Http::new(), began: Instant::now() };
+    let tour = Tour { running, home, network, s3, http: Http::new(), began: Instant::now() };
     tour.run(arguments.folder.as_deref()).await
 }
 

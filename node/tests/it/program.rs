@@ -22,8 +22,7 @@ impl Program {
     /// One that is not started yet.
     pub(crate) fn new(home: &Path) -> Self {
         // Four listeners at once, so that the four ports differ.
-        let listeners: Vec<_> =
-            (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports = std::array::from_fn(|at| listeners[at].local_addr().unwrap().port());
         Self { home: home.to_owned(), ports, child: None }
     }

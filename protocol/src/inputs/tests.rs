@@ -30,6 +30,7 @@ fn rail(id: u64, device: DeviceId) -> Rail {
         opened: Epoch(2),
         expiry: Epoch(9),
         class: 0,
+        presented: Micros::ZERO,
     }
 }
 

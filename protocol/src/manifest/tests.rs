@@ -48,7 +48,10 @@ fn each_rule_is_kept_and_named() {
     assert_eq!(broken(|m| m.version = 2), ManifestError::Version(2));
     assert_eq!(broken(|m| m.name.clear()), ManifestError::Name);
     assert_eq!(broken(|m| m.split.operator = Ppm(860_000)), ManifestError::Split(1_010_000));
-    assert_eq!(broken(|m| m.slashes.false_proof = Ppm(1_000_001)), ManifestError::Fraction("slashes.false_proof"));
+    assert_eq!(
+        broken(|m| m.slashes.false_proof = Ppm(1_000_001)),
+        ManifestError::Fraction("slashes.false_proof")
+    );
     assert_eq!(broken(|m| m.tiers[0] = Ppm(1_000_001)), ManifestError::Fraction("tiers"));
     assert_eq!(broken(|m| m.beta = Ppm(500_010)), ManifestError::Wash(Ppm(49_999)));
     assert_eq!(broken(|m| m.vesting.epochs = 0), ManifestError::Zero("vesting.epochs"));

@@ -15,13 +15,25 @@ fn every_rule_notices_its_breach() {
     assert_eq!(check(&second, &one, &two), Ok(()));
     let cases: &[Case] = &[
         ("rows swapped", |s| s.rows.reverse(), |v| matches!(v, Violation::Order("rows"))),
-        ("row doubled", |s| s.rows.push(s.rows[1].clone()), |v| matches!(v, Violation::Order("rows"))),
+        (
+            "row doubled",
+            |s| s.rows.push(s.rows[1].clone()),
+            |v| matches!(v, Violation::Order("rows")),
+        ),
         ("row lost", |s| drop(s.rows.pop()), |v| matches!(v, Violation::Rows)),
         ("owner changed", |s| s.rows[0].owner = TREASURY, |v| matches!(v, Violation::Rows)),
         ("no cause", |s| s.rows[0].causes.clear(), |v| matches!(v, Violation::NoCause(_))),
         ("rails swapped", |s| s.rails.reverse(), |v| matches!(v, Violation::Order("rails"))),
-        ("accounts swapped", |s| s.accounts.reverse(), |v| matches!(v, Violation::Order("accounts"))),
-        ("a micro made", |s| s.accounts[0].earned.cash.0 += 1, |v| matches!(v, Violation::Sum("cash earned"))),
+        (
+            "accounts swapped",
+            |s| s.accounts.reverse(),
+            |v| matches!(v, Violation::Order("accounts")),
+        ),
+        (
+            "a micro made",
+            |s| s.accounts[0].earned.cash.0 += 1,
+            |v| matches!(v, Violation::Sum("cash earned")),
+        ),
         (
             "a micro made and totalled",
             |s| {
@@ -40,16 +52,32 @@ fn every_rule_notices_its_breach() {
             },
             |v| matches!(v, Violation::Sum("card dollars earned")),
         ),
-        ("spending forged", |s| s.totals.spent.0 += 1, |v| matches!(v, Violation::Sum("dollars spent"))),
-        ("rail forged", |s| s.rails[0].by_rate.0 += 1, |v| matches!(v, Violation::Sum("payments of rails"))),
+        (
+            "spending forged",
+            |s| s.totals.spent.0 += 1,
+            |v| matches!(v, Violation::Sum("dollars spent")),
+        ),
+        (
+            "rail forged",
+            |s| s.rails[0].by_rate.0 += 1,
+            |v| matches!(v, Violation::Sum("payments of rails")),
+        ),
         (
             "over the limit",
             |s| s.rails[0].by_voucher = Micros(u64::MAX),
             |v| matches!(v, Violation::Limit(RailId(1))),
         ),
         ("rail fell", |s| s.rails[0].by_rate = Micros(1), |v| matches!(v, Violation::Fell(_))),
-        ("unknown rail", |s| s.rails[1].rail = RailId(9), |v| matches!(v, Violation::Limit(RailId(9)))),
-        ("tokens made", |s| s.accounts[1].settled.0 += 1, |v| matches!(v, Violation::Sum("tokens vested"))),
+        (
+            "unknown rail",
+            |s| s.rails[1].rail = RailId(9),
+            |v| matches!(v, Violation::Limit(RailId(9))),
+        ),
+        (
+            "tokens made",
+            |s| s.accounts[1].settled.0 += 1,
+            |v| matches!(v, Violation::Sum("tokens vested")),
+        ),
         (
             "vested without a grant",
             |s| {
@@ -59,7 +87,11 @@ fn every_rule_notices_its_breach() {
             },
             |v| matches!(v, Violation::Sum("tokens granted")),
         ),
-        ("slash hidden", |s| s.totals.slashed.0 -= 1, |v| matches!(v, Violation::Sum("stake lost"))),
+        (
+            "slash hidden",
+            |s| s.totals.slashed.0 -= 1,
+            |v| matches!(v, Violation::Sum("stake lost")),
+        ),
         (
             "more than the stake",
             |s| s.rows.iter_mut().for_each(|row| row.slashed = Tokens::whole(5_000)),

@@ -1,12 +1,13 @@
 //! A network with a kind of its own for tests: a device says how many units it gave on which rail, and is
 //! believed; it can also accuse itself of a fault.
 
-use super::{Settled, SettleError, settle_with};
+use super::{SettleError, Settled, settle_with};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use minicbor::{Decode, Encode};
 use protocol::{
-    Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Reason, Tokens,
+    Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Reason,
+    Tokens,
     body::{COMMON, Common, Report},
     cbor::Item,
     clock::EpochClock,
@@ -14,9 +15,7 @@ use protocol::{
     inputs::{Device, Inputs, Rail},
     key::DeviceSecret,
     kind::{Admission, Carried, Case, Duty, Finding, Kind, Offer, Survey, Usage, Use},
-    manifest::{
-        Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting,
-    },
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
     statement::{Cause, Statement},
     voucher::{SignedVoucher, Voucher, domain},
 };
@@ -108,8 +107,7 @@ impl Kind for Echo {
             finding.causes.push(Cause::on(reason, duty.rail));
         }
         finding.units = units.values().sum();
-        finding.uses =
-            units.into_iter().map(|(rail, units)| Use { rail, units }).collect();
+        finding.uses = units.into_iter().map(|(rail, units)| Use { rail, units }).collect();
         finding
     }
     fn price(&self, usage: &Usage, manifest: &Manifest) -> Micros {
@@ -261,8 +259,7 @@ pub(crate) fn report(n: u8, epoch: u64, sequence: u64) -> Carried {
 }
 
 pub(crate) fn voucher(by: u8, rail: u64, nonce: u64, amount: u64) -> SignedVoucher {
-    let voucher =
-        Voucher { network: NETWORK, rail: RailId(rail), nonce, amount: Micros(amount) };
+    let voucher = Voucher { network: NETWORK, rail: RailId(rail), nonce, amount: Micros(amount) };
     signed(by, voucher, CHAIN, RAILS)
 }
 
@@ -286,11 +283,7 @@ pub(crate) fn run(
     settle_with(&kinds, inputs, previous, carried)
 }
 
-pub(crate) fn statement(
-    inputs: &Inputs,
-    previous: &Statement,
-    carried: Vec<Carried>,
-) -> Statement {
+pub(crate) fn statement(inputs: &Inputs, previous: &Statement, carried: Vec<Carried>) -> Statement {
     run(inputs, previous, carried).unwrap().statement
 }
 

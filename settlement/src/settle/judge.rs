@@ -91,12 +91,7 @@ fn judge_one(
 }
 
 /// Why the device may not earn, if so.
-fn barred(
-    kind: &dyn Kind,
-    inputs: &Inputs,
-    device: &Device,
-    net_stake: Tokens,
-) -> Option<Reason> {
+fn barred(kind: &dyn Kind, inputs: &Inputs, device: &Device, net_stake: Tokens) -> Option<Reason> {
     let offer = Offer { capacity: device.capacity, tier: device.tier, cell: device.cell };
     match kind.admit(&offer, &inputs.manifest) {
         Err(reason) => Some(reason),

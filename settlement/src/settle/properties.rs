@@ -52,7 +52,12 @@ fn happening() -> impl Strategy<Value = Happening> {
         proptest::array::uniform4(proptest::bool::weighted(0.9)),
         proptest::array::uniform4(0u64..1_000),
     )
-        .prop_map(|(acts, raised, present, stakes)| Happening { acts, raised, present, stakes })
+        .prop_map(|(acts, raised, present, stakes)| Happening {
+            acts,
+            raised,
+            present,
+            stakes,
+        })
 }
 
 fn evidence(epoch: u64, acts: &[(u8, Act)]) -> Vec<Carried> {
@@ -222,9 +227,10 @@ fn verify_epoch(
         prop_assert!(!row.causes.is_empty());
         prop_assert!(row.earned <= row.paid);
         if row.paid.is_zero() {
-            let explained = row.causes.iter().any(|cause| {
-                !matches!(cause.reason, Reason::Proven | Reason::VoucherPaid)
-            });
+            let explained = row
+                .causes
+                .iter()
+                .any(|cause| !matches!(cause.reason, Reason::Proven | Reason::VoucherPaid));
             prop_assert!(explained, "{:?}", row.causes);
         }
     }

@@ -6,7 +6,9 @@
 //! was heard, met all that was due and committed no fault, times the same cap. What is not granted stays
 //! unissued.
 
-use super::{SettleError, accounts::Changes, add_tokens, collect::Collected, judge::Judged, pay::Payment};
+use super::{
+    SettleError, accounts::Changes, add_tokens, collect::Collected, judge::Judged, pay::Payment,
+};
 use protocol::{
     Ppm, Reason,
     inputs::{Device, Inputs},

@@ -6,19 +6,9 @@
 //! all of it if nobody has stake, goes to the treasury.
 
 use super::{
-    CLASS_MAX, SettleError,
-    accounts::Changes,
-    add, add_class,
-    judge::Judged,
-    pay::Payment,
+    CLASS_MAX, SettleError, accounts::Changes, add, add_class, judge::Judged, pay::Payment,
 };
-use protocol::{
-    Account, Micros,
-    inputs::Inputs,
-    leaf::Dollars,
-    reward,
-    units::mul_div,
-};
+use protocol::{Account, Micros, inputs::Inputs, leaf::Dollars, reward, units::mul_div};
 use std::collections::BTreeMap;
 
 /// Divides all payments.
@@ -54,9 +44,8 @@ fn owners(inputs: &Inputs, judged: &[Judged]) -> Result<BTreeMap<Account, u128>,
     for (device, judged) in inputs.roster.iter().zip(judged) {
         if !judged.net_stake.is_zero() {
             let stake = owners.entry(device.owner).or_default();
-            *stake = stake
-                .checked_add(judged.net_stake.0)
-                .ok_or(SettleError::Overflow("the stakes"))?;
+            *stake =
+                stake.checked_add(judged.net_stake.0).ok_or(SettleError::Overflow("the stakes"))?;
         }
     }
     Ok(owners)

@@ -4,7 +4,9 @@
 //! inputs any more has ended for good, a device that is not on the roster has been retired for good. What
 //! they paid, earned and lost stays in the accounts.
 
-use super::{SettleError, accounts::Accounts, add, add_class, add_tokens, judge::Judged, pay::Payment, slash};
+use super::{
+    SettleError, accounts::Accounts, add, add_class, add_tokens, judge::Judged, pay::Payment, slash,
+};
 use protocol::{
     Digest, Micros, RailId, Reason,
     inputs::{Device, Inputs},

@@ -71,11 +71,9 @@ fn a_rail_stops_at_its_limit_and_says_so() {
 #[test]
 fn a_rail_counts_from_the_epoch_after_its_opening_to_its_expiry() {
     let short = Rail { opened: Epoch(5), expiry: Epoch(6), ..rail(1, 1) };
-    for (epoch, paid, reason) in [
-        (5, 0, Some(Reason::NothingDue)),
-        (6, 1_000_000, None),
-        (7, 0, Some(Reason::RailExpired)),
-    ] {
+    for (epoch, paid, reason) in
+        [(5, 0, Some(Reason::NothingDue)), (6, 1_000_000, None), (7, 0, Some(Reason::RailExpired))]
+    {
         let inputs = inputs(epoch, vec![device(1)], vec![short]);
         let evidence =
             vec![gave(1, epoch, 1, 1, 1_000), presents(1, epoch, 2, vec![voucher(0, 1, 50, 7)])];
@@ -292,7 +290,10 @@ fn silence_costs_pay_and_only_long_absence_stake() {
     for epoch in 11..=13 {
         previous = statement(&at(epoch), &previous, vec![]);
     }
-    assert_eq!(previous.device(device_id(1)).unwrap().slashed, Tokens(10_000_000_000_000_000_000 + 9_900_000_000_000_000_000));
+    assert_eq!(
+        previous.device(device_id(1)).unwrap().slashed,
+        Tokens(10_000_000_000_000_000_000 + 9_900_000_000_000_000_000)
+    );
 }
 
 #[test]
@@ -300,8 +301,7 @@ fn absence_counts_only_where_something_was_due_and_data_was_paid() {
     // Never served: silence for ever costs nothing.
     let mut previous = genesis();
     for epoch in 5..12 {
-        previous =
-            statement(&inputs(epoch, vec![device(1)], vec![rail(1, 1)]), &previous, vec![]);
+        previous = statement(&inputs(epoch, vec![device(1)], vec![rail(1, 1)]), &previous, vec![]);
     }
     assert_eq!(previous.totals.slashed, Tokens::ZERO);
     // Served, and then all rails ended: nothing is due, and leaving is free.
@@ -336,7 +336,8 @@ fn tier_and_quality_cap_the_top_up_and_not_the_dollars() {
 
 #[test]
 fn presence_is_paid_until_its_date_to_who_met_all() {
-    let mut base = inputs(5, vec![device(1), device(2), device(3), device(4)], vec![rail(1, 1), rail(2, 2)]);
+    let mut base =
+        inputs(5, vec![device(1), device(2), device(3), device(4)], vec![rail(1, 1), rail(2, 2)]);
     base.manifest.bootstrap = Bootstrap { per_device: Tokens::whole(3), until: Epoch(6) };
     let evidence = vec![
         gave(1, 5, 1, 1, 10),

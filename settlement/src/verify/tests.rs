@@ -37,6 +37,11 @@ fn bytes_that_are_no_files_are_refused() {
     assert!(matches!(verify(cut, None, vec![], &[]), Err(VerifyError::Inputs(_))));
     let previous = verify(&good, Some(&[0x80]), vec![], &[]);
     assert!(matches!(previous, Err(VerifyError::Statement("previous", _))));
-    let order = verify(&good, Some(&settle(&inputs, &genesis(), vec![]).unwrap().statement.to_bytes()), vec![], &[]);
+    let order = verify(
+        &good,
+        Some(&settle(&inputs, &genesis(), vec![]).unwrap().statement.to_bytes()),
+        vec![],
+        &[],
+    );
     assert!(matches!(order, Err(VerifyError::Settle(SettleError::Order(..)))));
 }

@@ -215,8 +215,13 @@ async fn bad_requests_get_their_reasons() {
     let (inputs, good) = accepted(&world, &connection).await;
     let stranger = DeviceSecret::from_seed([8; 32]);
     let report = Common::Report(Report { used: 0, free: 0 }).to_body();
-    let payload =
-        Payload { network: NETWORK, epoch: inputs.epoch, sequence: 9, time_ms: Wall.now_ms(), body: report };
+    let payload = Payload {
+        network: NETWORK,
+        epoch: inputs.epoch,
+        sequence: 9,
+        time_ms: Wall.now_ms(),
+        body: report,
+    };
     let unknown = Envelope::sign(&stranger, &payload).bytes().to_vec();
     let mut forged = good.clone();
     *forged.last_mut().unwrap() ^= 1;
@@ -259,7 +264,10 @@ async fn bad_requests_get_their_reasons() {
         assert!(answer.head.contains("access-control-allow-origin: *"), "{path}");
     }
     let status = get(world.http, "/v1/status").await.json();
-    assert_eq!(status["validator"], Digest(DeviceSecret::from_seed([99; 32]).key().x()).to_string());
+    assert_eq!(
+        status["validator"],
+        Digest(DeviceSecret::from_seed([99; 32]).key().x()).to_string()
+    );
     let malformed = connection.request(b"\xff", Bytes::new()).await.unwrap_err();
     assert!(malformed.to_string().contains("refused"), "{malformed}");
     endpoint.close().await;

@@ -152,7 +152,8 @@ impl World {
         let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys, genesis());
         config.pace = Duration::from_millis(100);
         let ledger = consensus::start(config).await.unwrap();
-        let server = rpc::serve(ledger.ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
+        let server =
+            rpc::serve(ledger.ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
         let url = format!("http://{}", server.addr());
         let options = Options { poll: Duration::from_millis(20), ..Options::default() };
         let client = Client::connect_with(&url, options).await.unwrap();
