@@ -136,10 +136,10 @@ impl Algorithm {
         if first.len() != self.length() || second.len() != self.length() {
             return None;
         }
-        let number = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-        let mut shift: Vec<u64> = std::iter::once(polynomial)
-            .chain((0..width - 1).map(|bit| 1u64 << bit))
-            .collect();
+        let number =
+            |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let mut shift: Vec<u64> =
+            std::iter::once(polynomial).chain((0..width - 1).map(|bit| 1u64 << bit)).collect();
         let mut sum = number(first);
         // Eight shifts by one bit make one by a byte.
         for _ in 0..3 {

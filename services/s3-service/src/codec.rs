@@ -55,10 +55,7 @@ impl<C> Encode<C> for SegmentId {
 }
 
 impl<'b, C> Decode<'b, C> for SegmentId {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         <[u8; 16]>::try_from(d.bytes()?)
             .map(Self)
             .map_err(|_| minicbor::decode::Error::message("expected 16 bytes"))

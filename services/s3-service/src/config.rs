@@ -62,12 +62,7 @@ pub struct RailPlan {
 
 impl Default for RailPlan {
     fn default() -> Self {
-        Self {
-            bytes: 4 << 30,
-            epochs: 2_880,
-            vouchers: Micros(1_000_000),
-            agents_max: 256,
-        }
+        Self { bytes: 4 << 30, epochs: 2_880, vouchers: Micros(1_000_000), agents_max: 256 }
     }
 }
 

@@ -96,8 +96,7 @@ impl Fetch {
         let broken = self.wanted.iter().any(|at| self.pieces[*at] == Piece::Failed);
         let mut asks = Vec::new();
         if self.hedged || broken {
-            let mut coming =
-                self.count(|piece| matches!(piece, Piece::Here | Piece::Asked));
+            let mut coming = self.count(|piece| matches!(piece, Piece::Here | Piece::Asked));
             for shard in self.order.clone() {
                 if coming >= self.k {
                     break;

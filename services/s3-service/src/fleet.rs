@@ -107,9 +107,7 @@ impl Fleet {
 
     /// Whether an answer of the device is not to be waited for.
     pub fn is_doubtful(&self, device: DeviceId, now_ms: u64) -> bool {
-        self.lock()
-            .get(&device)
-            .is_none_or(|known| known.doubted_until_ms > now_ms || known.lied)
+        self.lock().get(&device).is_none_or(|known| known.doubted_until_ms > now_ms || known.lied)
     }
 
     /// How long an answer usually takes, microseconds; doubtful agents rank last.
@@ -198,7 +196,10 @@ mod tests {
         assert_eq!(one(0).free, 10);
         // A new address is a new chance; a lie is never forgotten.
         fleet.failed(device, 0);
-        fleet.update([Agent { peer: Peer { key: [1; 32], address: ([127, 0, 0, 1], 2).into() }, ..agent }]);
+        fleet.update([Agent {
+            peer: Peer { key: [1; 32], address: ([127, 0, 0, 1], 2).into() },
+            ..agent
+        }]);
         assert!(one(0).reachable);
         fleet.lied(device);
         assert!(!one(u64::MAX).reachable && fleet.is_doubtful(device, u64::MAX));

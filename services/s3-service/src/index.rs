@@ -52,7 +52,10 @@ use crate::codec::SegmentId;
 use minicbor::{Decode, Encode};
 use protocol::cbor;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 /// The format of the file.
 pub const FORMAT: u32 = 1;
@@ -177,7 +180,8 @@ impl std::fmt::Debug for Reader {
 /// The index.
 #[derive(Debug)]
 pub struct Index {
-    db: redb::Database,
+    /// Nothing once it is closed.
+    db: RwLock<Option<redb::Database>>,
 }
 
 impl Index {
@@ -200,7 +204,7 @@ impl Index {
 
     /// Checks the format; what was being stored when the service ended is garbage.
     fn prepare(db: redb::Database) -> Result<Self, IndexError> {
-        let index = Self { db };
+        let index = Self { db: RwLock::new(Some(db)) };
         index.write(|tables| {
             match get::<u32>(&tables.meta, FORMAT_KEY)? {
                 None => put(&mut tables.meta, FORMAT_KEY, &FORMAT)?,
@@ -213,23 +217,44 @@ impl Index {
         Ok(index)
     }
 
+    fn open_db(&self) -> RwLockReadGuard<'_, Option<redb::Database>> {
+        self.db.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All tables as they are now.
     ///
     /// # Errors
-    /// [`IndexError::Store`].
+    /// [`IndexError::Store`], [`IndexError::Closed`].
     pub fn reader(&self) -> Result<Reader, IndexError> {
-        Reader::open(&self.db.begin_read()?)
+        Reader::open(&self.open_db().as_ref().ok_or(IndexError::Closed)?.begin_read()?)
+    }
+
+    /// Reads; the index is not closed meanwhile.
+    ///
+    /// # Errors
+    /// The reading's own, [`IndexError::Store`], [`IndexError::Closed`].
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let db = self.open_db();
+        let reader = Reader::open(&db.as_ref().ok_or(IndexError::Closed)?.begin_read()?)?;
+        let done = read(&reader);
+        drop(reader);
+        drop(db);
+        done
     }
 
     /// Makes one change, durable when this returns; an error leaves nothing of it.
     ///
     /// # Errors
-    /// The change's own, or [`IndexError::Store`].
+    /// The change's own, [`IndexError::Store`], [`IndexError::Closed`].
     pub fn write<T>(
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let txn = self.db.begin_write()?;
+        let db = self.open_db();
+        let txn = db.as_ref().ok_or(IndexError::Closed)?.begin_write()?;
         let done = {
             let mut tables = Tables::open(&txn)?;
             let done = change(&mut tables)?;
@@ -238,6 +263,11 @@ impl Index {
         };
         txn.commit()?;
         Ok(done)
+    }
+
+    /// Closes the file, once what is under way is done. All later calls are [`IndexError::Closed`].
+    pub fn close(&self) {
+        self.db.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -319,7 +349,6 @@ fn segment_of(key: &[u8]) -> Result<SegmentId, IndexError> {
         .map(|id| SegmentId(*id))
         .ok_or(IndexError::Damaged("a key is too short for a segment"))
 }
-
 
 #[cfg(test)]
 mod tests;

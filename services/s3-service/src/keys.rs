@@ -202,17 +202,13 @@ impl Keyring {
         let plain = key(passphrase, &decode(&file.salt)?, file.iterations)?
             .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
             .map_err(|_| KeyringError::Passphrase)?;
-        let plain: Plain =
-            minicbor::decode(plain).map_err(|error| format(&error.to_string()))?;
+        let plain: Plain = minicbor::decode(plain).map_err(|error| format(&error.to_string()))?;
         Ok(Self {
             content: ContentKeys {
                 content: Secret::new(plain.content),
                 mask: Secret::new(plain.mask),
             },
-            credentials: Credentials {
-                access_key: plain.access_key,
-                secret_key: plain.secret_key,
-            },
+            credentials: Credentials { access_key: plain.access_key, secret_key: plain.secret_key },
             endpoint: Secret::new(plain.endpoint),
         })
     }

@@ -245,8 +245,7 @@ mod tests {
         all[1].free = 1 << 24;
         let mut counts = [0; 8];
         for number in 0u128..2_000 {
-            let placed =
-                place(SegmentId(number.to_be_bytes()), SHAPE, 1, &all).unwrap().chosen;
+            let placed = place(SegmentId(number.to_be_bytes()), SHAPE, 1, &all).unwrap().chosen;
             for spot in placed.iter().take(1) {
                 counts[usize::from(spot.device.0[0]) - 1] += 1;
             }

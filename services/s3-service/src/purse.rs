@@ -215,9 +215,7 @@ impl Purse {
             let mut account = account.lock().await;
             if account.loaded {
                 let delivered = account.delivered;
-                self.writer
-                    .write(move |tables| tables.settle_vouchers(rail, delivered))
-                    .await?;
+                self.writer.write(move |tables| tables.settle_vouchers(rail, delivered)).await?;
                 account.delivered_bound = delivered;
             }
         }
@@ -276,7 +274,9 @@ mod tests {
         assert!(next.voucher.nonce > 5);
         let step = terms().dollars(STEP_BYTES, terms().delivery_price);
         assert!(next.voucher.amount > Micros(1_025));
-        assert!(next.voucher.amount <= Micros(1_026).saturating_add(step).saturating_add(Micros(1_024)));
+        assert!(
+            next.voucher.amount <= Micros(1_026).saturating_add(step).saturating_add(Micros(1_024))
+        );
 
         // With one: not a byte more than was asked.
         crashed.close().await.unwrap();
@@ -290,10 +290,7 @@ mod tests {
     async fn nothing_above_the_limit_or_on_a_closed_rail() {
         let index = Arc::new(Index::in_memory().unwrap());
         let purse = purse(&index);
-        assert!(matches!(
-            purse.voucher(RailId(2), 1).await,
-            Err(PurseError::Closed(RailId(2)))
-        ));
+        assert!(matches!(purse.voucher(RailId(2), 1).await, Err(PurseError::Closed(RailId(2)))));
         let over = purse.voucher(RailId(1), 150_001 << 10).await;
         assert!(matches!(over, Err(PurseError::Limit { limit: Micros(150_000), .. })));
         purse.voucher(RailId(1), 150_000 << 10).await.unwrap();

@@ -138,7 +138,10 @@ pub enum KeepError {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Rails whose agents can be dialled.
     open: BTreeMap<RailId, (DeviceId, Peer)>,
+    /// Rails that still count, dialled or not; nothing before the first look.
+    counting: Option<BTreeMap<RailId, DeviceId>>,
     refused_until_ms: u64,
     frozen_in: Option<Epoch>,
     position: Option<(Height, EpochClock)>,
@@ -190,9 +193,10 @@ impl Keeper {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The open rails and their devices, by what the ledger said last.
-    pub fn open_rails(&self) -> BTreeMap<RailId, DeviceId> {
-        self.with(|state| state.open.iter().map(|(rail, (device, _))| (*rail, *device)).collect())
+    /// The rails that still count and their devices, by what the ledger said last; nothing before it
+    /// said anything.
+    pub fn counting(&self) -> Option<BTreeMap<RailId, DeviceId>> {
+        self.with(|state| state.counting.clone())
     }
 
     /// One round: looks at the ledger and the agents, opens rails, and freezes when it is time.
@@ -236,9 +240,10 @@ impl Keeper {
         }
         let kept: BTreeMap<RailId, Kept> =
             self.store.writer.read(|reader| reader.rails()).await?.into_iter().collect();
-        let rails = ours(&view, self.store.purse.address());
+        let signer = self.store.purse.address();
+        let rails = first_of_each(&view, signer);
         self.top_up(&view, &rails).await;
-        let allowances = rails.values().map(|rail| {
+        let allowances = view.rails.iter().filter(|rail| rail.signer == signer).map(|rail| {
             let kept = Micros(rail.limit.0.saturating_sub(self.plan.vouchers.0));
             let kept = if rail.rate.is_zero() { Micros::ZERO } else { kept };
             (rail.id, Allowance { limit: rail.limit, nonce: rail.nonce, kept })
@@ -247,12 +252,20 @@ impl Keeper {
         let agents: Vec<Agent> = reachable(&view)
             .map(|(device, peer)| self.agent(&view, device, peer, rails.get(&device.id), &kept))
             .collect();
+        let served: BTreeSet<DeviceId> = view.devices.iter().map(|(device, _)| device.id).collect();
+        let counting: BTreeMap<RailId, DeviceId> = ours(&view, signer)
+            .filter(|rail| served.contains(&rail.device))
+            .map(|rail| (rail.id, rail.device))
+            .collect();
+        let peers: BTreeMap<DeviceId, Peer> =
+            agents.iter().map(|agent| (agent.device, agent.peer)).collect();
         self.with(|state| {
             state.position = Some((view.height, view.clock));
-            state.open = agents
+            state.open = counting
                 .iter()
-                .filter_map(|agent| Some((agent.rail?, (agent.device, agent.peer))))
+                .filter_map(|(rail, device)| Some((*rail, (*device, *peers.get(device)?))))
                 .collect();
+            state.counting = Some(counting);
         });
         self.store.fleet.update(agents.clone());
         self.ask_terms(agents, &view.terms).await;
@@ -314,7 +327,7 @@ impl Keeper {
         if self.with(|state| state.refused_until_ms) > now {
             return Ok(false);
         }
-        let rails = ours(view, self.store.purse.address());
+        let rails = first_of_each(view, self.store.purse.address());
         let epoch = view.clock.epoch(view.height);
         let rate = view.terms.dollars(self.plan.bytes, view.terms.price);
         let limit = Micros(rate.0.saturating_mul(self.plan.epochs));
@@ -434,11 +447,8 @@ impl Keeper {
         match *refusal {
             wire::Refusal::NotHeld(hash) => {
                 let home = Home { rail, device };
-                let found = self
-                    .store
-                    .writer
-                    .read(move |reader| reader.find_shard(home, hash))
-                    .await?;
+                let found =
+                    self.store.writer.read(move |reader| reader.find_shard(home, hash)).await?;
                 self.store
                     .writer
                     .write(move |tables| {
@@ -453,6 +463,11 @@ impl Keeper {
             wire::Refusal::BadCommit(_) => {
                 self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
             }
+            // It lost its index, or is new under an old key.
+            wire::Refusal::StaleBase(0) => {
+                tracing::warn!(%rail, %device, "an agent forgot its dataset");
+                self.store.writer.write(move |tables| tables.start_over(rail)).await?;
+            }
             _ => {}
         }
         Ok(())
@@ -463,28 +478,29 @@ impl Keeper {
     /// # Errors
     /// [`KeepError::Ledger`], [`KeepError::Index`].
     pub async fn freeze(&self) -> Result<(), KeepError> {
-        let open: BTreeSet<RailId> = self.open_rails().into_keys().collect();
+        let open = self.counting().unwrap_or_default();
         let rails = self.store.writer.read(|reader| reader.rails()).await?;
         let new: Vec<Committed> = rails
             .into_iter()
-            .filter(|(rail, _)| open.contains(rail))
+            .filter(|(rail, _)| open.contains_key(rail))
             .filter_map(|(_, row)| row.committed.filter(|new| new.dataset.version > row.frozen))
             .collect();
+        let mut outcome = Ok(());
         for some in new.chunks(FREEZE_MAX) {
-            if let Err(error) = self.freeze_some(some.to_vec()).await {
-                if some.len() == 1 || matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
-                    return Err(error);
-                }
-                // One that the ledger refuses must not hold up the others.
-                tracing::warn!(%error, "datasets were not frozen together");
-                for one in some {
-                    if let Err(error) = self.freeze_some(vec![*one]).await {
-                        tracing::warn!(rail = %one.dataset.rail, %error, "a dataset is not frozen");
-                    }
+            let Err(error) = self.freeze_some(some.to_vec()).await else { continue };
+            if some.len() == 1 || matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
+                return Err(error);
+            }
+            // One that the ledger refuses must not hold up the others.
+            tracing::warn!(%error, "datasets were not frozen together");
+            for one in some {
+                if let Err(error) = self.freeze_some(vec![*one]).await {
+                    tracing::warn!(rail = %one.dataset.rail, %error, "a dataset is not frozen");
+                    outcome = Err(error);
                 }
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn freeze_some(&self, some: Vec<Committed>) -> Result<(), KeepError> {
@@ -494,23 +510,26 @@ impl Keeper {
         self.store
             .writer
             .write(move |tables| {
-                some.iter().try_for_each(|new| {
-                    tables.frozen(new.dataset.rail, new.dataset.version)
-                })
+                some.iter().try_for_each(|new| tables.frozen(new.dataset.rail, new.dataset.version))
             })
             .await?;
         Ok(())
     }
 }
 
-/// The rails that this signer answers for and that still count, one a device: the one opened first.
-fn ours(view: &View, signer: Account) -> BTreeMap<DeviceId, Rail> {
+/// The rails towards devices that this signer answers for and that still count, ascending.
+fn ours(view: &View, signer: Account) -> impl Iterator<Item = &Rail> {
     let epoch = view.clock.epoch(view.height);
+    view.rails.iter().filter(move |rail| {
+        rail.signer == signer && rail.expiry > epoch && rail.device != DeviceId::default()
+    })
+}
+
+/// Of these the first towards each device: new shards are stored on it.
+fn first_of_each(view: &View, signer: Account) -> BTreeMap<DeviceId, Rail> {
     let mut rails = BTreeMap::new();
-    for rail in &view.rails {
-        if rail.signer == signer && rail.expiry > epoch && rail.device != DeviceId::default() {
-            rails.entry(rail.device).or_insert(*rail);
-        }
+    for rail in ours(view, signer) {
+        rails.entry(rail.device).or_insert(*rail);
     }
     rails
 }
@@ -540,4 +559,3 @@ fn worth(rate: Micros, terms: &KindTerms, planned: u64) -> u64 {
     );
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
-

@@ -1,26 +1,48 @@
 //! HTTP in front of the S3 side: connections, limits, an orderly stop.
 //!
+//! A refusal that comes before the body was read waits until a bounded part of the rest has come: a
+//! client that is still sending would see a broken connection in the place of the answer.
+//!
 //! Answers leave at once: without `TCP_NODELAY` a small one waits for the client's delayed
 //! acknowledgement, some 40 ms.
 
 use crate::{config::Limits, keys::Credentials, s3::Face};
-use hyper::{Request, StatusCode, body::Incoming, service::service_fn};
+use bytes::Bytes;
+use hyper::{
+    Request, StatusCode,
+    body::{Frame, Incoming, SizeHint},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use s3s::{
-    Body, HttpError, HttpResponse, S3Error, S3ErrorCode,
-    auth::SimpleAuth,
+    Body, HttpError, HttpResponse, S3Error, S3ErrorCode, S3Result,
+    auth::{S3Auth, SecretKey},
     service::{S3Service, S3ServiceBuilder},
 };
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::{Semaphore, watch}, task::JoinHandle};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot, watch},
+    task::JoinHandle,
+};
 
 /// How long a client may take for its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long accepting pauses after it failed.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a refused request's body that are still read, and for how long.
+const DRAINED_BYTES_MAX: usize = 16 << 20;
+const DRAINED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -40,6 +62,19 @@ pub struct ListenError {
     pub source: std::io::Error,
 }
 
+/// Knows the one customer.
+struct Auth(Credentials);
+
+#[async_trait::async_trait]
+impl S3Auth for Auth {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.0.access_key {
+            return Ok(SecretKey::from(self.0.secret_key.clone()));
+        }
+        Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "no such access key"))
+    }
+}
+
 impl Server {
     /// Listens on `address`, and serves `face` to whoever signs with `credentials`.
     ///
@@ -55,10 +90,7 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let mut builder = S3ServiceBuilder::new(face);
-        builder.set_auth(SimpleAuth::from_single(
-            credentials.access_key.clone(),
-            credentials.secret_key.clone(),
-        ));
+        builder.set_auth(Auth(credentials.clone()));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept(listener, builder.build(), limits, stopped));
         Ok(Self { address, stop, task })
@@ -137,25 +169,89 @@ async fn next(
     }
 }
 
+/// A request's body, lent to whoever answers it; what is left of it comes back.
+struct Lent {
+    body: Option<Incoming>,
+    back: Option<oneshot::Sender<Incoming>>,
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), hyper::body::Body::size_hint)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(body), Some(back)) = (self.body.take(), self.back.take())
+            && !hyper::body::Body::is_end_stream(&body)
+        {
+            // Nobody waits for it when the connection is gone.
+            let _ = back.send(body);
+        }
+    }
+}
+
+/// Reads on, within the limits.
+async fn drain(mut body: Incoming) {
+    let mut read = 0;
+    let all = async {
+        while read < DRAINED_BYTES_MAX {
+            let frame =
+                std::future::poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut body), cx));
+            match frame.await {
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => return,
+            }
+        }
+    };
+    // What has not come by then is not waited for.
+    let _ = tokio::time::timeout(DRAINED_WITHIN, all).await;
+}
+
 async fn answer(
     service: S3Service,
     request: Request<Incoming>,
 ) -> Result<HttpResponse, Infallible> {
-    let answer = if is_signature_v2(&request) {
+    let old = is_signature_v2(&request);
+    let (back, mut left) = oneshot::channel();
+    let request = request.map(|body| Lent { body: Some(body), back: Some(back) });
+    let answer = if old {
+        drop(request);
         let message = "use AWS4-HMAC-SHA256: signatures of version 2 are not accepted";
         S3Error::with_message(S3ErrorCode::InvalidRequest, message)
             .to_http_response()
             .map_err(|error| HttpError::new(Box::new(error)))
     } else {
-        service.call(request.map(Body::from)).await
+        service.call(request.map(Body::http_body_unsync)).await
     };
-    Ok(answer.unwrap_or_else(|error| {
+    let answer = answer.unwrap_or_else(|error| {
         let error = s3s::StdError::from(error);
         tracing::error!(%error, "no answer could be made");
         let mut response = HttpResponse::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
-    }))
+    });
+    if !answer.status().is_success()
+        && let Ok(body) = left.try_recv()
+    {
+        drain(body).await;
+    }
+    Ok(answer)
 }
 
 /// Whether a request is signed by version 2, which hashes by SHA-1 and signs no body.

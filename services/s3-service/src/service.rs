@@ -6,21 +6,23 @@ use crate::{
     index::{Index, IndexError, Stats, Writer},
     keys::{Credentials, Keyring, KeyringError},
     purse::Purse,
-    rails::{KeepError, Keeper, LedgerPort},
+    rails::{KeepError, Keeper, LedgerPort, ledger::ClientLedger},
     s3::Face,
     server::{ListenError, Server},
-    shards::Shards,
+    shards::{Shards, remote::RemoteShards},
     store::{Intake, Parts, Store, Upkeep},
 };
+use alloy_signer_local::PrivateKeySigner;
 use protocol::{Account, Micros, clock::Clock};
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, task::JoinHandle};
+use transport::{BindConfig, Endpoint};
 
 /// The file of the index, in the service's folder.
 pub const INDEX_FILE: &str = "index.redb";
@@ -47,6 +49,12 @@ pub enum StartError {
     /// The address could not be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The way to the agents could not be opened.
+    #[error(transparent)]
+    Endpoint(#[from] transport::BindError),
+    /// The signer did not sign the introduction to agents.
+    #[error("the signer does not introduce this service: {0}")]
+    Introduction(String),
     /// The system makes no thread.
     #[error("no thread for the index: {0}")]
     Thread(io::Error),
@@ -72,6 +80,31 @@ pub struct World {
     pub ledger: Arc<dyn LedgerPort>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+impl World {
+    /// The real world: agents over the wire, the ledger through `client`, the wall clock. With a
+    /// `payer` rails are opened as they are needed.
+    ///
+    /// # Errors
+    /// [`StartError::Endpoint`], [`StartError::Introduction`].
+    pub async fn real(
+        config: &Config,
+        keyring: &Keyring,
+        client: client::Client,
+        payer: Option<PrivateKeySigner>,
+    ) -> Result<Self, StartError> {
+        // What serves this machine alone speaks on this machine alone.
+        let ip = config.listen.ip();
+        let local = if ip.is_loopback() { ip } else { Ipv4Addr::UNSPECIFIED.into() };
+        let endpoint =
+            Endpoint::bind(BindConfig::new(*keyring.endpoint.expose(), (local, 0).into())).await?;
+        let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
+        let shards = RemoteShards::new(endpoint, &config.signer, &domain)
+            .map_err(|error| StartError::Introduction(error.to_string()))?;
+        let ledger = ClientLedger::new(client, config.network, config.signer.clone(), payer);
+        Ok(Self { shards: Arc::new(shards), ledger: Arc::new(ledger), clock: Arc::new(WallClock) })
+    }
 }
 
 impl std::fmt::Debug for World {
@@ -154,8 +187,7 @@ impl Service {
         let writer = Writer::start(index).map_err(StartError::Thread)?;
         let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
         let signer = config.signer.address();
-        let purse =
-            Arc::new(Purse::new(config.signer, domain, config.network, writer.clone()));
+        let purse = Arc::new(Purse::new(config.signer, domain, config.network, writer.clone()));
         let store = Store::new(Parts {
             keys: keyring.content,
             shape: config.shape,
@@ -222,11 +254,11 @@ async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiv
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let open = keeper.open_rails();
+        let counting = keeper.counting();
         let done = async {
             // Without a look at the ledger nobody knows which rails are gone.
-            if !open.is_empty() {
-                upkeep.leave(open).await?;
+            if let Some(counting) = counting {
+                upkeep.leave(counting).await?;
             }
             upkeep.step().await
         };
@@ -286,7 +318,7 @@ impl Running {
             shard_bytes,
             queued,
             promised: self.store.purse.promised().await,
-            rails: self.keeper.open_rails().len(),
+            rails: self.keeper.counting().map_or(0, |rails| rails.len()),
             frozen_bytes: frozen.map(|committed| committed.dataset.bytes).sum(),
             stale_rails: stale,
         })
@@ -314,5 +346,7 @@ impl Running {
         if let Err(error) = self.store.purse.close().await {
             tracing::warn!(%error, "the bounds of vouchers stay raised");
         }
+        self.store.shards.close().await;
+        self.store.writer.close().await;
     }
 }

@@ -67,4 +67,9 @@ pub trait Shards: Send + Sync + 'static {
 
     /// Who the agent is and what it takes.
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>>;
+
+    /// Lets go of what the way to the agents holds. Nothing is asked after this.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

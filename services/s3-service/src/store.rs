@@ -33,6 +33,7 @@ use protocol::clock::Clock;
 use readers::Readers;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use upload::UnderWay;
 
 /// What all parts of the service share.
 pub struct Store {
@@ -45,6 +46,7 @@ pub struct Store {
     pub(crate) purse: Arc<Purse>,
     pub(crate) clock: Arc<dyn Clock>,
     readers: Readers,
+    under_way: Arc<UnderWay>,
     /// KiB of shards that may be in memory on their way out.
     outgoing: Arc<Semaphore>,
     /// KiB of pieces that may be in memory on their way in.
@@ -102,6 +104,7 @@ impl Store {
             purse,
             clock,
             readers: Readers::default(),
+            under_way: Arc::default(),
             outgoing: kib(limits.write_bytes_max),
             incoming: kib(limits.read_bytes_max),
         })

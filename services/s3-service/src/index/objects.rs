@@ -1,8 +1,8 @@
 //! Buckets and objects: making, replacing, removing, listing in key order.
 
 use super::{
-    BLOB_NEXT, Blob, BlobId, BlobRef, Bucket, Bytes, Extent, IndexError, Object, Reader, Tables, cut, decode,
-    from, get, put, under,
+    BLOB_NEXT, Blob, BlobId, BlobRef, Bucket, Bytes, Extent, IndexError, Object, Reader, Tables,
+    cut, decode, from, get, put, under,
 };
 use crate::num::wide;
 use redb::ReadableTable;

@@ -88,7 +88,8 @@ impl Tables<'_> {
             if more + less == 0 {
                 return Ok(None);
             }
-            row.proposal = Some(base + 1);
+            // A dataset that was started over must still rise above what the ledger holds.
+            row.proposal = Some(base.max(row.frozen) + 1);
             put(&mut self.rails, &rail.0.to_be_bytes(), &row)?;
         }
         let version = row.proposal.unwrap_or(base + 1);
@@ -130,6 +131,22 @@ impl Tables<'_> {
         }
         let mut row = self.rail(rail)?;
         row.proposal = None;
+        put(&mut self.rails, &rail.0.to_be_bytes(), &row)
+    }
+
+    /// The agent knows no dataset of this rail any more: what it still holds is to be committed anew.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn start_over(&mut self, rail: RailId) -> Result<(), IndexError> {
+        for (hash, mut holding) in holdings(&self.holdings, rail)? {
+            holding.inside = false;
+            holding.proposed = false;
+            self.put_holding(rail, hash, &holding)?;
+        }
+        let mut row = self.rail(rail)?;
+        row.proposal = None;
+        row.committed = None;
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 

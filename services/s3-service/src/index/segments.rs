@@ -1,8 +1,8 @@
 //! Segments and their shards: where they are durable, which are queued, which are garbage.
 
 use super::{
-    BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut, decode,
-    get, ids, put, segment_of, under,
+    BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut,
+    decode, get, ids, put, segment_of, under,
 };
 use crate::{codec::SegmentId, num::wide};
 use protocol::Digest;

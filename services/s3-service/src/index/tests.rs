@@ -110,12 +110,8 @@ impl World {
     fn upload(&mut self, bucket: usize, key: usize, parts: &[u16], done: bool) {
         let (bucket, key) = (BUCKETS[bucket], KEYS[key]);
         let upload = UploadId(u128::from(self.fresh()).to_be_bytes());
-        let row = Upload {
-            initiated_ms: 0,
-            headers: Headers::default(),
-            algorithm: None,
-            whole: false,
-        };
+        let row =
+            Upload { initiated_ms: 0, headers: Headers::default(), algorithm: None, whole: false };
         let begun = self.index.write(|tables| tables.create_upload(bucket, key, upload, &row));
         if !self.model.contains_key(bucket) {
             assert!(matches!(begun, Err(IndexError::NoSuchBucket(_))));
@@ -181,7 +177,7 @@ impl World {
         self.reopen();
         let again = self.index.write(|tables| tables.propose(rail, 3)).unwrap();
         assert_eq!(again.as_ref(), Some(&proposal));
-        if self.fresh() % 4 == 0 {
+        if self.fresh().is_multiple_of(4) {
             self.index.write(|tables| tables.withdraw(rail)).unwrap();
             return;
         }
@@ -227,7 +223,7 @@ impl World {
     /// Closes the file and opens it again; or leaves it as a killed process would, and opens what is
     /// on the disk.
     fn reopen(&mut self) {
-        if self.fresh() % 2 == 0 {
+        if self.fresh().is_multiple_of(2) {
             let placeholder = Index::in_memory().unwrap();
             drop(std::mem::replace(&mut self.index, placeholder));
         } else {
@@ -276,8 +272,7 @@ impl World {
             Step::Delete(bucket, key) => {
                 let (bucket, key) = (BUCKETS[bucket], KEYS[key]);
                 let expect = Expect::default();
-                let done =
-                    self.index.write(|tables| tables.delete_object(bucket, key, &expect, 1));
+                let done = self.index.write(|tables| tables.delete_object(bucket, key, &expect, 1));
                 let gone = self.model.get_mut(bucket).map(|objects| objects.remove(key).is_some());
                 assert_eq!(done.ok(), gone);
             }
@@ -315,8 +310,7 @@ impl World {
             for prefix in ["", "a", "a/", "b/"] {
                 let (keys, prefixes) = rolled_up(objects.keys().copied(), prefix);
                 for limit in [1, 2, 100] {
-                    let query =
-                        Query { prefix, delimiter: Some("/"), limit, ..Query::default() };
+                    let query = Query { prefix, delimiter: Some("/"), limit, ..Query::default() };
                     let found = pages(&reader, bucket, &query);
                     let found_keys: Vec<_> = found.0.into_iter().map(|(key, ..)| key).collect();
                     assert_eq!((&found_keys, &found.1), (&keys, &prefixes), "{prefix} {limit}");

@@ -1,10 +1,10 @@
 //! Multipart uploads: parts are blobs of their own, which the completed object takes over.
 
+use super::objects::{object_key, text};
 use super::{
     BlobRef, IndexError, Object, ObjectPut, Part, Reader, Tables, Upload, UploadId, cut, decode,
     from, get, put, under,
 };
-use super::objects::{object_key, text};
 use crate::num::wide;
 
 /// A part to be put.

@@ -43,9 +43,7 @@ impl Writer {
     pub fn start(index: Arc<Index>) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let worker = Arc::clone(&index);
-        std::thread::Builder::new()
-            .name("s3-index".into())
-            .spawn(move || work(&worker, queue))?;
+        std::thread::Builder::new().name("s3-index".into()).spawn(move || work(&worker, queue))?;
         Ok(Self { index, jobs })
     }
 
@@ -92,9 +90,19 @@ impl Writer {
         read: impl FnOnce(&super::Reader) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, IndexError> {
         let index = Arc::clone(&self.index);
-        tokio::task::spawn_blocking(move || read(&index.reader()?))
+        tokio::task::spawn_blocking(move || index.read(read))
             .await
             .map_err(|_| IndexError::Closed)?
+    }
+}
+
+impl Writer {
+    /// Closes the index after all changes that were asked for before.
+    pub async fn close(&self) {
+        // A change that fails is no reason to leave the file open.
+        let _ = self.write(|_| Ok(())).await;
+        let index = Arc::clone(&self.index);
+        let _ = tokio::task::spawn_blocking(move || index.close()).await;
     }
 }
 
@@ -109,9 +117,8 @@ fn work(index: &Index, mut queue: mpsc::Receiver<Job>) {
         }
         let (changes, reports): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.change, job.report)).unzip();
-        let fatal = index
-            .write(|tables| changes.into_iter().try_for_each(|change| change(tables)))
-            .err();
+        let fatal =
+            index.write(|tables| changes.into_iter().try_for_each(|change| change(tables))).err();
         if let Some(error) = &fatal {
             tracing::error!(%error, "index transaction failed");
         }

@@ -62,7 +62,11 @@ pub(super) fn incoming(
             let header = algorithm.header();
             Box::new(move || {
                 trailers
-                    .read(|headers| headers.get(header).and_then(|value| value.to_str().ok().and_then(checksum::decode)))
+                    .read(|headers| {
+                        headers
+                            .get(header)
+                            .and_then(|value| value.to_str().ok().and_then(checksum::decode))
+                    })
                     .flatten()
             })
         }
@@ -77,20 +81,20 @@ pub(super) fn incoming(
 }
 
 fn expected(said: &Said<'_>) -> S3Result<Option<(Algorithm, Given)>> {
-    let mut given = Algorithm::ALL.into_iter().zip(said.checksums).filter_map(|(algorithm, text)| {
-        let text = text?;
-        Some((algorithm, text))
-    });
+    let mut given =
+        Algorithm::ALL.into_iter().zip(said.checksums).filter_map(|(algorithm, text)| {
+            let text = text?;
+            Some((algorithm, text))
+        });
     let first = given.next();
     if given.next().is_some() {
         return Err(s3_error!(InvalidRequest, "expecting a single x-amz-checksum- header"));
     }
     if let Some((algorithm, text)) = first {
-        let value = checksum::decode(text)
-            .filter(|value| value.len() == algorithm.length())
-            .ok_or_else(|| {
-                s3_error!(InvalidRequest, "value for {} header is invalid", algorithm.header())
-            })?;
+        let value =
+            checksum::decode(text).filter(|value| value.len() == algorithm.length()).ok_or_else(
+                || s3_error!(InvalidRequest, "value for {} header is invalid", algorithm.header()),
+            )?;
         return Ok(Some((algorithm, Given::Value(value))));
     }
     let trailer = said.headers.get("x-amz-trailer").and_then(|value| value.to_str().ok());

@@ -1,12 +1,12 @@
 //! Conditional requests (RFC 9110 section 13), for reads and for the sources of copies.
 
+use super::time::whole;
 use crate::index::{Object, Tag};
 use s3s::{
     S3Error, S3Result,
     dto::{ETagCondition, Timestamp},
     s3_error,
 };
-use super::time::whole;
 
 /// The conditions of a request.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,5 @@
-//! Copies: of objects by sharing their bytes, of parts by sharing where that is possible.
+//! Copies: of objects by sharing their bytes, of parts by reading and storing them, as a part needs
+//! its own MD5.
 
 use super::{
     Face,
@@ -82,21 +83,7 @@ impl Face {
                 Ok(item.object)
             })
             .await?;
-        let shown = shown(&object);
-        let [crc32, crc32c, sha1, sha256, crc64nvme] = shown.sums;
-        Ok(CopyObjectOutput {
-            copy_object_result: Some(CopyObjectResult {
-                e_tag: Some(shown.etag),
-                last_modified: Some(stamp(object.modified_ms)),
-                checksum_crc32: crc32,
-                checksum_crc32c: crc32c,
-                checksum_sha1: sha1,
-                checksum_sha256: sha256,
-                checksum_crc64nvme: crc64nvme,
-                checksum_type: shown.kind,
-            }),
-            ..Default::default()
-        })
+        Ok(copied(&object))
     }
 
     pub(super) async fn upload_part_copy(
@@ -162,6 +149,24 @@ impl Face {
     }
 }
 
+fn copied(object: &index::Object) -> CopyObjectOutput {
+    let shown = shown(object);
+    let [crc32, crc32c, sha1, sha256, crc64nvme] = shown.sums;
+    CopyObjectOutput {
+        copy_object_result: Some(CopyObjectResult {
+            e_tag: Some(shown.etag),
+            last_modified: Some(stamp(object.modified_ms)),
+            checksum_crc32: crc32,
+            checksum_crc32c: crc32c,
+            checksum_sha1: sha1,
+            checksum_sha256: sha256,
+            checksum_crc64nvme: crc64nvme,
+            checksum_type: shown.kind,
+        }),
+        ..Default::default()
+    }
+}
+
 fn answer(digests: &Digests, now_ms: u64) -> UploadPartCopyOutput {
     let [crc32, crc32c, sha1, sha256, crc64nvme] = sums(digests);
     UploadPartCopyOutput {
@@ -190,9 +195,6 @@ pub(super) async fn expect_upload(
 }
 
 /// An etag condition for a put.
-pub(super) fn expect(
-    matches: Option<ETagCondition>,
-    differs: Option<ETagCondition>,
-) -> Expect {
+pub(super) fn expect(matches: Option<ETagCondition>, differs: Option<ETagCondition>) -> Expect {
     Expect { matches: matches.map(tag), differs: differs.map(tag) }
 }

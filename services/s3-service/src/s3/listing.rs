@@ -119,13 +119,7 @@ impl Face {
             None => input.start_after.clone(),
         };
         let page = self
-            .page(
-                input.bucket.clone(),
-                input.prefix.clone(),
-                input.delimiter.clone(),
-                after,
-                limit,
-            )
+            .page(input.bucket.clone(), input.prefix.clone(), input.delimiter.clone(), after, limit)
             .await?;
         let writing = Writing::of(input.encoding_type.as_ref());
         let (contents, prefixes) =

@@ -322,9 +322,7 @@ impl Face {
         let input = request.input;
         let (upload, now) = (parse(&input.upload_id)?, self.store.now_ms());
         let (bucket, key) = (input.bucket, input.key);
-        self.writer()
-            .write(move |tables| tables.abort_upload(&bucket, &key, upload, now))
-            .await?;
+        self.writer().write(move |tables| tables.abort_upload(&bucket, &key, upload, now)).await?;
         Ok(AbortMultipartUploadOutput::default())
     }
 

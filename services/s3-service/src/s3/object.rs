@@ -68,10 +68,8 @@ pub(super) struct Shown {
 
 pub(super) fn shown(object: &index::Object) -> Shown {
     let etag = ETag::Strong(object.etag.clone());
-    let Some((sum, algorithm)) = object
-        .checksum
-        .as_ref()
-        .and_then(|sum| Some((sum, Algorithm::from_code(sum.algorithm)?)))
+    let Some((sum, algorithm)) =
+        object.checksum.as_ref().and_then(|sum| Some((sum, Algorithm::from_code(sum.algorithm)?)))
     else {
         return Shown { etag, sums: Default::default(), kind: None };
     };
@@ -204,13 +202,16 @@ impl Face {
             })
             .await?;
         sought.conditions.check(&object)?;
-        let parts_count = (object.parts > 0 && sought.part.is_some()).then_some(object.parts.into());
+        let parts_count =
+            (object.parts > 0 && sought.part.is_some()).then_some(object.parts.into());
         let part = sought.part.map(|part| part_span(&object, part)).transpose()?;
-        let range = sought.range.map(|range| range.check(object.bytes).map_err(|_| bad_range(&object)));
+        let range =
+            sought.range.map(|range| range.check(object.bytes).map_err(|_| bad_range(&object)));
         let partial = range.transpose()?.or(part);
-        let content_range = partial.as_ref().filter(|span| span.start < span.end).map(|span| {
-            format!("bytes {}-{}/{}", span.start, span.end - 1, object.bytes)
-        });
+        let content_range = partial
+            .as_ref()
+            .filter(|span| span.start < span.end)
+            .map(|span| format!("bytes {}-{}/{}", span.start, span.end - 1, object.bytes));
         let span = partial.unwrap_or(0..object.bytes);
         Ok(Found { object, extents, span, content_range, parts_count })
     }
@@ -246,7 +247,8 @@ impl Face {
         let whole_object = found.content_range.is_none();
         let with_sums = input.checksum_mode.is_some() && whole_object;
         let Shown { etag, sums, kind } = shown(&found.object);
-        let [crc32, crc32c, sha1, sha256, crc64nvme] = if with_sums { sums } else { Default::default() };
+        let [crc32, crc32c, sha1, sha256, crc64nvme] =
+            if with_sums { sums } else { Default::default() };
         let headers = found.object.headers;
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -295,7 +297,8 @@ impl Face {
             .await?;
         let with_sums = input.checksum_mode.is_some() && found.content_range.is_none();
         let Shown { etag, sums, kind } = shown(&found.object);
-        let [crc32, crc32c, sha1, sha256, crc64nvme] = if with_sums { sums } else { Default::default() };
+        let [crc32, crc32c, sha1, sha256, crc64nvme] =
+            if with_sums { sums } else { Default::default() };
         let headers = found.object.headers;
         Ok(HeadObjectOutput {
             accept_ranges: Some("bytes".into()),

@@ -155,4 +155,8 @@ impl Shards for RemoteShards {
             }
         })
     }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.endpoint.close())
+    }
 }

@@ -287,9 +287,9 @@ fn verify(
     if let (Some((algorithm, given)), Some((_, value))) = (expected.checksum, &digests.checksum) {
         let given = match given {
             Given::Value(given) => Some(given),
-            Given::Trailer => Some(
-                trailer().ok_or(StoreError::Body(BodyError::NoChecksum(algorithm.name())))?,
-            ),
+            Given::Trailer => {
+                Some(trailer().ok_or(StoreError::Body(BodyError::NoChecksum(algorithm.name())))?)
+            }
             Given::Nowhere => None,
         };
         if given.is_some_and(|given| given != *value) {
@@ -526,4 +526,3 @@ async fn store_group(
     }
     Ok(outcomes)
 }
-

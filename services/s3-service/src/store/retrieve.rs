@@ -234,12 +234,7 @@ impl Store {
             reading,
         };
         let Some(first) = course.next().await? else { return Ok(Body::empty()) };
-        let mut body = Body {
-            now: first.frames,
-            later: None,
-            space: Some(first.space),
-            remaining,
-        };
+        let mut body = Body { now: first.frames, later: None, space: Some(first.space), remaining };
         if !(course.left.is_empty() && course.ahead.is_empty()) {
             let (to, from) = mpsc::channel(1);
             body.later = Some(from);
@@ -320,7 +315,8 @@ impl Store {
                 Some(piece.slice(view.opener.plain_in(rows.start, frame, &wanted)))
             })
             .collect();
-        metrics::counter!("wayleave_s3_bytes_read_total").increment(u64::from(wanted.end - wanted.start));
+        metrics::counter!("wayleave_s3_bytes_read_total")
+            .increment(u64::from(wanted.end - wanted.start));
         Ok(Stretch { frames, space })
     }
 

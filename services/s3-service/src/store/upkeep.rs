@@ -91,17 +91,23 @@ impl Upkeep {
         failed.map_or(Ok(done), Err)
     }
 
-    /// Marks shards on rails that are gone as lost. How many.
+    /// Marks shards on rails that are not among those that still count as lost. How many.
     ///
     /// # Errors
     /// [`UpkeepError::Index`].
-    pub async fn leave(
-        &self,
-        open: BTreeMap<RailId, DeviceId>,
-    ) -> Result<usize, UpkeepError> {
+    pub async fn leave(&self, counting: BTreeMap<RailId, DeviceId>) -> Result<usize, UpkeepError> {
         let writer = &self.store.writer;
-        let gone = move |home: &Home| open.get(&home.rail) != Some(&home.device);
-        let stranded = writer.read(move |reader| reader.stranded(gone, STRANDED)).await?;
+        let stranded = writer
+            .read(move |reader| {
+                // Segments are looked through only when a rail that holds something is gone.
+                let rails = reader.rails()?;
+                if rails.iter().all(|(id, row)| row.held == 0 || counting.contains_key(id)) {
+                    return Ok(Vec::new());
+                }
+                let gone = |home: &Home| counting.get(&home.rail) != Some(&home.device);
+                reader.stranded(gone, STRANDED)
+            })
+            .await?;
         let count = stranded.len();
         if count > 0 {
             writer
@@ -117,10 +123,12 @@ impl Upkeep {
     }
 
     async fn repair(&self) -> Result<usize, UpkeepError> {
-        let queued = self.store.writer.read(|reader| reader.queued(REPAIRS)).await?;
+        let queued = self.store.writer.read(|reader| reader.queued(4 * REPAIRS)).await?;
+        let queued =
+            queued.into_iter().filter(|shard| !self.store.under_way.contains(shard.segment));
         let mut repaired = 0;
         let mut failed = None;
-        for shard in queued {
+        for shard in queued.take(REPAIRS) {
             match self.repair_one(shard).await {
                 Ok(true) => repaired += 1,
                 Ok(false) => {}
@@ -156,12 +164,11 @@ impl Upkeep {
         let (shards, space) = store.whole(&view, Some(index)).await?;
         let (keys, id) = (store.keys.clone(), view.id);
         let (shape, missing) = (layout.shape(), queued.index);
-        let rebuilt = tokio::task::spawn_blocking(move || {
-            codec::rebuild(&keys, id, shape, shards, missing)
-        })
-        .await
-        .map_err(|_| StoreError::Stopping)?
-        .map_err(StoreError::from)?;
+        let rebuilt =
+            tokio::task::spawn_blocking(move || codec::rebuild(&keys, id, shape, shards, missing))
+                .await
+                .map_err(|_| StoreError::Stopping)?
+                .map_err(StoreError::from)?;
         if rebuilt.hash != view.row.shards[index].hash {
             return Err(IndexError::Damaged("a rebuilt shard has another hash").into());
         }

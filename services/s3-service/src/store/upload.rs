@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -85,12 +85,40 @@ pub enum BodyError {
 /// Memory held for a segment on its way out.
 pub(super) struct Space(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
+/// Segments whose shards are still on their way: what is queued of them needs no repair yet.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(Mutex<BTreeSet<SegmentId>>);
+
+/// A segment is under way until this is dropped.
+struct OnItsWay {
+    id: SegmentId,
+    all: Arc<UnderWay>,
+}
+
+impl UnderWay {
+    fn enter(self: &Arc<Self>, id: SegmentId) -> OnItsWay {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        OnItsWay { id, all: Arc::clone(self) }
+    }
+
+    pub(super) fn contains(&self, id: SegmentId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 /// A segment of which enough is durable, not yet in the index.
 pub(crate) struct Stored {
     pub(crate) id: SegmentId,
     pub(crate) row: Segment,
     rest: JoinSet<(usize, Result<Home, ShardsError>)>,
     space: Space,
+    on_its_way: OnItsWay,
 }
 
 /// A segment being filled.
@@ -142,6 +170,7 @@ impl Store {
         let now = self.now_ms();
         let placed = placement::place(id, self.shape, bytes, &self.fleet.candidates(now))
             .map_err(StoreError::Agents)?;
+        let on_its_way = self.under_way.enter(id);
         let spares = Arc::new(Mutex::new(VecDeque::from(placed.spares)));
         let mut rest = JoinSet::new();
         for (index, (shard, spot)) in shards.iter().zip(placed.chosen).enumerate() {
@@ -179,7 +208,7 @@ impl Store {
             row.shards[index].home = done.ok();
         }
         metrics::counter!("wayleave_s3_segments_stored_total").increment(1);
-        Ok(Stored { id, row, rest, space })
+        Ok(Stored { id, row, rest, space, on_its_way })
     }
 
     /// Stores a shard on `spot` or, failing that, on one of the spares.
@@ -249,7 +278,7 @@ impl Stored {
 
     /// To be called when the segment is in the index: notes what becomes durable later.
     pub(crate) fn follow(self, store: &Arc<Store>) {
-        let Self { id, mut rest, space, .. } = self;
+        let Self { id, mut rest, space, on_its_way, .. } = self;
         if rest.is_empty() {
             return;
         }
@@ -263,7 +292,7 @@ impl Stored {
                     tracing::warn!(segment = %id, %error, "a durable shard was not noted");
                 }
             }
-            drop(space);
+            drop((space, on_its_way));
         });
     }
 }

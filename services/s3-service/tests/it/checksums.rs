@@ -70,8 +70,6 @@ async fn what_does_not_match_is_not_stored() {
         put().checksum_crc32_c(encode(&Algorithm::Crc32c.of(&body))).send().await.unwrap();
         client.delete_object().bucket("bucket").key("key").send().await.unwrap();
     }
-    let empty = async |world: &World| {
-        world.running().snapshot().await.unwrap().segments == 0
-    };
+    let empty = async |world: &World| world.running().snapshot().await.unwrap().segments == 0;
     world.until("what was refused is collected", empty).await;
 }

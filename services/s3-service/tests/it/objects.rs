@@ -1,11 +1,12 @@
 //! Buckets and objects as clients use them.
 
-use crate::world::{World, bytes, code, get, put};
+use crate::world::{World, bytes, code, get, limits, put};
 use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::{ByteStream, DateTime},
     types::{Delete, MetadataDirective, ObjectIdentifier},
 };
+use s3_service::Limits;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,14 +92,16 @@ async fn ranges() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_range_asks_one_agent_for_little() {
-    let world = World::new(8).await;
+    let patient = Limits { hedge: Duration::from_secs(600), ..limits() };
+    let world = World::with(8, patient).await;
     let client = world.bucket("bucket").await;
     put(&client, "bucket", "key", bytes(1, 8 << 20)).await;
     let delivered = |world: &World| -> u64 {
         let rails = world.ledger.rails();
-        let all = world.agents.iter().map(|(peer, device)| {
-            world.shards.promised(*peer, rails[device].id).1
-        });
+        let all = world
+            .agents
+            .iter()
+            .map(|(peer, device)| world.shards.promised(*peer, rails[device].id).1);
         all.sum()
     };
     assert_eq!(delivered(&world), 0);
@@ -251,9 +254,8 @@ async fn copies_share_and_outlive() {
 async fn concurrent_puts_to_one_key_leave_one_whole() {
     let world = World::new(8).await;
     let client = world.bucket("bucket").await;
-    let bodies: Vec<Vec<u8>> = (0..16)
-        .map(|seed| bytes(seed, if seed % 4 == 0 { 1_500_000 } else { 5_000 }))
-        .collect();
+    let bodies: Vec<Vec<u8>> =
+        (0..16).map(|seed| bytes(seed, if seed % 4 == 0 { 1_500_000 } else { 5_000 })).collect();
     let puts = bodies.iter().map(|body| put(&client, "bucket", "key", body.clone()));
     let etags = futures::future::join_all(puts).await;
     let left = get(&client, "bucket", "key").await;
@@ -277,9 +279,7 @@ async fn small_objects_are_packed_together() {
     let puts = keys.iter().zip(0..).map(|(key, at)| put(&client, "bucket", key, bytes(at, 900)));
     futures::future::join_all(puts).await;
     // Far fewer segments than objects; packed again until few are left.
-    let packed = async |world: &World| {
-        world.running().snapshot().await.unwrap().segments < 16
-    };
+    let packed = async |world: &World| world.running().snapshot().await.unwrap().segments < 16;
     world.until("packed again", packed).await;
     for (key, at) in keys.iter().zip(0..) {
         assert_eq!(get(&client, "bucket", key).await, bytes(at, 900), "{key}");

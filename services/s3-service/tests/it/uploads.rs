@@ -4,7 +4,9 @@ use crate::world::{World, bytes, code, get, put};
 use aws_sdk_s3::{
     Client,
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart},
+    types::{
+        ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    },
 };
 
 const PART: usize = 5 << 20;
@@ -49,7 +51,8 @@ async fn parts_make_an_object() {
     let listed = listed.send().await.unwrap();
     let numbers: Vec<_> = listed.parts().iter().filter_map(|part| part.part_number()).collect();
     assert_eq!((numbers, listed.is_truncated()), (vec![1, 2, 7], Some(true)));
-    let rest = client.list_parts().bucket("bucket").key("key").upload_id(&id).part_number_marker("7");
+    let rest =
+        client.list_parts().bucket("bucket").key("key").upload_id(&id).part_number_marker("7");
     assert_eq!(rest.send().await.unwrap().parts()[0].size(), Some(10));
     let uploads = client.list_multipart_uploads().bucket("bucket").send().await.unwrap();
     assert_eq!(uploads.uploads()[0].upload_id(), Some(id.as_str()));

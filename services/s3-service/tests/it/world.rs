@@ -107,8 +107,13 @@ impl World {
     }
 
     pub(crate) async fn start(&mut self) {
+        self.start_over(Arc::clone(&self.shards) as _).await;
+    }
+
+    /// Starts with another way to the agents.
+    pub(crate) async fn start_over(&mut self, shards: Arc<dyn s3_service::shards::Shards>) {
         let around = s3_service::World {
-            shards: Arc::clone(&self.shards) as _,
+            shards,
             ledger: Arc::clone(&self.ledger) as _,
             clock: Arc::new(WallClock),
         };
@@ -145,18 +150,19 @@ impl World {
 
     pub(crate) fn client_as(&self, access: &str, secret: &str) -> Client {
         let http = aws_smithy_http_client::Builder::new().build_http();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(access, secret, None, None, "test"))
-            .endpoint_url(self.running().url())
-            .force_path_style(true)
-            .http_client(http)
-            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-            .stalled_stream_protection(
-                aws_sdk_s3::config::StalledStreamProtectionConfig::disabled(),
-            )
-            .build();
+        let config =
+            aws_sdk_s3::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(Credentials::new(access, secret, None, None, "test"))
+                .endpoint_url(self.running().url())
+                .force_path_style(true)
+                .http_client(http)
+                .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+                .stalled_stream_protection(
+                    aws_sdk_s3::config::StalledStreamProtectionConfig::disabled(),
+                )
+                .build();
         Client::from_conf(config)
     }
 
