@@ -45,7 +45,7 @@ pub const SUBMITS_MAX: usize = 64;
 const PROVEN_MAX: usize = 8;
 
 /// Settled epochs from which proofs are given.
-type Proven = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
+type Kept = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
 
 /// What requests are answered from.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ pub struct Api {
     key: [u8; 32],
     recorded: watch::Receiver<Height>,
     submits: Arc<Semaphore>,
-    proven: Arc<Mutex<Proven>>,
+    proven: Arc<Mutex<Kept>>,
 }
 
 impl std::fmt::Debug for Api {

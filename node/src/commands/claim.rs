@@ -52,7 +52,8 @@ pub(crate) struct Due {
     leaf: Leaf,
     proof: Vec<B256>,
     tokens: Tokens,
-    dollars: Micros,
+    /// Dollars that it would pay.
+    pub(crate) dollars: Micros,
 }
 
 /// What the newest leaf of `account` that can be claimed holds beyond what was claimed, if anything. A

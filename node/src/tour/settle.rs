@@ -56,10 +56,15 @@ impl Tour {
         let accounts = Accounts::derive(self.running.agents)?;
         let name = format!("operator-{}", cast.honest);
         let operator = accounts.by_name(&name).context("the devnet has no such operator")?;
-        if claim::due(&self.network, operator.account()).await?.is_none() {
-            Self::more("waiting: an epoch can be claimed one epoch after it became final");
-        }
-        while claim::due(&self.network, operator.account()).await?.is_none() {
+        let mut told = false;
+        while claim::due(&self.network, operator.account())
+            .await?
+            .is_none_or(|due| due.dollars.is_zero())
+        {
+            if !told {
+                Self::more("waiting: an epoch can be claimed one epoch after it became final");
+                told = true;
+            }
             self.pause().await;
         }
         let paid = claim::claim(&self.network, &operator.signer, operator.account()).await?;
