@@ -79,7 +79,7 @@ fn ours(shard: &[u8]) -> anyhow::Result<(f64, f64)> {
 
 fn rival(shard: &[u8]) -> anyhow::Result<(f64, f64)> {
     let block = BlockSize::from_chunk_log(6);
-    let outboard = PreOrderOutboard::<Vec<u8>>::create(shard, block)?;
+    let outboard = PreOrderOutboard::<Vec<u8>>::create(std::io::Cursor::new(shard), block)?;
     let ranges = |number: u64| -> ChunkRanges {
         let start = chunk(number) * bao::CHUNK;
         let bytes = start..start + bao::CHUNK;

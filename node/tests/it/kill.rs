@@ -44,6 +44,7 @@ fn acknowledged_objects_survive_kill_9() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut acknowledged: BTreeMap<u64, usize> = BTreeMap::new();
     let mut next = 0;
+    #[expect(clippy::explicit_counter_loop, reason = "the number rises within a round too")]
     for round in 0..KILLS {
         program.start();
         let s3 = S3::new(&program.access(), "kill").unwrap();

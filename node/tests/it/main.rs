@@ -1,4 +1,6 @@
 //! The real program, from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod kill;
 mod program;

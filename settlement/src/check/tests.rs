@@ -6,6 +6,7 @@ use protocol::{Micros, RailId, statement::Statement};
 type Case = (&'static str, fn(&mut Statement), fn(&Violation) -> bool);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: one broken statement for each rule")]
 fn every_rule_notices_its_breach() {
     let first = inputs(5, vec![device(1), device(2)], vec![rail(1, 1), rail(2, 2)]);
     let one = statement(&first, &genesis(), vec![gave(1, 5, 1, 1, 1_000), gave(2, 5, 1, 2, 10)]);
