@@ -323,14 +323,14 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         readers: Reader<StateDb<E>>,
     ) {
         let (finalized, used) = (&captured.0, &captured.1);
+        let height = finalized.height();
         let carried = finalized.blobs.iter().flatten().map(|blob| blob_hash(blob));
-        for sender in self.0.queues.finalized(used, carried) {
+        for sender in self.0.queues.finalized(height, used, carried) {
             match account_at(&AppliedStore(&readers), sender).await {
                 Ok(account) => self.0.queues.check(sender, &account),
                 Err(error) => fail_stop("failed to read the state", &error),
             }
         }
-        let height = finalized.height();
         self.0.outcomes.forget(height);
         let finalized = Arc::new(finalized.clone());
         self.0.head.send_if_modified(|head| {

@@ -76,9 +76,10 @@ impl Ledger {
     /// Why it was not taken.
     pub async fn submit(&self, raw: &[u8]) -> Result<B256, Rejected> {
         let tx = execution::decode(raw)?;
-        let account = self.account(tx.signer(), self.head().height()).await?;
+        let height = self.head().height();
+        let account = self.account(tx.signer(), height).await?;
         validate(&tx, &account, self.chain_id())?;
-        Ok(self.0.queues.insert(tx, &account)?)
+        Ok(self.0.queues.insert(tx, &account, height)?)
     }
 
     /// Takes an evidence blob to be carried by a block, and gives its BLAKE3 hash.

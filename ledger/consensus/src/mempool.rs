@@ -75,6 +75,17 @@ impl<T> Pooled<T> {
     }
 }
 
+/// What final state says of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The height after which it was read.
+    pub(crate) height: u64,
+    /// The sender's next nonce.
+    pub(crate) next: u64,
+    /// The sender's coins in wei.
+    pub(crate) balance: U256,
+}
+
 /// Why the pool did not take a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolRefused {
@@ -136,6 +147,8 @@ pub(crate) struct Mempool<T> {
     hashes: BTreeMap<B256, (Address, u64)>,
     /// Senders whose transactions an execution skipped: to be checked against final state.
     suspects: BTreeSet<Address>,
+    /// The last final height that [`Mempool::finalized`] was told of.
+    height: u64,
     bytes: usize,
     arrivals: u64,
 }
@@ -147,6 +160,7 @@ impl<T: Clone> Mempool<T> {
             senders: BTreeMap::new(),
             hashes: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            height: 0,
             bytes: 0,
             arrivals: 0,
         }
@@ -175,16 +189,15 @@ impl<T: Clone> Mempool<T> {
         })
     }
 
-    /// Takes a transaction of a sender who has `next` and `balance` by final state.
+    /// Takes a transaction of a sender with this standing.
+    ///
+    /// A standing read before the last final block may lack what that block used, and the sender may
+    /// have left the pool with it; then the sender is checked again after the next block.
     ///
     /// # Errors
     /// Why it was not taken; the pool is unchanged then.
-    pub(crate) fn insert(
-        &mut self,
-        new: Pooled<T>,
-        next: u64,
-        balance: U256,
-    ) -> Result<(), PoolRefused> {
+    pub(crate) fn insert(&mut self, new: Pooled<T>, seen: Standing) -> Result<(), PoolRefused> {
+        let Standing { height, next, balance } = seen;
         if self.hashes.contains_key(&new.hash) {
             return Err(PoolRefused::Known);
         }
@@ -209,6 +222,9 @@ impl<T: Clone> Mempool<T> {
             self.remove(sender, nonce);
         }
         self.remove(new.sender, new.nonce);
+        if height < self.height {
+            self.suspects.insert(new.sender);
+        }
         self.add(new, next);
         Ok(())
     }
@@ -304,8 +320,14 @@ impl<T: Clone> Mempool<T> {
         chosen
     }
 
-    /// Removes what a final block made obsolete: everything of each sender up to the nonce used.
-    pub(crate) fn finalized(&mut self, used: impl IntoIterator<Item = (Address, u64)>) {
+    /// Removes what the final block at `height` made obsolete: everything of each sender up to the
+    /// nonce used.
+    pub(crate) fn finalized(
+        &mut self,
+        height: u64,
+        used: impl IntoIterator<Item = (Address, u64)>,
+    ) {
+        self.height = self.height.max(height);
         for (sender, nonce) in used {
             self.advance(sender, nonce.saturating_add(1));
         }

@@ -2,7 +2,7 @@
 //!
 //! No lock is held across an await, and none while another is taken.
 
-use crate::mempool::{BlobRefused, Blobs, Limits, Mempool, PoolRefused, Pooled};
+use crate::mempool::{BlobRefused, Blobs, Limits, Mempool, PoolRefused, Pooled, Standing};
 use alloy_consensus::Transaction as _;
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, U256};
@@ -33,8 +33,13 @@ impl Queues {
         Self { transactions: Mutex::new(Mempool::new(limits)), blobs: Mutex::new(Blobs::default()) }
     }
 
-    /// Takes a valid transaction whose sender's account is `account` by final state.
-    pub(crate) fn insert(&self, tx: Transaction, account: &Account) -> Result<B256, PoolRefused> {
+    /// Takes a valid transaction whose sender's account is `account` after the final block `height`.
+    pub(crate) fn insert(
+        &self,
+        tx: Transaction,
+        account: &Account,
+        height: u64,
+    ) -> Result<B256, PoolRefused> {
         let hash = *tx.tx_hash();
         let pooled = Pooled {
             hash,
@@ -48,7 +53,8 @@ impl Queues {
             bytes: tx.encode_2718_len(),
             tx,
         };
-        lock(&self.transactions).insert(pooled, account.nonce, account.balance)?;
+        let seen = Standing { height, next: account.nonce, balance: account.balance };
+        lock(&self.transactions).insert(pooled, seen)?;
         Ok(hash)
     }
 
@@ -97,15 +103,16 @@ impl Queues {
         }
     }
 
-    /// Removes what a final block used and carries; gives the senders to [`Queues::check`].
+    /// Removes what the final block at `height` used and carries; gives the senders to [`Queues::check`].
     pub(crate) fn finalized(
         &self,
+        height: u64,
         used: &[(Address, u64)],
         carried: impl IntoIterator<Item = B256>,
     ) -> BTreeSet<Address> {
         lock(&self.blobs).finalized(carried);
         let mut transactions = lock(&self.transactions);
-        transactions.finalized(used.iter().copied());
+        transactions.finalized(height, used.iter().copied());
         transactions.take_suspects()
     }
 

@@ -68,7 +68,7 @@ impl Bench {
     fn queue(&self, raw: &[u8]) {
         let tx = execution::decode(raw).unwrap();
         let account = Account { balance: U256::MAX, ..Account::default() };
-        self.app.0.queues.insert(tx, &account).unwrap();
+        self.app.0.queues.insert(tx, &account, 0).unwrap();
     }
 
     fn round(&self, view: u64) -> ConsensusContext {

@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 const RICH: U256 = U256::MAX;
 
+fn standing(next: u64, balance: U256) -> Standing {
+    Standing { height: 0, next, balance }
+}
+
 fn pooled(sender: u8, nonce: u64, fee: u128) -> Pooled<(u8, u64, u128)> {
     let mut hash = [0; 32];
     hash[0] = sender;
@@ -36,7 +40,7 @@ fn the_best_tip_goes_first_and_nonces_stay_in_order() {
     for tx in
         [pooled(1, 0, 10), pooled(1, 1, 90), pooled(2, 0, 50), pooled(3, 1, 99), pooled(4, 0, 50)]
     {
-        pool.insert(tx, 0, RICH).unwrap();
+        pool.insert(tx, standing(0, RICH)).unwrap();
     }
     // Sender 3 has a gap, 1's dear one waits for its cheap one, 2 came before 4.
     assert_eq!(all(&pool), [(2, 0, 50), (4, 0, 50), (1, 0, 10), (1, 1, 90)]);
@@ -50,23 +54,23 @@ fn the_best_tip_goes_first_and_nonces_stay_in_order() {
 #[test]
 fn a_lost_proposal_loses_nothing() {
     let mut pool = pool(16, 16);
-    pool.insert(pooled(1, 0, 10), 0, RICH).unwrap();
+    pool.insert(pooled(1, 0, 10), standing(0, RICH)).unwrap();
     assert_eq!(all(&pool), all(&pool));
-    pool.finalized([(Address::repeat_byte(2), 7)]);
+    pool.finalized(1, [(Address::repeat_byte(2), 7)]);
     assert_eq!(all(&pool), [(1, 0, 10)]);
-    pool.finalized([(Address::repeat_byte(1), 0)]);
+    pool.finalized(1, [(Address::repeat_byte(1), 0)]);
     assert_eq!((all(&pool), pool.len()), (vec![], 0));
 }
 
 #[test]
 fn replacements_pay_a_tenth_more_in_both() {
     let mut pool = pool(16, 16);
-    pool.insert(pooled(1, 0, 100), 0, RICH).unwrap();
-    assert_eq!(pool.insert(pooled(1, 0, 100), 0, RICH), Err(PoolRefused::Known));
-    assert_eq!(pool.insert(pooled(1, 0, 109), 0, RICH), Err(PoolRefused::Underpriced));
+    pool.insert(pooled(1, 0, 100), standing(0, RICH)).unwrap();
+    assert_eq!(pool.insert(pooled(1, 0, 100), standing(0, RICH)), Err(PoolRefused::Known));
+    assert_eq!(pool.insert(pooled(1, 0, 109), standing(0, RICH)), Err(PoolRefused::Underpriced));
     let stingy = Pooled { max_tip: 100, ..pooled(1, 0, 200) };
-    assert_eq!(pool.insert(stingy, 0, RICH), Err(PoolRefused::Underpriced));
-    pool.insert(pooled(1, 0, 110), 0, RICH).unwrap();
+    assert_eq!(pool.insert(stingy, standing(0, RICH)), Err(PoolRefused::Underpriced));
+    pool.insert(pooled(1, 0, 110), standing(0, RICH)).unwrap();
     assert_eq!((all(&pool), pool.len()), (vec![(1, 0, 110)], 1));
     assert!(pool.get(&pooled(1, 0, 100).hash).is_none());
     assert!(pool.get(&pooled(1, 0, 110).hash).is_some());
@@ -76,19 +80,19 @@ fn replacements_pay_a_tenth_more_in_both() {
 fn nonces_and_funds_are_bounded() {
     let mut pool = pool(4, 16);
     assert_eq!(
-        pool.insert(pooled(1, 4, 1), 5, RICH),
+        pool.insert(pooled(1, 4, 1), standing(5, RICH)),
         Err(PoolRefused::NonceTooLow { next: 5, nonce: 4 })
     );
     assert_eq!(
-        pool.insert(pooled(1, 9, 1), 5, RICH),
+        pool.insert(pooled(1, 9, 1), standing(5, RICH)),
         Err(PoolRefused::NonceTooHigh { next: 5, nonce: 9 })
     );
-    pool.insert(pooled(1, 5, 60), 5, U256::from(100)).unwrap();
+    pool.insert(pooled(1, 5, 60), standing(5, U256::from(100))).unwrap();
     let refused = PoolRefused::Funds { balance: U256::from(100) };
-    assert_eq!(pool.insert(pooled(1, 6, 41), 5, U256::from(100)), Err(refused));
-    pool.insert(pooled(1, 6, 40), 5, U256::from(100)).unwrap();
+    assert_eq!(pool.insert(pooled(1, 6, 41), standing(5, U256::from(100))), Err(refused));
+    pool.insert(pooled(1, 6, 40), standing(5, U256::from(100))).unwrap();
     // A replacement counts once.
-    pool.insert(pooled(1, 6, 44), 5, U256::from(104)).unwrap();
+    pool.insert(pooled(1, 6, 44), standing(5, U256::from(104))).unwrap();
     assert_eq!(pool.pending_nonce(Address::repeat_byte(1), 5), 7);
     assert_eq!(pool.pending_nonce(Address::repeat_byte(2), 3), 3);
 }
@@ -96,35 +100,35 @@ fn nonces_and_funds_are_bounded() {
 #[test]
 fn a_full_pool_evicts_the_cheapest_last_transaction() {
     let mut pool = pool(16, 3);
-    pool.insert(pooled(1, 0, 10), 0, RICH).unwrap();
-    pool.insert(pooled(1, 1, 50), 0, RICH).unwrap();
-    pool.insert(pooled(2, 0, 40), 0, RICH).unwrap();
-    assert_eq!(pool.insert(pooled(3, 0, 40), 0, RICH), Err(PoolRefused::Full));
+    pool.insert(pooled(1, 0, 10), standing(0, RICH)).unwrap();
+    pool.insert(pooled(1, 1, 50), standing(0, RICH)).unwrap();
+    pool.insert(pooled(2, 0, 40), standing(0, RICH)).unwrap();
+    assert_eq!(pool.insert(pooled(3, 0, 40), standing(0, RICH)), Err(PoolRefused::Full));
     // 1's first is cheaper, but its last is not.
-    pool.insert(pooled(3, 0, 41), 0, RICH).unwrap();
+    pool.insert(pooled(3, 0, 41), standing(0, RICH)).unwrap();
     assert_eq!(all(&pool), [(3, 0, 41), (1, 0, 10), (1, 1, 50)]);
     // Nobody evicts their own.
-    assert_eq!(pool.insert(pooled(1, 2, 41), 0, RICH), Err(PoolRefused::Full));
+    assert_eq!(pool.insert(pooled(1, 2, 41), standing(0, RICH)), Err(PoolRefused::Full));
 }
 
 #[test]
 fn a_large_newcomer_evicts_several_or_nothing() {
     let mut pool = pool(16, 4);
     for sender in 1..=4 {
-        pool.insert(pooled(sender, 0, u128::from(sender) * 10), 0, RICH).unwrap();
+        pool.insert(pooled(sender, 0, u128::from(sender) * 10), standing(0, RICH)).unwrap();
     }
     let large = |fee| Pooled { bytes: 300, ..pooled(9, 0, fee) };
-    assert_eq!(pool.insert(large(30), 0, RICH), Err(PoolRefused::Full));
+    assert_eq!(pool.insert(large(30), standing(0, RICH)), Err(PoolRefused::Full));
     assert_eq!(pool.len(), 4);
-    pool.insert(large(31), 0, RICH).unwrap();
+    pool.insert(large(31), standing(0, RICH)).unwrap();
     assert_eq!(all(&pool), [(4, 0, 40), (9, 0, 31)]);
 }
 
 #[test]
 fn suspects_are_checked_against_final_state_only() {
     let mut pool = pool(16, 16);
-    pool.insert(pooled(1, 0, 10), 0, RICH).unwrap();
-    pool.insert(pooled(1, 1, 90), 0, RICH).unwrap();
+    pool.insert(pooled(1, 0, 10), standing(0, RICH)).unwrap();
+    pool.insert(pooled(1, 1, 90), standing(0, RICH)).unwrap();
     let sender = Address::repeat_byte(1);
     pool.suspect(sender);
     pool.suspect(Address::repeat_byte(2));
@@ -132,6 +136,22 @@ fn suspects_are_checked_against_final_state_only() {
     assert_eq!(pool.take_suspects().into_iter().collect::<Vec<_>>(), [sender]);
     pool.check(sender, 1, U256::from(50));
     assert_eq!(pool.len(), 0);
+}
+
+#[test]
+fn a_standing_older_than_the_last_final_block_is_read_again() {
+    let mut pool = pool(16, 16);
+    let sender = Address::repeat_byte(1);
+    pool.insert(pooled(1, 7, 10), Standing { height: 4, next: 7, balance: RICH }).unwrap();
+    // The block takes the sender's only transaction, and the sender leaves the pool with it.
+    pool.finalized(5, [(sender, 7)]);
+    assert!(pool.take_suspects().is_empty());
+    // The next one comes with what was read before that block.
+    pool.insert(pooled(1, 8, 10), Standing { height: 4, next: 7, balance: RICH }).unwrap();
+    assert!(all(&pool).is_empty(), "nonce 7 seems to be missing");
+    assert_eq!(pool.take_suspects().into_iter().collect::<Vec<_>>(), [sender]);
+    pool.check(sender, 8, RICH);
+    assert_eq!(all(&pool), [(1, 8, 10)]);
 }
 
 #[test]
@@ -181,11 +201,11 @@ proptest! {
             match step {
                 Step::Insert(sender, nonce, fee) => {
                     let before = pool.len();
-                    if pool.insert(pooled(sender, nonce, fee), 0, RICH).is_err() {
+                    if pool.insert(pooled(sender, nonce, fee), standing(0, RICH)).is_err() {
                         prop_assert_eq!(pool.len(), before);
                     }
                 }
-                Step::Final(sender, nonce) => pool.finalized([(Address::repeat_byte(sender), nonce)]),
+                Step::Final(sender, nonce) => pool.finalized(1, [(Address::repeat_byte(sender), nonce)]),
                 Step::Check(sender, next, balance) => {
                     pool.check(Address::repeat_byte(sender), next, U256::from(balance));
                 }
