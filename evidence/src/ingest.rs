@@ -12,7 +12,7 @@
 //!   payload is accepted, since it proves the device's fault; a third adds nothing and is refused.
 //! * The quota counts the bytes of all envelopes accepted of a device and epoch, and of those that
 //!   other validators had carried ([`Ingest::carried`]).
-//! * The clock is compared with the validator's at ingest and with the block's at replay, so a device
+//! * A report's clock is compared with the validator's at ingest and with the block's at replay, so a device
 //!   at the edge of the allowed skew may be accepted here and dropped there.
 //!
 //! Nothing is kept of an envelope that is refused, so refusing costs no memory. What is kept is
@@ -21,7 +21,7 @@
 
 mod pool;
 
-use crate::{Acceptance, Batch, Sizes, batch, wire::Answer};
+use crate::{Acceptance, Batch, Sizes, batch, replay::is_dated, wire::Answer};
 use pool::{Pending, Pool};
 use protocol::{
     DeviceId, Digest, Epoch, Height, NetworkId, Reason,
@@ -252,7 +252,8 @@ impl Ingest {
         let rules = &open.inputs.manifest.evidence;
         let device = open.inputs.device(envelope.device()).ok_or(Reason::UnknownDevice)?;
         check_kind(&envelope, device.kind, &self.sizes)?;
-        if now_ms.is_some_and(|now| now.abs_diff(payload.time_ms) > u64::from(rules.skew_ms)) {
+        let skewed = |now: u64| now.abs_diff(payload.time_ms) > u64::from(rules.skew_ms);
+        if now_ms.is_some_and(skewed) && is_dated(payload) {
             return Err(Reason::ClockSkew);
         }
         let sent = open.devices.get(&envelope.device());

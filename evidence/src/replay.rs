@@ -3,8 +3,8 @@
 //! Rules (design 6, 9). Of all blobs in blocks from the epoch's first height to its grace height:
 //! 1. a blob that is not a batch signed by its author on this chain is nothing;
 //! 2. an envelope counts if it parses, names this network and epoch, is of a device on the roster and of
-//!    the device's kind or common, is within its kind's size, is within the allowed skew of the time of
-//!    the block that carries it, and its signature holds;
+//!    the device's kind or common, is within its kind's size, if it is a plain report is within the allowed
+//!    skew of the time of the block that carries it, and its signature holds;
 //! 3. of equal payloads under one identity the first carried counts (lowest height, then lowest digest);
 //!    of different payloads under one identity the first two are kept, which proves the fault;
 //! 4. of each device's envelopes, taken by ascending (height, sequence, digest), those count that still
@@ -17,8 +17,8 @@
 use crate::{Batch, BlockEvidence, Sizes, ingest::PAYLOADS_MAX, signatures};
 use protocol::{
     DeviceId, Digest, Height, KindId, NetworkId, Reason,
-    body::COMMON,
-    envelope::{Envelope, ParseError},
+    body::{COMMON, Common},
+    envelope::{Envelope, ParseError, Payload},
     inputs::{Device, Inputs},
     kind::Carried,
 };
@@ -123,9 +123,9 @@ fn collect<'a>(
             match examine(inputs, sizes, bytes) {
                 Ok(None) => {}
                 Ok(Some((envelope, device))) => {
-                    let time_ms = envelope.payload().time_ms;
+                    let payload = envelope.payload();
                     let skew_ms = u64::from(inputs.manifest.evidence.skew_ms);
-                    if time_ms.abs_diff(block.time_ms) > skew_ms {
+                    if is_dated(payload) && payload.time_ms.abs_diff(block.time_ms) > skew_ms {
                         replayed.skewed += 1;
                     } else {
                         candidates.push(Candidate { envelope, digest, device, place });
@@ -135,6 +135,15 @@ fn collect<'a>(
             }
         }
     }
+}
+
+/// Whether the time that a device states matters: for plain reports, which say nothing else.
+///
+/// A proof is bound by the seed and by the heights of its window, a voucher by its nonce. If their time
+/// counted, blocks that pause for longer than the allowed skew would drop an honest device's proof on
+/// its way, while its next report would still say that it was there: a selective miss that was none.
+pub(crate) fn is_dated(payload: &Payload) -> bool {
+    payload.body.kind == COMMON && matches!(Common::from_body(&payload.body), Ok(Common::Report(_)))
 }
 
 /// The envelope and its device; nothing if it names another epoch.

@@ -1,7 +1,11 @@
 use super::*;
 use crate::fixture::*;
 use proptest::prelude::*;
-use protocol::{Epoch, envelope::Payload};
+use protocol::{
+    Epoch,
+    cbor::Item,
+    envelope::{Body, Payload},
+};
 
 fn block(height: u64, blobs: Vec<Vec<u8>>) -> BlockEvidence {
     BlockEvidence::new(Height(height), TIME, blobs)
@@ -73,6 +77,16 @@ fn the_author_answers_for_what_no_honest_author_accepts_and_the_rest_counts() {
         .collect();
     expected.sort_unstable();
     assert_eq!(replayed.faults, expected);
+}
+
+#[test]
+fn a_proof_on_its_way_outlives_a_pause_of_the_ledger() {
+    // Blocks stopped for longer than the skew while the proof waited for one; windows are heights, so it
+    // is still in time, and a later report must not make an honest device's silence look selective.
+    let proof = Payload { body: Body { kind: KIND, item: Item::of(&1u8) }, ..payload(1, 0) };
+    let late = Payload { time_ms: TIME - 60 * SKEW, ..proof };
+    let replayed = run(&[block(301, vec![blob(vec![sign(1, &late)])])]);
+    assert_eq!((replayed.carried.len(), replayed.skewed), (1, 0));
 }
 
 #[test]
