@@ -31,8 +31,8 @@ pub(crate) async fn run(root: &Path, up: Up) -> anyhow::Result<()> {
     let resumed = home.ledger().exists();
     let ports = Ports::open(&up).await?;
     let devnet = Devnet::start(&home, ports, up.agents).await?;
-    banner(&home, &devnet, resumed, began);
     devnet.running.write(&home)?;
+    banner(&home, &devnet, resumed, began);
     let result = live(&devnet).await;
     out::line("");
     out::line("stopping; `wayleave up` resumes from here");
