@@ -52,8 +52,10 @@ impl fmt::Debug for Config {
 pub struct RailPlan {
     /// Bytes that a rail's rate pays for, at the network's price. No more are stored on it.
     pub bytes: u64,
-    /// Epochs for which a rail's limit pays the full rate.
+    /// Epochs for which a rail's limit pays the full rate. It is raised when little is left.
     pub epochs: u64,
+    /// Epochs after which a rail ends. What it pays for then moves.
+    pub life_epochs: u64,
     /// Dollars of a rail's limit for vouchers.
     pub vouchers: Micros,
     /// Towards how many agents rails are kept open.
@@ -62,7 +64,13 @@ pub struct RailPlan {
 
 impl Default for RailPlan {
     fn default() -> Self {
-        Self { bytes: 4 << 30, epochs: 2_880, vouchers: Micros(1_000_000), agents_max: 256 }
+        Self {
+            bytes: 4 << 30,
+            epochs: 2_880,
+            life_epochs: 1_000_000,
+            vouchers: Micros(1_000_000),
+            agents_max: 256,
+        }
     }
 }
 
@@ -91,6 +99,8 @@ pub struct Limits {
     pub read_ahead: usize,
     /// How long an answer is waited for before parity is asked too.
     pub hedge: Duration,
+    /// How long agents may keep shards waiting before spare agents are given them too.
+    pub stall: Duration,
     /// How long any answer is waited for, before the time for its bytes.
     pub request_timeout: Duration,
     /// What an agent must at least transfer, bytes a second.
@@ -109,6 +119,8 @@ pub struct Limits {
     pub freeze_lead: u64,
     /// How often the ledger and the agents are looked at.
     pub refresh: Duration,
+    /// How often an agent is asked whether it still holds what it was given.
+    pub audit: Duration,
 }
 
 impl Default for Limits {
@@ -125,6 +137,7 @@ impl Default for Limits {
             stretch_rows: 16,
             read_ahead: 3,
             hedge: Duration::from_millis(400),
+            stall: Duration::from_secs(1),
             request_timeout: Duration::from_secs(3),
             slowest_bytes_per_s: 1 << 20,
             connections_max: 1_024,
@@ -134,6 +147,7 @@ impl Default for Limits {
             loose_min: 16,
             freeze_lead: 10,
             refresh: Duration::from_secs(1),
+            audit: Duration::from_secs(60),
         }
     }
 }

@@ -8,20 +8,21 @@
 //!   next seed asks for them (design 11).
 //! * Agents that ask more than the network's price get nothing new.
 
+mod datasets;
 pub mod ledger;
 pub mod memory;
 
 use crate::{
     config::{Limits, RailPlan},
     fleet::Agent,
-    index::{Committed, Home, IndexError, Rail as Kept},
+    index::{Committed, IndexError, Rail as Kept},
     purse::Allowance,
     shards::ShardsError,
     store::Store,
 };
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use protocol::{
-    Account, DeviceId, Epoch, Height, Micros, NetworkId, RailId,
+    Account, DeviceId, Digest, Epoch, Height, Micros, NetworkId, RailId,
     clock::EpochClock,
     inputs::{Device, Rail},
     key::DeviceKey,
@@ -36,12 +37,6 @@ use std::{
 };
 use storage_kind::{STORAGE, wire};
 
-/// Shards that one commit adds, and that it removes.
-const COMMIT_SHARDS: usize = 2_048;
-/// Commits on one rail in one go.
-const COMMITS: usize = 64;
-/// Datasets frozen by one transaction.
-const FREEZE_MAX: usize = 64;
 /// Agents asked at once.
 const ASKED_AT_ONCE: usize = 16;
 /// How long an agent's terms are waited for.
@@ -143,6 +138,9 @@ struct State {
     /// Rails that still count, dialled or not; nothing before the first look.
     counting: Option<BTreeMap<RailId, DeviceId>>,
     refused_until_ms: u64,
+    audited_ms: u64,
+    /// The rail that was asked last, and where to go on with it.
+    audit_at: Option<(RailId, Option<Digest>)>,
     frozen_in: Option<Epoch>,
     position: Option<(Height, EpochClock)>,
 }
@@ -216,7 +214,7 @@ impl Keeper {
             self.settle().await?;
             self.with(|state| state.frozen_in = Some(epoch));
         }
-        Ok(())
+        self.audit().await
     }
 
     /// Commits what changed with all agents, and freezes it.
@@ -340,7 +338,7 @@ impl Keeper {
                 payee: device.owner,
                 limit: limit.saturating_add(self.plan.vouchers),
                 rate,
-                expiry: Epoch(epoch.0.saturating_add(self.plan.epochs)),
+                expiry: Epoch(epoch.0.saturating_add(self.plan.life_epochs)),
             })
             .collect();
         if openings.is_empty() {
@@ -379,141 +377,6 @@ impl Keeper {
                 return;
             }
         }
-    }
-
-    /// Commits what changed with all agents.
-    ///
-    /// # Errors
-    /// The last failure; the other rails are committed.
-    pub async fn commit_all(&self) -> Result<(), KeepError> {
-        let _one = self.committing.lock().await;
-        let open = self.with(|state| state.open.clone());
-        let outcomes: Vec<_> = stream::iter(open)
-            .map(|(rail, (device, peer))| self.commit(rail, device, peer))
-            .buffer_unordered(ASKED_AT_ONCE)
-            .collect()
-            .await;
-        let mut failed = Ok(());
-        for outcome in outcomes {
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "a dataset was not committed");
-                failed = Err(error);
-            }
-        }
-        failed
-    }
-
-    async fn commit(&self, rail: RailId, device: DeviceId, peer: Peer) -> Result<(), KeepError> {
-        for _ in 0..COMMITS {
-            let proposed =
-                self.store.writer.write(move |tables| tables.propose(rail, COMMIT_SHARDS)).await?;
-            let Some(proposal) = proposed else { return Ok(()) };
-            let answer = match self.store.shards.commit(peer, proposal.commit.clone()).await {
-                Ok(answer) => answer,
-                Err(cause) => {
-                    self.refused(rail, device, &cause).await?;
-                    return Err(KeepError::Agent { rail, cause });
-                }
-            };
-            let named = answer.dataset.rail == rail
-                && answer.dataset.version == proposal.commit.version
-                && answer.dataset.root == proposal.root
-                && answer.dataset.bytes == proposal.bytes;
-            let message = answer.dataset.signing_bytes(self.chain_id);
-            let key = DeviceKey::Ed25519(peer.key);
-            if !named || key.verify(&message, &answer.signature).is_err() {
-                self.store.fleet.lied(device);
-                return Err(KeepError::Signature(rail));
-            }
-            let committed = Committed { dataset: answer.dataset, signature: answer.signature };
-            self.store.writer.write(move |tables| tables.committed(&committed)).await?;
-            metrics::counter!("wayleave_s3_commits_total").increment(1);
-        }
-        Ok(())
-    }
-
-    /// An agent refused a commit: what it lost is queued, and a commit that can never be answered is
-    /// given up. One that may have been heard stays as it is.
-    async fn refused(
-        &self,
-        rail: RailId,
-        device: DeviceId,
-        cause: &ShardsError,
-    ) -> Result<(), KeepError> {
-        let ShardsError::Refused(refusal) = cause else {
-            self.store.fleet.failed(device, self.store.now_ms());
-            return Ok(());
-        };
-        match *refusal {
-            wire::Refusal::NotHeld(hash) => {
-                let home = Home { rail, device };
-                let found =
-                    self.store.writer.read(move |reader| reader.find_shard(home, hash)).await?;
-                self.store
-                    .writer
-                    .write(move |tables| {
-                        tables.withdraw(rail)?;
-                        if let Some((segment, index)) = found {
-                            tables.shard_lost(segment, index, home)?;
-                        }
-                        Ok(())
-                    })
-                    .await?;
-            }
-            wire::Refusal::BadCommit(_) => {
-                self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
-            }
-            // It lost its index, or is new under an old key.
-            wire::Refusal::StaleBase(0) => {
-                tracing::warn!(%rail, %device, "an agent forgot its dataset");
-                self.store.writer.write(move |tables| tables.start_over(rail)).await?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Freezes all datasets that the ledger does not hold yet, by one transaction.
-    ///
-    /// # Errors
-    /// [`KeepError::Ledger`], [`KeepError::Index`].
-    pub async fn freeze(&self) -> Result<(), KeepError> {
-        let open = self.counting().unwrap_or_default();
-        let rails = self.store.writer.read(|reader| reader.rails()).await?;
-        let new: Vec<Committed> = rails
-            .into_iter()
-            .filter(|(rail, _)| open.contains_key(rail))
-            .filter_map(|(_, row)| row.committed.filter(|new| new.dataset.version > row.frozen))
-            .collect();
-        let mut outcome = Ok(());
-        for some in new.chunks(FREEZE_MAX) {
-            let Err(error) = self.freeze_some(some.to_vec()).await else { continue };
-            if some.len() == 1 || matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
-                return Err(error);
-            }
-            // One that the ledger refuses must not hold up the others.
-            tracing::warn!(%error, "datasets were not frozen together");
-            for one in some {
-                if let Err(error) = self.freeze_some(vec![*one]).await {
-                    tracing::warn!(rail = %one.dataset.rail, %error, "a dataset is not frozen");
-                    outcome = Err(error);
-                }
-            }
-        }
-        outcome
-    }
-
-    async fn freeze_some(&self, some: Vec<Committed>) -> Result<(), KeepError> {
-        self.port.freeze(some.clone()).await?;
-        metrics::counter!("wayleave_s3_datasets_frozen_total")
-            .increment(crate::num::wide(some.len()));
-        self.store
-            .writer
-            .write(move |tables| {
-                some.iter().try_for_each(|new| tables.frozen(new.dataset.rail, new.dataset.version))
-            })
-            .await?;
-        Ok(())
     }
 }
 

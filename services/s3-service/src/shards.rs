@@ -62,6 +62,14 @@ pub trait Shards: Send + Sync + 'static {
     /// Changes a rail's dataset. The signature is not verified.
     fn commit(&self, to: Peer, commit: Commit) -> BoxFuture<'_, Result<Committed, ShardsError>>;
 
+    /// Which of these shards the agent holds for a rail: one answer a shard.
+    fn holds(
+        &self,
+        of: Peer,
+        rail: RailId,
+        shards: Vec<Digest>,
+    ) -> BoxFuture<'_, Result<Vec<bool>, ShardsError>>;
+
     /// The newest dataset of a rail.
     fn stat(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Stat, ShardsError>>;
 

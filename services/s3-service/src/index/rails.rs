@@ -4,7 +4,9 @@
 //! it heard the answer would disagree for ever. So the proposal is made durable first, with every
 //! shard that it turns over, and is sent until it is answered.
 
-use super::{Committed, Holding, IndexError, Rail, Reader, Tables, cut, decode, get, put, under};
+use super::{
+    Committed, Holding, IndexError, Rail, Reader, Tables, cut, decode, from, get, put, under,
+};
 use protocol::{Digest, RailId};
 use storage_kind::{
     dataset::{Dataset, Shard},
@@ -241,6 +243,33 @@ impl Reader {
     pub fn dataset(&self, rail: RailId) -> Result<Vec<Shard>, IndexError> {
         let inside = holdings(&self.holdings, rail)?.into_iter().filter(|(_, row)| row.inside);
         Ok(inside.map(|(hash, row)| Shard { hash, bytes: row.bytes }).collect())
+    }
+
+    /// Up to `limit` shards that are needed on a rail, ascending, after the hash given.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn wanted(
+        &self,
+        rail: RailId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<Digest>, IndexError> {
+        let prefix = rail.0.to_be_bytes();
+        let start =
+            after.map_or_else(|| prefix.to_vec(), |hash| [&prefix[..], hash.as_bytes()].concat());
+        let mut wanted = Vec::new();
+        for row in from(&self.holdings, &prefix, &start)? {
+            let (key, row) = row?;
+            let (hash, holding) = (hash_of(key.value())?, decode::<Holding>(row.value())?);
+            if wanted.len() == limit {
+                break;
+            }
+            if holding.wanted && Some(hash) != after {
+                wanted.push(hash);
+            }
+        }
+        Ok(wanted)
     }
 
     /// Whether a rail's dataset is not what it should be.

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{codec::SegmentId, num::wide};
 use protocol::Digest;
+use std::collections::BTreeSet;
 
 /// A shard that is durable nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,25 +272,27 @@ impl Reader {
         Ok(garbage)
     }
 
-    /// The segment and the place of a shard by its hash and home, if it is there. Looks at all
-    /// segments: only for what is rare.
+    /// The segments and places of shards by their hashes at one home. Looks at all segments: only for
+    /// what is rare.
     ///
     /// # Errors
     /// [`IndexError::Store`].
-    pub fn find_shard(
+    pub fn find_shards(
         &self,
         home: Home,
-        hash: Digest,
-    ) -> Result<Option<(SegmentId, u8)>, IndexError> {
+        hashes: &BTreeSet<Digest>,
+    ) -> Result<Vec<(SegmentId, u8)>, IndexError> {
+        let mut found = Vec::new();
         for row in under(&self.segments, &[])? {
             let (key, row) = row?;
-            let segment: Segment = decode(row.value())?;
-            let is = |shard: &ShardRow| shard.hash == hash && shard.home == Some(home);
-            if let Some(at) = segment.shards.iter().position(is) {
-                return Ok(Some((segment_of(key.value())?, u8::try_from(at).unwrap_or(u8::MAX))));
+            let (id, row) = (segment_of(key.value())?, decode::<Segment>(row.value())?);
+            for (index, shard) in (0u8..).zip(&row.shards) {
+                if shard.home == Some(home) && hashes.contains(&shard.hash) {
+                    found.push((id, index));
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Up to `limit` shards kept on rails that `gone` names.

@@ -139,6 +139,14 @@ impl MemoryShards {
         }
     }
 
+    /// Makes an agent forget everything, as one whose disk was replaced.
+    pub fn reset(&self, peer: Peer) {
+        if let Some(agent) = self.lock().get_mut(&peer.key) {
+            agent.shards.clear();
+            agent.rails.clear();
+        }
+    }
+
     async fn ask<T>(
         &self,
         peer: Peer,
@@ -269,6 +277,17 @@ impl Shards for MemoryShards {
 
     fn commit(&self, to: Peer, commit: Commit) -> BoxFuture<'_, Result<Committed, ShardsError>> {
         Box::pin(self.ask(to, move |agent, world| agent.commit(world, &commit)))
+    }
+
+    fn holds(
+        &self,
+        of: Peer,
+        rail: RailId,
+        shards: Vec<Digest>,
+    ) -> BoxFuture<'_, Result<Vec<bool>, ShardsError>> {
+        Box::pin(self.ask(of, move |agent, _| {
+            Ok(shards.iter().map(|hash| agent.shards.contains_key(&(rail, *hash))).collect())
+        }))
     }
 
     fn stat(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Stat, ShardsError>> {

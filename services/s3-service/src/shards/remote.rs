@@ -9,7 +9,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use protocol::{RailId, net::Peer};
+use protocol::{Digest, RailId, net::Peer};
 use std::time::Duration;
 use storage_kind::{
     dataset::Shard,
@@ -133,6 +133,21 @@ impl Shards for RemoteShards {
         Box::pin(async move {
             match self.ask(to, Request::Commit(commit), Bytes::new(), LONG).await? {
                 (Response::Committed(committed), _) => Ok(committed),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn holds(
+        &self,
+        of: Peer,
+        rail: RailId,
+        shards: Vec<Digest>,
+    ) -> BoxFuture<'_, Result<Vec<bool>, ShardsError>> {
+        Box::pin(async move {
+            let count = shards.len();
+            match self.ask(of, Request::Holds(rail, shards), Bytes::new(), LONG).await? {
+                (Response::Holds(held), _) if held.len() == count => Ok(held),
                 _ => Err(OTHER),
             }
         })

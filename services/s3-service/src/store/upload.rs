@@ -1,6 +1,7 @@
 //! One segment onto its agents.
 //!
-//! All shards go out at once, each to its agent and, when that fails, to spare agents. With k + 1
+//! All shards go out at once, each to its agent and, when that fails, to spare agents. Shards that an
+//! agent keeps waiting for too long go to spares as well, and the first to take one counts. With k + 1
 //! durable the segment counts as stored; what is still under way then is followed in the background
 //! and, if it fails, stays queued in the index until upkeep finds it a home.
 
@@ -173,13 +174,8 @@ impl Store {
         let on_its_way = self.under_way.enter(id);
         let spares = Arc::new(Mutex::new(VecDeque::from(placed.spares)));
         let mut rest = JoinSet::new();
-        for (index, (shard, spot)) in shards.iter().zip(placed.chosen).enumerate() {
-            let (store, spares) = (Arc::clone(self), Arc::clone(&spares));
-            let (hash, bytes) = (shard.hash, shard.bytes.clone());
-            rest.spawn(async move {
-                let named = Shard { hash, bytes: wide(bytes.len()) };
-                (index, store.put_somewhere(spot, &spares, named, bytes).await)
-            });
+        for (index, spot) in placed.chosen.into_iter().enumerate() {
+            self.send(&mut rest, index, &shards[index], spot, &spares);
         }
         let rows = shards.iter().map(|shard| ShardRow { hash: shard.hash, home: None }).collect();
         let mut row = Segment {
@@ -192,23 +188,55 @@ impl Store {
         };
         let needed = usize::from(self.shape.acknowledge());
         let (mut durable, mut cause) = (0, String::from("no agent was left to try"));
+        let stall = tokio::time::sleep(self.limits.stall);
+        tokio::pin!(stall);
+        let mut stalled = false;
         while durable < needed {
-            match rest.join_next().await {
-                Some(Ok((index, Ok(home)))) => {
-                    row.shards[index].home = Some(home);
-                    durable += 1;
+            tokio::select! {
+                done = rest.join_next() => match done {
+                    Some(Ok((index, Ok(home)))) => {
+                        // The first of two that have the same shard counts.
+                        durable += usize::from(row.shards[index].home.is_none());
+                        row.shards[index].home.get_or_insert(home);
+                    }
+                    Some(Ok((_, Err(error)))) => cause = error.to_string(),
+                    Some(Err(_)) => return Err(StoreError::Stopping),
+                    None => return Err(StoreError::Durable { durable, needed, cause }),
+                },
+                () = &mut stall, if !stalled => {
+                    stalled = true;
+                    for (index, shard) in shards.iter().enumerate() {
+                        let waits = row.shards[index].home.is_none();
+                        let Some(spot) = waits.then(|| next(&spares)).flatten() else { continue };
+                        self.send(&mut rest, index, shard, spot, &spares);
+                    }
                 }
-                Some(Ok((_, Err(error)))) => cause = error.to_string(),
-                Some(Err(_)) => return Err(StoreError::Stopping),
-                None => return Err(StoreError::Durable { durable, needed, cause }),
             }
         }
         // Whoever finished in the meantime counts too.
         while let Some(Ok((index, done))) = rest.try_join_next() {
-            row.shards[index].home = done.ok();
+            let home = &mut row.shards[index].home;
+            *home = home.or(done.ok());
         }
         metrics::counter!("wayleave_s3_segments_stored_total").increment(1);
         Ok(Stored { id, row, rest, space, on_its_way })
+    }
+
+    /// Begins to store a shard on `spot` or on a spare.
+    fn send(
+        self: &Arc<Self>,
+        rest: &mut JoinSet<(usize, Result<Home, ShardsError>)>,
+        index: usize,
+        shard: &codec::Shard,
+        spot: Spot,
+        spares: &Arc<Mutex<VecDeque<Spot>>>,
+    ) {
+        let (store, spares) = (Arc::clone(self), Arc::clone(spares));
+        let (hash, bytes) = (shard.hash, shard.bytes.clone());
+        rest.spawn(async move {
+            let named = Shard { hash, bytes: wide(bytes.len()) };
+            (index, store.put_somewhere(spot, &spares, named, bytes).await)
+        });
     }
 
     /// Stores a shard on `spot` or, failing that, on one of the spares.
@@ -224,8 +252,7 @@ impl Store {
                 Ok(home) => return Ok(home),
                 Err(error) => {
                     tracing::debug!(device = %spot.device, %error, "a shard was not taken");
-                    let next = spares.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    spot = next.ok_or(error)?;
+                    spot = next(spares).ok_or(error)?;
                 }
             }
         }
@@ -295,6 +322,11 @@ impl Stored {
             drop((space, on_its_way));
         });
     }
+}
+
+/// The next spare agent.
+fn next(spares: &Mutex<VecDeque<Spot>>) -> Option<Spot> {
+    spares.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
 /// Splits `bytes` into segments of even size, none above `most`.

@@ -12,7 +12,10 @@ async fn two_agents_of_eight_may_be_down() {
     let (small, large) = (bytes(1, 3_000), bytes(2, 9 << 20));
     put(&client, "bucket", "small", small.clone()).await;
     put(&client, "bucket", "large", large.clone()).await;
+    let whole = async |world: &World| world.queued().await == 0;
     for pair in [[0, 1], [2, 3], [4, 5], [6, 7], [0, 7]] {
+        // Acknowledged is one loss away from the limit, two only when all six are durable.
+        world.until("all six are durable", whole).await;
         for at in pair {
             world.shards.set(world.agents[at].0, Manner::Down);
         }
@@ -87,10 +90,12 @@ async fn three_agents_down_is_an_error_and_not_a_broken_body() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_liar_is_found_and_gets_nothing_more() {
-    let world = World::new(8).await;
+    let patient = Limits { hedge: Duration::from_secs(600), ..limits() };
+    let world = World::with(8, patient).await;
     let client = world.bucket("bucket").await;
     let body = bytes(1, 12 << 20);
     put(&client, "bucket", "key", body.clone()).await;
+    world.until("all six are durable", async |world| world.queued().await == 0).await;
     assert!(get(&client, "bucket", "key").await == body);
     // One that is read from: who holds parity alone is not asked, and not found out.
     let rails = world.ledger.rails();
@@ -103,6 +108,7 @@ async fn a_liar_is_found_and_gets_nothing_more() {
     for seed in 0..6 {
         put(&client, "bucket", &format!("new-{seed}"), bytes(seed, 2 << 20)).await;
     }
+    world.until("all are durable", async |world| world.queued().await == 0).await;
     for other in world.agents.iter().filter(|(peer, _)| *peer != liar).take(2) {
         world.shards.set(other.0, Manner::Down);
     }
@@ -113,24 +119,28 @@ async fn a_liar_is_found_and_gets_nothing_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_shards_are_repaired_elsewhere() {
-    let world = World::new(8).await;
+    let world = World::with(8, Limits { audit: Duration::from_millis(20), ..limits() }).await;
     let client = world.bucket("bucket").await;
     let body = bytes(1, 6 << 20);
     put(&client, "bucket", "key", body.clone()).await;
+    let whole = async |world: &World| {
+        let kept: usize = world.agents.iter().map(|(peer, _)| world.shards.kept(*peer).0).sum();
+        kept >= 6 && world.queued().await == 0
+    };
+    world.until("stored", whole).await;
     world.running().flush().await.unwrap();
-    // Every agent that holds data forgets it in turn; reads notice, upkeep repairs.
-    for at in 0..4 {
-        let peer = world.agents[at].0;
-        world.shards.wipe(peer);
-        assert!(get(&client, "bucket", "key").await == body, "after {at}");
-        world.until("repaired", async |world| world.queued().await == 0).await;
+    // Each agent forgets what it has in turn, parity too: no read would come across that.
+    for at in 0..8 {
+        world.shards.wipe(world.agents[at].0);
+        world.until("repaired", whole).await;
     }
     assert!(get(&client, "bucket", "key").await == body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_agents_are_hedged() {
-    let limits = Limits { hedge: Duration::from_millis(50), ..limits() };
+    let quick = Duration::from_millis(50);
+    let limits = Limits { hedge: quick, stall: quick, ..limits() };
     let world = World::with(8, limits).await;
     let client = world.bucket("bucket").await;
     let body = bytes(1, 3 << 20);
@@ -139,6 +149,10 @@ async fn slow_agents_are_hedged() {
         world.shards.set(world.agents[at].0, Manner::Slow(Duration::from_secs(3_600)));
     }
     assert!(get(&client, "bucket", "key").await == body);
+    // And what is stored goes to others: two of six would keep it waiting for an hour.
+    for seed in 0..4 {
+        put(&client, "bucket", &format!("new-{seed}"), bytes(seed, 2 << 20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

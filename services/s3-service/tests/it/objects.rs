@@ -96,6 +96,7 @@ async fn a_small_range_asks_one_agent_for_little() {
     let world = World::with(8, patient).await;
     let client = world.bucket("bucket").await;
     put(&client, "bucket", "key", bytes(1, 8 << 20)).await;
+    world.until("all six are durable", async |world| world.queued().await == 0).await;
     let delivered = |world: &World| -> u64 {
         let rails = world.ledger.rails();
         let all = world

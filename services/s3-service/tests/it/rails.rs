@@ -138,3 +138,28 @@ async fn agents_without_room_get_nothing() {
         assert_eq!(world.shards.kept(world.agents[at].0).0, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_with_a_new_disk_starts_over() {
+    let world = World::new(8).await;
+    let client = world.bucket("bucket").await;
+    for seed in 0..5 {
+        put(&client, "bucket", &format!("key-{seed}"), bytes(seed, 2 << 20)).await;
+    }
+    world.until("all shards are stored", async |world| world.queued().await == 0).await;
+    world.running().flush().await.unwrap();
+    let (peer, _) = *world.agents.iter().find(|(peer, _)| world.shards.kept(*peer).0 > 1).unwrap();
+    world.shards.reset(peer);
+    put(&client, "bucket", "more", bytes(9, 2 << 20)).await;
+    world
+        .until("all agree again", async |world| {
+            let _ = world.running().flush().await;
+            world.queued().await == 0
+                && agree(world).await
+                && world.running().snapshot().await.unwrap().stale_rails == 0
+        })
+        .await;
+    for seed in 0..5 {
+        assert!(get(&client, "bucket", &format!("key-{seed}")).await == bytes(seed, 2 << 20));
+    }
+}

@@ -60,7 +60,10 @@ impl Agent {
             Request::Commit(commit) => {
                 self.shards.commit(self.peer, commit).await.map(Response::Committed)
             }
-            Request::Introduce(_) | Request::Holds(..) => Err(ShardsError::Wrong("not asked here")),
+            Request::Holds(rail, shards) => {
+                self.shards.holds(self.peer, rail, shards).await.map(Response::Holds)
+            }
+            Request::Introduce(_) => Err(ShardsError::Wrong("answered above")),
         };
         match done {
             Ok(response) => (response, data),

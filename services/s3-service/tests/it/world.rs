@@ -50,6 +50,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         upkeep: Duration::from_millis(20),
         refresh: Duration::from_millis(20),
+        audit: Duration::from_secs(600),
         request_timeout: Duration::from_secs(20),
         ..Limits::default()
     }

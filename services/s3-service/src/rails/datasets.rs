@@ -1,0 +1,229 @@
+//! Datasets: committed with the agents, taken stock of, frozen on the ledger.
+
+use super::{ASKED_AT_ONCE, KeepError, Keeper, LedgerError};
+use crate::{
+    index::{Committed, Home},
+    num::wide,
+    shards::ShardsError,
+};
+use futures::{StreamExt as _, stream};
+use protocol::{DeviceId, Digest, RailId, key::DeviceKey, net::Peer};
+use std::{collections::BTreeSet, ops::Bound};
+use storage_kind::wire;
+
+/// Shards that one commit adds, and that it removes.
+const COMMIT_SHARDS: usize = 2_048;
+/// Commits on one rail in one go.
+const COMMITS: usize = 64;
+/// Datasets frozen by one transaction.
+const FREEZE_MAX: usize = 64;
+
+impl Keeper {
+    /// Commits what changed with all agents.
+    ///
+    /// # Errors
+    /// The last failure; the other rails are committed.
+    pub async fn commit_all(&self) -> Result<(), KeepError> {
+        let _one = self.committing.lock().await;
+        let open = self.with(|state| state.open.clone());
+        let outcomes: Vec<_> = stream::iter(open)
+            .map(|(rail, (device, peer))| self.commit(rail, device, peer))
+            .buffer_unordered(ASKED_AT_ONCE)
+            .collect()
+            .await;
+        let mut failed = Ok(());
+        for outcome in outcomes {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "a dataset was not committed");
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    async fn commit(&self, rail: RailId, device: DeviceId, peer: Peer) -> Result<(), KeepError> {
+        for _ in 0..COMMITS {
+            let proposed =
+                self.store.writer.write(move |tables| tables.propose(rail, COMMIT_SHARDS)).await?;
+            let Some(proposal) = proposed else { return Ok(()) };
+            let answer = match self.store.shards.commit(peer, proposal.commit.clone()).await {
+                Ok(answer) => answer,
+                Err(cause) => {
+                    if self.refused(rail, device, peer, &cause).await? {
+                        continue;
+                    }
+                    return Err(KeepError::Agent { rail, cause });
+                }
+            };
+            let named = answer.dataset.rail == rail
+                && answer.dataset.version == proposal.commit.version
+                && answer.dataset.root == proposal.root
+                && answer.dataset.bytes == proposal.bytes;
+            let message = answer.dataset.signing_bytes(self.chain_id);
+            let key = DeviceKey::Ed25519(peer.key);
+            if !named || key.verify(&message, &answer.signature).is_err() {
+                self.store.fleet.lied(device);
+                return Err(KeepError::Signature(rail));
+            }
+            let committed = Committed { dataset: answer.dataset, signature: answer.signature };
+            self.store.writer.write(move |tables| tables.committed(&committed)).await?;
+            metrics::counter!("wayleave_s3_commits_total").increment(1);
+        }
+        Ok(())
+    }
+
+    /// An agent refused a commit: what it lost is queued, and a commit that can never be answered is
+    /// given up. One that may have been heard stays as it is. Whether to try again at once.
+    async fn refused(
+        &self,
+        rail: RailId,
+        device: DeviceId,
+        peer: Peer,
+        cause: &ShardsError,
+    ) -> Result<bool, KeepError> {
+        let ShardsError::Refused(refusal) = cause else {
+            self.store.fleet.failed(device, self.store.now_ms());
+            return Ok(false);
+        };
+        match refusal {
+            wire::Refusal::NotHeld(_) => {
+                self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
+            }
+            // It lost its index, or is new under an old key.
+            wire::Refusal::StaleBase(0) => {
+                self.store.writer.write(move |tables| tables.start_over(rail)).await?;
+            }
+            wire::Refusal::BadCommit(_) => {
+                self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
+                return Ok(false);
+            }
+            _ => return Ok(false),
+        }
+        let (mut lost, mut after) = (0, None);
+        loop {
+            let (missing, last) = self.take_stock(Home { rail, device }, peer, after).await?;
+            lost += missing;
+            after = last;
+            if after.is_none() {
+                break;
+            }
+        }
+        tracing::warn!(%rail, %device, lost, "an agent does not hold what it was given");
+        Ok(lost > 0)
+    }
+
+    /// Asks an agent which of its shards after `after` it still holds, and queues the others. How
+    /// many these are, and where to go on if there are more.
+    async fn take_stock(
+        &self,
+        home: Home,
+        peer: Peer,
+        after: Option<Digest>,
+    ) -> Result<(usize, Option<Digest>), KeepError> {
+        let (rail, page) = (home.rail, wire::HOLDS_MAX);
+        let wanted = self.store.writer.read(move |reader| reader.wanted(rail, after, page)).await?;
+        let next = wanted.last().copied().filter(|_| wanted.len() == page);
+        if wanted.is_empty() {
+            return Ok((0, None));
+        }
+        let held = self
+            .store
+            .shards
+            .holds(peer, rail, wanted.clone())
+            .await
+            .map_err(|cause| KeepError::Agent { rail, cause })?;
+        let missing: BTreeSet<Digest> =
+            wanted.into_iter().zip(held).filter(|(_, held)| !held).map(|(hash, _)| hash).collect();
+        let lost = missing.len();
+        if lost > 0 {
+            let found =
+                self.store.writer.read(move |reader| reader.find_shards(home, &missing)).await?;
+            self.store
+                .writer
+                .write(move |tables| {
+                    for (segment, index) in found {
+                        tables.shard_lost(segment, index, home)?;
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok((lost, next))
+    }
+
+    /// Asks one agent for a page of its shards, when it is time: losses that no read comes across are
+    /// repaired before they add up. What an agent says here is believed only if it says no.
+    pub(super) async fn audit(&self) -> Result<(), KeepError> {
+        let now = self.store.now_ms();
+        let every = u64::try_from(self.limits().audit.as_millis()).unwrap_or(u64::MAX);
+        let next = self.with(|state| {
+            if now < state.audited_ms.saturating_add(every) {
+                return None;
+            }
+            state.audited_ms = now;
+            let same = state.audit_at.and_then(|(rail, after)| Some((rail, Some(after?))));
+            let rail = same.map_or_else(
+                || {
+                    let last = state.audit_at.map_or(RailId(0), |(rail, _)| rail);
+                    let beyond = (Bound::Excluded(last), Bound::Unbounded);
+                    let next = state.open.range(beyond).next().or(state.open.iter().next());
+                    next.map(|(rail, _)| *rail)
+                },
+                |(rail, _)| Some(rail),
+            )?;
+            let (device, peer) = *state.open.get(&rail)?;
+            Some((Home { rail, device }, peer, same.and_then(|(_, after)| after)))
+        });
+        let Some((home, peer, after)) = next else { return Ok(()) };
+        let asked = self.take_stock(home, peer, after).await;
+        let last = asked.as_ref().ok().and_then(|(_, last)| *last);
+        self.with(|state| state.audit_at = Some((home.rail, last)));
+        let (lost, _) = asked?;
+        if lost > 0 {
+            tracing::warn!(rail = %home.rail, device = %home.device, lost, "an agent lost shards");
+        }
+        Ok(())
+    }
+
+    /// Freezes all datasets that the ledger does not hold yet, by one transaction.
+    ///
+    /// # Errors
+    /// [`KeepError::Ledger`], [`KeepError::Index`].
+    pub async fn freeze(&self) -> Result<(), KeepError> {
+        let open = self.counting().unwrap_or_default();
+        let rails = self.store.writer.read(|reader| reader.rails()).await?;
+        let new: Vec<Committed> = rails
+            .into_iter()
+            .filter(|(rail, _)| open.contains_key(rail))
+            .filter_map(|(_, row)| row.committed.filter(|new| new.dataset.version > row.frozen))
+            .collect();
+        let mut outcome = Ok(());
+        for some in new.chunks(FREEZE_MAX) {
+            let Err(error) = self.freeze_some(some.to_vec()).await else { continue };
+            if some.len() == 1 || matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
+                return Err(error);
+            }
+            // One that the ledger refuses must not hold up the others.
+            tracing::warn!(%error, "datasets were not frozen together");
+            for one in some {
+                if let Err(error) = self.freeze_some(vec![*one]).await {
+                    tracing::warn!(rail = %one.dataset.rail, %error, "a dataset is not frozen");
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn freeze_some(&self, some: Vec<Committed>) -> Result<(), KeepError> {
+        self.port.freeze(some.clone()).await?;
+        metrics::counter!("wayleave_s3_datasets_frozen_total").increment(wide(some.len()));
+        self.store
+            .writer
+            .write(move |tables| {
+                some.iter().try_for_each(|new| tables.frozen(new.dataset.rail, new.dataset.version))
+            })
+            .await?;
+        Ok(())
+    }
+}
