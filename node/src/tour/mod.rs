@@ -94,3 +94,6 @@ impl std::fmt::Debug for Tour {
         f.debug_struct("Tour").field("network", &self.network).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
