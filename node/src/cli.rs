@@ -31,7 +31,7 @@ pub(crate) struct Cli {
         long,
         global = true,
         env = "WAYLEAVE_LOG",
-        default_value = "error",
+        default_value = "error,s3s=off",
         value_name = "FILTER"
     )]
     pub(crate) log: String,
