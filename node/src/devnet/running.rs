@@ -1,9 +1,18 @@
 //! What a running `up` tells other commands: where it answers, in a file of the home folder.
 
 use crate::{exit::Failure, home::Home, s3::Access};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    time::Duration,
+};
+
+/// How often a devnet that is starting is looked at.
+const TRIES: u32 = 300;
+/// How long between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a running devnet answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,7 +34,7 @@ pub(crate) struct Running {
 impl Running {
     /// Writes the file, readable by its owner alone.
     pub(crate) fn write(&self, home: &Home) -> anyhow::Result<()> {
-        let path = home.running();
+        let path = home.running().with_extension("new");
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
@@ -36,21 +45,38 @@ impl Running {
         let mut file =
             options.open(&path).with_context(|| format!("writing {}", path.display()))?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        Ok(())
+        Ok(fs::rename(&path, home.running())?)
     }
 
     /// Reads the file of a running devnet.
     ///
     /// # Errors
     /// [`Failure::Unreachable`] when none runs.
-    pub(crate) fn read(home: &Home) -> anyhow::Result<Self> {
-        if !home.is_running() {
-            return Err(Failure::Unreachable(
-                "no devnet runs here: start one in another terminal with `wayleave up`".into(),
-            )
-            .into());
+    pub(crate) async fn read(home: &Home) -> anyhow::Result<Self> {
+        for _ in 0..TRIES {
+            if !home.is_running() {
+                return Err(Failure::Unreachable(
+                    "no devnet runs here: start one in another terminal with `wayleave up`".into(),
+                )
+                .into());
+            }
+            match fs::read(home.running()) {
+                Ok(bytes) => return Ok(serde_json::from_slice(&bytes)?),
+                // It is starting: the file comes last, and appears whole.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error).context("reading where the devnet answers"),
+            }
         }
-        let bytes = fs::read(home.running()).context("the devnet is still starting")?;
-        Ok(serde_json::from_slice(&bytes)?)
+        bail!("the devnet is still starting after half a minute: see what `wayleave up` says")
+    }
+
+    /// Forgets what an earlier run wrote.
+    pub(crate) fn forget(home: &Home) -> anyhow::Result<()> {
+        match fs::remove_file(home.running()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 }

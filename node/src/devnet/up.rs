@@ -28,6 +28,7 @@ pub(crate) async fn run(root: &Path, up: Up) -> anyhow::Result<()> {
     if up.fresh {
         home.clear().with_context(|| format!("emptying {}", home.path().display()))?;
     }
+    Running::forget(&home)?;
     let resumed = home.ledger().exists();
     let ports = Ports::open(&up).await?;
     let devnet = Devnet::start(&home, ports, up.agents).await?;

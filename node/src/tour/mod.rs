@@ -37,7 +37,7 @@ pub(crate) struct Tour {
 /// Runs the tour.
 pub(crate) async fn run(root: &Path, arguments: cli::Tour) -> anyhow::Result<()> {
     let home = Home::devnet(root);
-    let running = Running::read(&home)?;
+    let running = Running::read(&home).await?;
     if usize::from(running.agents) < 8 {
         bail!("the tour needs 8 agents: start the devnet with `wayleave up --agents 8`");
     }
