@@ -13,6 +13,8 @@ use wayleave::s3::S3;
 const KILLS: u64 = 20;
 /// The longest it may run before it is killed.
 const RUN_MAX: Duration = Duration::from_millis(1_500);
+/// How long a new block may take before the test gives up. Not a measure: blocks come every 500 ms.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A generator of our own seed, so that a failure can be repeated.
 struct Random(u64);
@@ -44,9 +46,13 @@ fn acknowledged_objects_survive_kill_9() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut acknowledged: BTreeMap<u64, usize> = BTreeMap::new();
     let mut next = 0;
+    let mut reached = 0;
     #[expect(clippy::explicit_counter_loop, reason = "the number rises within a round too")]
     for round in 0..KILLS {
         program.start();
+        let resumed = height(&program);
+        assert!(resumed >= reached, "the ledger is at block {resumed} and was at {reached}");
+        reached = resumed;
         let s3 = S3::new(&program.access(), "kill").unwrap();
         let until = Instant::now() + RUN_MAX.mul_f64((random.below(1_000) as f64) / 1_000.0);
         runtime.block_on(async {
@@ -81,11 +87,22 @@ fn acknowledged_objects_survive_kill_9() {
             assert_eq!(back, contents(number, length), "object {number} of {length} bytes");
         }
     });
+    // The ledger goes on: a new block comes, however slow this machine is.
+    let resumed = height(&program);
+    assert!(resumed >= reached, "the ledger is at block {resumed} and was at {reached}");
+    let limit = Instant::now() + PATIENCE;
+    while height(&program) <= resumed {
+        assert!(Instant::now() < limit, "no block after {resumed} in {PATIENCE:?}");
+    }
+}
+
+/// The ledger's height as `status` shows it.
+fn height(program: &Program) -> u64 {
     let at = program.at();
     let mut arguments = vec!["status", "--json"];
     arguments.extend(at.iter().map(String::as_str));
     let status = program.run(&arguments);
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert!(figures["height"].as_u64().unwrap() > KILLS);
+    figures["height"].as_u64().unwrap()
 }
