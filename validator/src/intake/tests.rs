@@ -275,7 +275,7 @@ fn a_group_that_is_not_durable_is_refused_as_a_whole_and_may_come_again() {
         asks.recv().unwrap();
         tell.send(Err(io::Error::other("the disk is gone"))).unwrap();
         for thread in others {
-            assert_eq!(thread.join().unwrap(), [full.clone()]);
+            assert_eq!(thread.join().unwrap(), std::slice::from_ref(&full));
         }
     });
     assert_eq!(intake.waiting_bytes(), envelope(1, 1).len());
