@@ -1,15 +1,17 @@
 //! The archive, completed by what other validators keep.
 //!
 //! What the ledger fixed by hash can come from anybody: the inputs file of an epoch once it is announced,
-//! the statement once it is final. A fetched file goes into the archive and is never asked for again.
+//! the statement once it is final, the evidence of a final block. A fetched file goes into the archive and is never asked for again.
 //!
 //! A statement that is in the archive and is not the final one is *dissent*, and nothing is fetched over
 //! it: settling meets it again and again until somebody has looked why ([`crate::settle`]).
 
 use crate::others::Others;
+use bytes::Bytes;
 use client::{CallError, Client};
-use evidence::{Archive, ArchiveError};
-use protocol::{Digest, Epoch, NetworkId, inputs::Inputs, statement::Statement};
+use consensus::{Header, blob_hash, blobs_root};
+use evidence::{Archive, ArchiveError, BlockEvidence};
+use protocol::{Digest, Epoch, Height, NetworkId, inputs::Inputs, statement::Statement};
 use std::sync::Arc;
 
 /// How many epochs back from the newest final one its statement is looked for.
@@ -93,6 +95,24 @@ impl Files {
         self.archive.put_statement(&statement).await?;
         tracing::info!(%network, %epoch, "statement fetched from another validator");
         Ok(Some(statement))
+    }
+
+    /// The evidence of the final block with `header`: ours, or another validator's. It is not put into the
+    /// archive, since the caller records every block.
+    ///
+    /// # Errors
+    /// When the archive fails.
+    pub async fn block(&self, header: &Header) -> Result<Option<BlockEvidence>, ArchiveError> {
+        let height = Height(header.height);
+        if let Some(evidence) = self.archive.block(height).await? {
+            return Ok(Some(evidence));
+        }
+        let of_block = |evidence: &BlockEvidence| {
+            (evidence.height, evidence.time_ms) == (height, header.timestamp_ms)
+                && blobs_root(evidence.blobs().map(blob_hash)) == header.blobs_root
+        };
+        let accept = |bytes: Bytes| BlockEvidence::from_bytes(&bytes).ok().filter(of_block);
+        Ok(self.others.find(&format!("/v1/blocks/{height}"), accept).await)
     }
 
     /// The archived statement of an epoch, if the epoch is final and with this statement.

@@ -38,7 +38,7 @@ pub enum FollowError {
     Archive(#[from] ArchiveError),
     /// The evidence of a block that was never recorded is pruned.
     #[error(
-        "the blobs of block {0} are pruned and not in the archive: copy another validator's archive"
+        "the blobs of block {0} are pruned, and neither the archive nor another validator has them: name more validators, or copy an archive"
     )]
     Pruned(Height),
 }
@@ -148,7 +148,12 @@ impl Follower {
                 self.files.archive.record_block(&evidence).await?;
                 evidence
             }
-            None => self.files.archive.block(height).await?.ok_or(FollowError::Pruned(height))?,
+            None => {
+                let evidence = self.files.block(&block.header).await?;
+                let evidence = evidence.ok_or(FollowError::Pruned(height))?;
+                self.files.archive.record_block(&evidence).await?;
+                evidence
+            }
         };
         let envelopes: usize = batches(evidence.blobs(), self.files.client.chain_id(), None)
             .iter()

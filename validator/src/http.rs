@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/evidence` | [`evidence::wire::Answers`] to a [`Submit`], both canonical CBOR |
 //! | `GET /v1/evidence/{digest}` | the height of the block that carries an envelope, as text; 404 while none does |
+//! | `GET /v1/blocks/{height}` | a block's evidence as the archive has it, byte for byte; 404 for one without |
 //! | `GET /v1/inputs/{network}/{epoch}` | the inputs file, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}` | the statement, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
@@ -120,6 +121,7 @@ impl Api {
         Router::new()
             .route("/v1/evidence", post(submit))
             .route("/v1/evidence/{digest}", get(carried))
+            .route("/v1/blocks/{height}", get(block))
             .route("/v1/inputs/{network}/{epoch}", get(inputs))
             .route("/v1/statement/{network}/{epoch}", get(statement))
             .route("/v1/proof/{network}/{account}", get(proof))
@@ -221,6 +223,14 @@ async fn inputs(State(api): State<Api>, Path((network, epoch)): Path<(u64, u64)>
     match api.files.archive.inputs_bytes(NetworkId(network), Epoch(epoch)).await {
         Ok(Some(bytes)) => cbor(bytes),
         Ok(None) => missing("no inputs file of this network and epoch, or not yet"),
+        Err(error) => failed(error),
+    }
+}
+
+async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Response {
+    match api.files.archive.block(Height(height)).await {
+        Ok(Some(evidence)) => cbor(evidence.to_bytes()),
+        Ok(None) => missing("the block carries no evidence, or is not recorded"),
         Err(error) => failed(error),
     }
 }

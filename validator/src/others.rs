@@ -1,6 +1,6 @@
 //! Other validators' archives over HTTP, for what our own lacks.
 //!
-//! Nobody is believed: a file is taken only if its BLAKE3 hash is the one that the ledger has. One request
+//! Nobody is believed: a file is taken only if it is the one that the ledger has the hash of. One request
 //! a connection, bounded in bytes and time, no redirects and no TLS, for the same reason. Who does not
 //! answer is left in peace for [`REST`].
 
@@ -62,13 +62,20 @@ impl Others {
 
     /// The file at `path` (with its leading slash) whose hash is `digest`, from the first who has it.
     pub async fn file(&self, path: &str, digest: Digest) -> Option<Bytes> {
+        self.find(path, |bytes| (Digest::of(&bytes) == digest).then_some(bytes)).await
+    }
+
+    /// What `accept` makes of the first file at `path` that it takes.
+    pub async fn find<T>(&self, path: &str, accept: impl Fn(Bytes) -> Option<T>) -> Option<T> {
         for other in &self.0 {
             if other.rests() {
                 continue;
             }
             match other.get(path).await {
-                Ok((StatusCode::OK, bytes)) if Digest::of(&bytes) == digest => return Some(bytes),
-                Ok((StatusCode::OK, _)) => {
+                Ok((StatusCode::OK, bytes)) => {
+                    if let Some(found) = accept(bytes) {
+                        return Some(found);
+                    }
                     tracing::warn!(from = %other.authority, path, "a file is not the ledger's");
                 }
                 Ok(_) => {}

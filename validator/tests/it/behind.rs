@@ -1,6 +1,7 @@
 //! Validators that were away: what they lack, where they get it, and what they never do.
 
 use crate::{
+    epoch::{accepted, agent, carried},
     http::get,
     world::{Alone, CHAIN, CLOCK, NETWORK, Wall, World, device, files, founder, serve},
 };
@@ -16,7 +17,7 @@ use protocol::{
 };
 use std::{path::Path, time::Duration};
 use tokio::sync::watch;
-use validator::{files::Files, settle::Settler};
+use validator::{files::Files, follow::FollowError, settle::Settler};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -169,6 +170,30 @@ async fn who_is_far_behind_follows_on_and_fetches_what_the_ledger_no_longer_tell
             "{epoch}"
         );
     }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_the_ledger_pruned_comes_from_others_or_stops_the_follower() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { blobs: Some(30), ..Retention::default() };
+    let world = World::start_with(folder.path(), retention).await;
+    let (endpoint, connection) = agent(&world).await;
+    let (_, envelope) = accepted(&world, &connection).await;
+    let height = carried(&world, &envelope).await;
+    world.client.wait_for(Height(height.0 + 40)).await;
+
+    let (mut lonely, _) = world.follower(&folder.path().join("lonely"), &[]);
+    let stopped = lonely.resume(&[]).await.unwrap_err();
+    assert!(matches!(stopped, FollowError::Pruned(at) if at == height), "{stopped}");
+
+    let others = [format!("http://{}", world.http)];
+    let (mut follower, files) = world.follower(&folder.path().join("third"), &others);
+    follower.resume(&[]).await.unwrap();
+    let evidence = files.archive.block(height).await.unwrap();
+    assert!(evidence.is_some());
+    assert_eq!(evidence, world.archive().block(height).await.unwrap());
+    endpoint.close().await;
     world.stop().await;
 }
 
