@@ -4,7 +4,8 @@
 //! which a block would be lost, and for nothing else. An epoch that cannot be opened for a network, since
 //! its inputs file cannot be built or fetched, is tried again every [`RETRY_EVERY`] blocks, as long as that
 //! can be of use: while the ledger keeps the state from which the file is built, or a block may still carry
-//! the epoch's evidence. After that settlement fetches the file when it needs it.
+//! the epoch's evidence. After that settlement fetches the file when it needs it. Blocks wait for another
+//! validator's answer for [`FETCH_PATIENCE`]; a slower one is met at the next try.
 
 use crate::{
     files::{Files, FilesError},
@@ -18,14 +19,17 @@ use protocol::{Epoch, Height, NetworkId, clock::EpochClock, inputs::Inputs};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::Instrument as _;
 
 /// How many blocks the archive's cursor may lag: they are recorded again after a restart.
 const CURSOR_EVERY: u64 = 8;
 /// After how many blocks an epoch that could not be opened is tried again.
 pub const RETRY_EVERY: u64 = 4;
+/// How long blocks wait for a file from another validator.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What stops the follower.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +70,15 @@ pub struct Follower {
     clock: EpochClock,
     /// Epochs not open for every network yet, each with the networks that are done.
     opening: BTreeMap<Epoch, BTreeSet<NetworkId>>,
+    /// The fetch of an inputs file that is under way, at most one.
+    fetching: JoinSet<()>,
 }
 
 impl Follower {
     /// Follows `ledger`, the same as that of `files`, by its `clock`.
-    pub const fn new(ledger: Ledger, files: Files, intake: Arc<Intake>, clock: EpochClock) -> Self {
-        Self { ledger, files, intake, clock, opening: BTreeMap::new() }
+    pub fn new(ledger: Ledger, files: Files, intake: Arc<Intake>, clock: EpochClock) -> Self {
+        let (opening, fetching) = (BTreeMap::new(), JoinSet::new());
+        Self { ledger, files, intake, clock, opening, fetching }
     }
 
     /// Brings archive and intake to where they were before a restart: the inputs of open epochs, what
@@ -186,7 +193,7 @@ impl Follower {
 
     /// Opens `epoch` of every network that is not among the `done`. False if one is left.
     async fn open_epoch(
-        &self,
+        &mut self,
         epoch: Epoch,
         height: Height,
         done: &mut BTreeSet<NetworkId>,
@@ -218,7 +225,7 @@ impl Follower {
 
     /// Opens `epoch` of one network after the block at `height`, with what its blocks carried so far.
     async fn open_network(
-        &self,
+        &mut self,
         network: NetworkId,
         epoch: Epoch,
         height: Height,
@@ -234,7 +241,11 @@ impl Follower {
 
     /// The inputs file of an epoch, built if the archive has none, fetched if it cannot be built. None
     /// before the network begins.
-    async fn inputs(&self, network: NetworkId, epoch: Epoch) -> Result<Option<Inputs>, OpenError> {
+    async fn inputs(
+        &mut self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Inputs>, OpenError> {
         let Files { client, archive, .. } = &self.files;
         if let Some(inputs) = archive.inputs(network, epoch).await? {
             return Ok(Some(inputs));
@@ -247,11 +258,32 @@ impl Follower {
                 archive.put_inputs(&inputs).await?;
                 Ok(Some(inputs))
             }
-            Err(error) => match self.files.inputs(network, epoch).await? {
+            Err(error) => match self.fetch(network, epoch).await? {
                 Some(inputs) => Ok(Some(inputs)),
                 None => Err(error.into()),
             },
         }
+    }
+
+    /// The inputs file from another validator, if it comes while blocks can wait. What comes later is in
+    /// the archive then.
+    async fn fetch(
+        &mut self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Inputs>, ArchiveError> {
+        while self.fetching.try_join_next().is_some() {}
+        if self.fetching.is_empty() {
+            let files = self.files.clone();
+            self.fetching.spawn(async move {
+                if let Err(error) = files.inputs(network, epoch).await {
+                    tracing::warn!(%network, %epoch, %error, "inputs could not be fetched");
+                }
+            });
+            // Whether it came, the archive says.
+            let _ = timeout(FETCH_PATIENCE, self.fetching.join_next()).await;
+        }
+        self.files.archive.inputs(network, epoch).await
     }
 
     async fn build(&self, network: NetworkId, epoch: Epoch) -> Result<Inputs, BuildError> {

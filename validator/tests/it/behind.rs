@@ -154,7 +154,10 @@ async fn who_is_far_behind_follows_on_and_fetches_what_the_ledger_no_longer_tell
     let world = World::start_with(folder.path(), retention).await;
     finality(&world, Epoch(3)).await;
 
-    let (mut lonely, lacking) = world.follower(&folder.path().join("lonely"), &[]);
+    // One who knows only somebody that takes calls and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let others = [format!("http://{}", silent.local_addr().unwrap())];
+    let (mut lonely, lacking) = world.follower(&folder.path().join("lonely"), &others);
     let next = lonely.resume(&[]).await.unwrap();
     assert!(next > CLOCK.first(Epoch(4)));
     assert_eq!(lacking.archive.inputs(NETWORK, Epoch(1)).await.unwrap(), None);
