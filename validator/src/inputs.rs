@@ -75,6 +75,7 @@ pub async fn build(
         roster,
         rails,
         datasets,
+        by_device: Default::default(),
     };
     inputs.validate()?;
     Ok(inputs)

@@ -79,6 +79,7 @@ fn inputs(epoch: u64) -> Arc<Inputs> {
         roster: vec![device],
         rails: Vec::new(),
         datasets: Vec::new(),
+        by_device: Default::default(),
     })
 }
 
