@@ -164,7 +164,8 @@ pub struct Device {
     /// The hash of the full offer.
     #[n(8)]
     pub offer: Digest,
-    /// What is staked on it on the ledger, before slashes of earlier statements.
+    /// What is staked on it on the ledger, before slashes of earlier statements: what is bound, plus its
+    /// part (by what is bound) of what withdrawals already took from its owner.
     #[n(9)]
     pub stake: Tokens,
 }
@@ -314,9 +315,15 @@ impl Inputs {
         Some(&self.datasets[at])
     }
 
-    /// Whether a rail pays for this epoch: opened before it and not expired.
+    /// Whether a rail pays for this epoch: opened before it, not expired, and its payee still the owner
+    /// of the device that serves it. Who buys a device owes nothing to the seller's customers.
     pub fn is_live(&self, rail: &Rail) -> bool {
-        rail.opened < self.epoch && self.epoch <= rail.expiry
+        rail.opened < self.epoch && self.epoch <= rail.expiry && self.pays_owner(rail)
+    }
+
+    /// Whether the rail's device, if it has one, belongs to its payee.
+    pub fn pays_owner(&self, rail: &Rail) -> bool {
+        self.device(rail.device).is_none_or(|device| device.owner == rail.payee)
     }
 
     /// The rails served by a device, ascending: by [`ByDevice`], since duties ask for every device.

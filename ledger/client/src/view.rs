@@ -15,8 +15,9 @@ use protocol::{
     inputs::{Dataset, Device, Rail},
     key::DeviceKey,
     manifest::Manifest,
+    units::mul_div,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How many devices or rails one view may hold: an endpoint is not trusted with our memory.
 pub const LIST_MAX: u64 = 1 << 24;
@@ -123,14 +124,26 @@ impl Client {
         let stakes: Vec<_> = ids.iter().map(|&device| IStakes::stakeOfCall { device }).collect();
         let records = self.call_each(address::DEVICES, &records, height).await?;
         let stakes = self.call_each(address::STAKES, &stakes, height).await?;
-        // Statements count slashes since the beginning, so those that a withdrawal already took from
-        // the stake are put back: otherwise they would be taken twice.
-        let netted: Vec<_> = ids.iter().map(|&device| IStakes::nettedOfCall { device }).collect();
+        let mut bound: BTreeMap<Account, U256> = BTreeMap::new();
+        for (record, stake) in records.iter().zip(&stakes) {
+            let sum = bound.entry(record.owner).or_default();
+            *sum = sum.saturating_add(*stake);
+        }
+        let slashed = |&owner| IStakes::slashedCall { network: network.0, owner };
+        let netted: Vec<_> = bound.keys().map(slashed).collect();
         let netted = self.call_each(address::STAKES, &netted, height).await?;
-        let stakes =
-            stakes.into_iter().zip(netted).map(|(stake, netted)| stake.saturating_add(netted));
+        let owners: BTreeMap<_, _> = bound
+            .into_iter()
+            .zip(netted)
+            .map(|((owner, sum), taken)| (owner, (sum, taken)))
+            .collect();
         let parts = ids.into_iter().zip(records).zip(stakes);
-        parts.map(|((id, record), stake)| device(id.into(), &record, stake)).collect()
+        parts
+            .map(|((id, record), stake)| {
+                let (sum, taken) = owners.get(&record.owner).copied().unwrap_or_default();
+                device(id.into(), &record, before_slashes(stake, sum, taken)?)
+            })
+            .collect()
     }
 
     /// Where the agents of the devices in service are dialled, as `host:port`, ascending by id;
@@ -227,6 +240,15 @@ impl Client {
         let call = ISettlements::finalEpochCall { network: network.0 };
         let answer = self.call(address::SETTLEMENTS, call).await?;
         Ok(answer.any.then_some(Epoch(answer.epoch)))
+    }
+
+    /// The epoch that the next vote is for. Earlier ones that are not final are void.
+    ///
+    /// # Errors
+    /// As [`Client::clock`].
+    pub async fn next_epoch(&self, network: NetworkId) -> Result<Epoch, CallError> {
+        let call = ISettlements::nextEpochCall { network: network.0 };
+        Ok(Epoch(self.call(address::SETTLEMENTS, call).await?))
     }
 
     /// The root of an epoch, once it is final. A network without accounts has none.
@@ -339,7 +361,15 @@ impl Client {
     }
 }
 
-fn device(id: DeviceId, record: &IDevices::Record, stake: U256) -> Result<Device, CallError> {
+/// The stake of a device before slashes, as inputs name it ([`Device::stake`]): statements count slashes of
+/// an owner since the beginning, so those that withdrawals already `taken` are put back, divided over the
+/// owner's devices by what is `bound` on each of the `sum`. Otherwise they would be taken twice.
+fn before_slashes(bound: U256, sum: U256, taken: U256) -> Result<Tokens, CallError> {
+    let (bound, sum, taken) = (tokens(bound)?, tokens(sum)?, tokens(taken)?);
+    Ok(Tokens(mul_div(bound.0, sum.saturating_add(taken).0, sum.0)))
+}
+
+fn device(id: DeviceId, record: &IDevices::Record, stake: Tokens) -> Result<Device, CallError> {
     let key = DeviceKey::from_parts(record.alg, record.x.0, record.y.0)
         .filter(|key| key.id() == id)
         .ok_or_else(|| unexpected(format!("device {id} is not the thumbprint of its key")))?;
@@ -353,7 +383,7 @@ fn device(id: DeviceId, record: &IDevices::Record, stake: U256) -> Result<Device
         cell: record.cell,
         capacity: record.capacity,
         offer: record.offer.into(),
-        stake: tokens(stake)?,
+        stake,
     })
 }
 

@@ -57,7 +57,7 @@ fn devices(input: &[u8], at: impl Fn(u64) -> u64) -> Result<Vec<u8>, Vec<u8>> {
         .or_else(|| on::<IDevices::deviceAtCall>(input, |call| secret(at(call.index)).id().into()))
         .or_else(|| on::<IDevices::deviceCall>(input, |call| record(found(call.device))))
         .or_else(|| on::<IStakes::stakeOfCall>(input, |_| U256::from(5)))
-        .or_else(|| on::<IStakes::nettedOfCall>(input, |_| U256::from(2)))
+        .or_else(|| on::<IStakes::slashedCall>(input, |_| U256::from(6)))
         .or_else(|| {
             on::<IDevices::endpointCall>(input, |call| match found(call.device) {
                 1 => String::new(),

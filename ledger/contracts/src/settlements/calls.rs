@@ -16,6 +16,9 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId};
 
+/// How many epochs after its own an epoch can still become final; then it is void (`mod.rs`).
+pub(crate) const OPEN_EPOCHS: u64 = 30;
+
 /// A choice of one validator in one epoch of one network.
 struct Ballot<'a> {
     network: NetworkId,
@@ -97,26 +100,34 @@ impl Settlements {
         Ok((caller, seats))
     }
 
-    /// Refuses all epochs but the one after the newest final, or any from the start on if none is.
+    /// The epoch that the next vote is for: the one after the newest final, or the first of the network,
+    /// but none that is void.
+    pub(super) fn next_epoch(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+    ) -> Result<Epoch, Failure> {
+        let first = match self.last_final(cx, network)? {
+            Some(last) => last.next().0,
+            None => Networks::new().record(cx, network)?.start,
+        };
+        Ok(Epoch(first.max(cx.epoch()?.0.saturating_sub(OPEN_EPOCHS))))
+    }
+
+    /// Refuses all epochs but the next, or any from there on if none is final yet.
     fn expect(
         &self,
         cx: &mut Context<'_>,
         network: NetworkId,
         epoch: Epoch,
     ) -> Result<(), Failure> {
-        let start = Networks::new().record(cx, network)?.start;
-        let (id, number) = (network.0, epoch.0);
-        match self.last_final(cx, network)? {
-            Some(last) if epoch <= last => Err(AlreadyFinal { network: id, epoch: number }.into()),
-            Some(last) if epoch != last.next() => {
-                let expected = last.next().0;
-                Err(WrongEpoch { network: id, epoch: number, expected }.into())
-            }
-            None if epoch.0 < start => {
-                Err(WrongEpoch { network: id, epoch: number, expected: start }.into())
-            }
-            _ => Ok(()),
-        }
+        let (last, next) = (self.last_final(cx, network)?, self.next_epoch(cx, network)?);
+        let (network, number, expected) = (network.0, epoch.0, next.0);
+        let known = last.is_some_and(|last| epoch <= last);
+        ensure!(!known, AlreadyFinal { network, epoch: number });
+        let in_order = epoch == next || last.is_none() && epoch > next;
+        ensure!(in_order, WrongEpoch { network, epoch: number, expected });
+        Ok(())
     }
 
     /// Counts a choice in place of the validator's earlier one; whether it now has 2/3 of the seats.

@@ -46,13 +46,17 @@ impl Stakes {
         amount: U256,
     ) -> Result<(), Failure> {
         ensure!(!amount.is_zero(), Empty {});
-        let owner = owned_by_caller(cx, device)?.owner;
+        let record = owned_by_caller(cx, device)?;
+        let owner = record.owner;
         let bound = self.bound.get(cx, device)?;
         let error = InsufficientStake { device, stake: U256::from(bound), needed: amount };
         ensure!(amount <= U256::from(bound), error);
         let less: u128 = narrow(amount)?;
         self.bound.set(cx, device, &bound.minus(less)?)?;
         let epoch = cx.epoch()?.0;
+        if never_counted(cx, &record, epoch)? {
+            return self.pay_unused(cx, device, &record, less);
+        }
         let asked = self.requests.get(cx, device)?.amount.plus(less)?;
         self.requests.set(cx, device, &Request { amount: asked, epoch })?;
         cx.emit(STAKES, &Unbonding { device, owner, amount, epoch })
@@ -68,7 +72,10 @@ impl Stakes {
         let (owner, network) = (record.owner, NetworkId(record.network));
         let request = self.requests.get(cx, device)?;
         ensure!(request.amount != 0, NothingUnbonding { device });
-        let manifest = Networks::new().current_manifest(cx, network)?;
+        // Of the epoch of the request: no later version holds back what was asked for under it.
+        let start = Networks::new().record(cx, network)?.start;
+        let asked = Epoch(request.epoch.max(start));
+        let manifest = Networks::new().manifest(cx, network, asked)?;
         let until = request.epoch.plus(u64::from(manifest.evidence.unbonding_epochs))?;
         ensure!(cx.epoch()?.0 >= until, StillBound { device, until });
         let fits =
@@ -82,8 +89,6 @@ impl Stakes {
         let paid = request.amount.minus(slashed)?;
         self.requests.set(cx, device, &Request { amount: 0, epoch: 0 })?;
         self.netted.set2(cx, network.0, owner, &netted.plus(slashed)?)?;
-        let by_device = self.netted_of.get(cx, device)?.plus(slashed)?;
-        self.netted_of.set(cx, device, &by_device)?;
         let sums = self.totals.get(cx, network.0)?;
         let held = sums.held.minus(request.amount)?;
         self.totals.set(cx, network.0, &Sums { held, netted: sums.netted.plus(slashed)? })?;
@@ -98,6 +103,32 @@ impl Stakes {
         cx.emit(STAKES, &Withdrawn { device, owner, paid: out, slashed: lost })?;
         Ok(paid)
     }
+}
+
+impl Stakes {
+    /// Pays back stake that was never in an epoch's inputs.
+    fn pay_unused(
+        &self,
+        cx: &mut Context<'_>,
+        device: B256,
+        record: &Device,
+        amount: u128,
+    ) -> Result<(), Failure> {
+        let (owner, network) = (record.owner, record.network);
+        let sums = self.totals.get(cx, network)?;
+        let held = sums.held.minus(amount)?;
+        self.totals.set(cx, network, &Sums { held, ..sums })?;
+        let (paid, slashed) = (U256::from(amount), U256::ZERO);
+        Token::at(address::token(NetworkId(network))).transfer(cx, STAKES, owner, paid)?;
+        cx.emit(STAKES, &Withdrawn { device, owner, paid, slashed })
+    }
+}
+
+/// Whether no inputs up to those of `epoch` name the device.
+fn never_counted(cx: &mut Context<'_>, record: &Device, epoch: u64) -> Result<bool, Failure> {
+    let start = Networks::new().record(cx, NetworkId(record.network))?.start;
+    let first = record.registered.plus(1)?.max(start);
+    Ok(record.retired.min(epoch) < first)
 }
 
 fn owned_by_caller(cx: &mut Context<'_>, device: B256) -> Result<Device, Failure> {
