@@ -113,6 +113,16 @@ impl Intake {
         answers
     }
 
+    /// Tells again of a final block, after an epoch was opened later than the block: what it carries of
+    /// the epoch is done and counts against quotas.
+    pub fn recall(&self, evidence: &BlockEvidence) {
+        let batches = batches(evidence.blobs(), self.chain_id, None);
+        let mut state = self.lock();
+        for batch in &batches {
+            state.ingest.carried(batch);
+        }
+    }
+
     /// Tells of a final block: what it carries is done, epochs close.
     pub fn block(&self, evidence: &BlockEvidence) {
         let batches = batches(evidence.blobs(), self.chain_id, None);

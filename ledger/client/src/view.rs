@@ -242,6 +242,21 @@ impl Client {
         Ok(answer.any.then_some(Epoch(answer.epoch)))
     }
 
+    /// The final epoch on whose statement `epoch` builds: the one before it if it is final itself, else
+    /// the newest.
+    ///
+    /// # Errors
+    /// As [`Client::clock`].
+    pub async fn final_before(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Epoch>, CallError> {
+        let call = ISettlements::finalBeforeCall { network: network.0, epoch: epoch.0 };
+        let answer = self.call(address::SETTLEMENTS, call).await?;
+        Ok(answer.any.then_some(Epoch(answer.before)))
+    }
+
     /// The epoch that the next vote is for. Earlier ones that are not final are void.
     ///
     /// # Errors

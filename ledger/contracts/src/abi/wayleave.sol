@@ -518,6 +518,9 @@ interface ISettlements {
     /// The final root, or zero.
     function root(uint64 network, uint64 epoch) external view returns (bytes32);
     function finalEpoch(uint64 network) external view returns (bool any, uint64 epoch);
+    /// The final epoch on whose statement an epoch builds: the one before it if it is final itself, else
+    /// the newest.
+    function finalBefore(uint64 network, uint64 epoch) external view returns (bool any, uint64 before);
     /// The epoch that the next vote is for. Epochs before it that are not final are void: they stayed open
     /// for too long and can never become final.
     function nextEpoch(uint64 network) external view returns (uint64);

@@ -1,7 +1,7 @@
 //! Announcing inputs and voting on outcomes.
 
 use super::policy;
-use super::state::{ByValidator, Last, Outcome, Settlements};
+use super::state::{Before, ByValidator, Last, Outcome, Settlements};
 use crate::abi;
 use crate::abi::ISettlements::{
     AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
@@ -86,6 +86,8 @@ impl Settlements {
         if !decided {
             return Ok(());
         }
+        let last = self.finals.get(cx, id)?;
+        self.befores.set2(cx, id, number, &Before { any: last.any, epoch: last.epoch })?;
         self.outcomes.set2(cx, id, number, &after)?;
         self.finals.set(cx, id, &Last { any: true, epoch: number, spent: after.spent })?;
         let (root, statement) = (outcome.root, outcome.statement);
@@ -112,6 +114,20 @@ impl Settlements {
             None => Networks::new().record(cx, network)?.start,
         };
         Ok(Epoch(first.max(cx.epoch()?.0.saturating_sub(OPEN_EPOCHS))))
+    }
+
+    /// The final epoch on which `epoch` builds: the one before it if it is final itself, else the newest.
+    pub(super) fn final_before(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Before, Failure> {
+        if self.outcomes.get2(cx, network.0, epoch.0)?.settled {
+            return self.befores.get2(cx, network.0, epoch.0);
+        }
+        let last = self.finals.get(cx, network.0)?;
+        Ok(Before { any: last.any, epoch: last.epoch })
     }
 
     /// Refuses all epochs but the next, or any from there on if none is final yet.

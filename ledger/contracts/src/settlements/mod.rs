@@ -64,6 +64,14 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
             let next = settlements.next_epoch(cx, NetworkId(c.network))?;
             returns::<ISettlements::nextEpochCall>(&next.0)
         }
+        C::finalBefore(c) => {
+            let before = settlements.final_before(cx, NetworkId(c.network), Epoch(c.epoch))?;
+            let (any, epoch) = (before.any, before.epoch);
+            returns::<ISettlements::finalBeforeCall>(&ISettlements::finalBeforeReturn {
+                any,
+                before: epoch,
+            })
+        }
         C::inputs(c) => {
             let inputs = settlements.inputs.get2(cx, c.network, c.epoch)?;
             returns::<ISettlements::inputsCall>(&inputs)

@@ -177,8 +177,14 @@ fn an_epoch_that_stays_open_for_too_long_is_void() {
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote);
     assert_eq!(failure.revert(), Some(WrongEpoch { network: NETWORK, epoch: 1, expected: 2 }));
     // Settlement goes on with the first epoch that is not void.
-    world.settle(2, &leaves(0, 0, 0));
-    assert_eq!(world.view(SETTLEMENTS, &next), 3);
+    world.advance_to(3 + OPEN_EPOCHS);
+    world.settle(3, &leaves(0, 0, 0));
+    let before = |epoch| ISettlements::finalBeforeCall { network: NETWORK, epoch };
+    for (epoch, any, expected) in [(0, false, 0), (3, true, 0), (4, true, 3)] {
+        let found = world.view(SETTLEMENTS, &before(epoch));
+        assert_eq!((found.any, found.before), (any, expected), "before {epoch}");
+    }
+    assert_eq!(world.view(SETTLEMENTS, &next), 4);
     world.advance_to(100);
     assert_eq!(world.view(SETTLEMENTS, &next), 100 - OPEN_EPOCHS);
 }
