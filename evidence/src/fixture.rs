@@ -141,7 +141,7 @@ fn device(key: DeviceKey) -> Device {
 }
 
 pub(crate) fn report(used: u64) -> Body {
-    Common::Report(Report { used, free: 0 }).to_body()
+    Common::Report(Report { used, free: 0, at: protocol::Height(0) }).to_body()
 }
 
 pub(crate) fn payload(sequence: u64, used: u64) -> Payload {

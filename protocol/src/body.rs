@@ -1,7 +1,7 @@
 //! The bodies that every kind shares (kind 0): a plain sign of life, and vouchers presented.
 
 use crate::{
-    KindId,
+    Height, KindId,
     cbor::{DecodeError, Item},
     envelope::Body,
     voucher::SignedVoucher,
@@ -39,6 +39,10 @@ pub struct Report {
     /// Units still free, in the same unit.
     #[n(1)]
     pub free: u64,
+    /// The newest block that the device knew when it signed. By it judges tell when the device was there,
+    /// within bounds set by the block that carries the report.
+    #[n(2)]
+    pub at: Height,
 }
 
 impl Common {
