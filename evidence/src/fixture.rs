@@ -137,6 +137,7 @@ fn device(key: DeviceKey) -> Device {
         capacity: 1,
         offer: Digest::default(),
         stake: Tokens::ZERO,
+        netted: Tokens::ZERO,
     }
 }
 

@@ -164,10 +164,13 @@ pub struct Device {
     /// The hash of the full offer.
     #[n(8)]
     pub offer: Digest,
-    /// What is staked on it on the ledger, before slashes of earlier statements: what is bound, plus its
-    /// part (by what is bound) of what withdrawals already took from its owner.
+    /// What is bound on it on the ledger, without what was asked back.
     #[n(9)]
     pub stake: Tokens,
+    /// What withdrawals already took of its owner's slashes in the network, on whatever device: the same
+    /// for all devices of one owner. What statements count beyond it is still owed.
+    #[n(10)]
+    pub netted: Tokens,
 }
 
 /// An open rail.

@@ -162,8 +162,8 @@ fn rails(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result
 }
 
 fn stakes(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result<(), Violation> {
-    // By owner: what is staked, and what its devices lose now.
-    let mut owners: BTreeMap<Account, (Tokens, Tokens)> = BTreeMap::new();
+    // By owner: what is bound, what withdrawals took, and what its devices lose now.
+    let mut owners: BTreeMap<Account, [Tokens; 3]> = BTreeMap::new();
     for (device, row) in inputs.roster.iter().zip(&statement.rows) {
         let before = previous.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
         let after = statement.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
@@ -173,15 +173,16 @@ fn stakes(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Resul
         if before.checked_add(row.slashed) != Some(after) {
             return Err(Violation::Sum("a device's slashes"));
         }
-        let (staked, lost) = owners.entry(device.owner).or_default();
-        *staked = staked.saturating_add(device.stake);
+        let [bound, netted, lost] = owners.entry(device.owner).or_default();
+        *bound = bound.saturating_add(device.stake);
+        *netted = device.netted;
         *lost = lost.saturating_add(row.slashed);
     }
-    for (owner, (staked, lost)) in owners {
+    for (owner, [bound, netted, lost]) in owners {
         let slashed =
             |of: &Statement| of.account(owner).map_or(Tokens::ZERO, |state| state.slashed);
         let before = slashed(previous);
-        if lost > staked.saturating_sub(before) {
+        if lost > bound.saturating_sub(before.saturating_sub(netted)) {
             return Err(Violation::Owner(owner));
         }
         if before.checked_add(lost) != Some(slashed(statement)) {

@@ -89,7 +89,7 @@ pub fn settle_with(
     let payments = pay::pay(kinds, inputs, previous, &promised, &mut judged)?;
     let mut changes = accounts::Changes::default();
     split::split(inputs, &payments, &mut judged, &mut changes)?;
-    reward::reward(inputs, &payments, &collected, &mut judged, &mut changes)?;
+    reward::reward(inputs, previous, &payments, &collected, &mut judged, &mut changes)?;
     slash::slash(inputs, previous, &collected, &mut judged, &mut changes)?;
     let accounts = accounts::accounts(inputs, previous, changes)?;
     let parts = statement::Parts { judged, payments, accounts, evidence: collected.digest };

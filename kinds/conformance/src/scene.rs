@@ -116,6 +116,7 @@ fn device(kind: KindId, at: u8, secret: &DeviceSecret, draw: &mut Draw) -> Devic
         capacity: draw.below(10_000_000),
         offer: Digest::of(&[at]),
         stake: Tokens::whole(draw.below(100)),
+        netted: Tokens::ZERO,
     }
 }
 

@@ -238,6 +238,7 @@ fn device(owner: u8, secret: &DeviceSecret) -> Device {
         capacity: 1 << 30,
         offer: Digest::of(b"offer"),
         stake: Tokens::whole(100),
+        netted: Tokens::ZERO,
     }
 }
 

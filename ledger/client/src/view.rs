@@ -15,7 +15,6 @@ use protocol::{
     inputs::{Dataset, Device, Rail},
     key::DeviceKey,
     manifest::Manifest,
-    units::mul_div,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -124,24 +123,18 @@ impl Client {
         let stakes: Vec<_> = ids.iter().map(|&device| IStakes::stakeOfCall { device }).collect();
         let records = self.call_each(address::DEVICES, &records, height).await?;
         let stakes = self.call_each(address::STAKES, &stakes, height).await?;
-        let mut bound: BTreeMap<Account, U256> = BTreeMap::new();
-        for (record, stake) in records.iter().zip(&stakes) {
-            let sum = bound.entry(record.owner).or_default();
-            *sum = sum.saturating_add(*stake);
-        }
+        let mut owners: Vec<Account> = records.iter().map(|record| record.owner).collect();
+        owners.sort_unstable();
+        owners.dedup();
         let slashed = |&owner| IStakes::slashedCall { network: network.0, owner };
-        let netted: Vec<_> = bound.keys().map(slashed).collect();
+        let netted: Vec<_> = owners.iter().map(slashed).collect();
         let netted = self.call_each(address::STAKES, &netted, height).await?;
-        let owners: BTreeMap<_, _> = bound
-            .into_iter()
-            .zip(netted)
-            .map(|((owner, sum), taken)| (owner, (sum, taken)))
-            .collect();
+        let netted: BTreeMap<Account, U256> = owners.into_iter().zip(netted).collect();
         let parts = ids.into_iter().zip(records).zip(stakes);
         parts
             .map(|((id, record), stake)| {
-                let (sum, taken) = owners.get(&record.owner).copied().unwrap_or_default();
-                device(id.into(), &record, before_slashes(stake, sum, taken)?)
+                let netted = netted.get(&record.owner).copied().unwrap_or_default();
+                device(id.into(), &record, (stake, netted))
             })
             .collect()
     }
@@ -376,15 +369,11 @@ impl Client {
     }
 }
 
-/// The stake of a device before slashes, as inputs name it ([`Device::stake`]): statements count slashes of
-/// an owner since the beginning, so those that withdrawals already `taken` are put back, divided over the
-/// owner's devices by what is `bound` on each of the `sum`. Otherwise they would be taken twice.
-fn before_slashes(bound: U256, sum: U256, taken: U256) -> Result<Tokens, CallError> {
-    let (bound, sum, taken) = (tokens(bound)?, tokens(sum)?, tokens(taken)?);
-    Ok(Tokens(mul_div(bound.0, sum.saturating_add(taken).0, sum.0)))
-}
-
-fn device(id: DeviceId, record: &IDevices::Record, stake: Tokens) -> Result<Device, CallError> {
+fn device(
+    id: DeviceId,
+    record: &IDevices::Record,
+    (stake, netted): (U256, U256),
+) -> Result<Device, CallError> {
     let key = DeviceKey::from_parts(record.alg, record.x.0, record.y.0)
         .filter(|key| key.id() == id)
         .ok_or_else(|| unexpected(format!("device {id} is not the thumbprint of its key")))?;
@@ -398,7 +387,8 @@ fn device(id: DeviceId, record: &IDevices::Record, stake: Tokens) -> Result<Devi
         cell: record.cell,
         capacity: record.capacity,
         offer: record.offer.into(),
-        stake,
+        stake: tokens(stake)?,
+        netted: tokens(netted)?,
     })
 }
 

@@ -15,6 +15,7 @@ fn device(seed: u8) -> Device {
         capacity: 1 << 30,
         offer: Digest::of(b"offer"),
         stake: Tokens::whole(10),
+        netted: Tokens::ZERO,
     }
 }
 

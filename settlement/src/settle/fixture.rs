@@ -191,6 +191,7 @@ pub(crate) fn device(n: u8) -> Device {
         capacity: 1_000,
         offer: Digest::default(),
         stake: Tokens::whole(1_000),
+        netted: Tokens::ZERO,
     }
 }
 

@@ -9,7 +9,6 @@ use protocol::{
     Epoch, Reason, Tokens,
     inputs::{Device, Inputs},
     statement::Statement,
-    units::mul_div,
 };
 
 /// How many devices and how many owners there are.
@@ -49,13 +48,9 @@ impl Ledger {
 
     /// The inputs of an epoch, as the validators make them.
     fn inputs(&self, epoch: u64) -> Inputs {
-        let sum = |owner| -> u128 {
-            self.devices.iter().filter(|one| one.owner == owner).map(|one| one.bound).sum()
-        };
         let roster = (1u8..).zip(self.devices).map(|(n, one)| {
-            let bound = sum(one.owner);
-            let stake = mul_div(one.bound, bound + self.netted[usize::from(one.owner)], bound);
-            Device { stake: Tokens(stake), owner: owner(20 + one.owner), ..device(n) }
+            let netted = Tokens(self.netted[usize::from(one.owner)]);
+            Device { stake: Tokens(one.bound), netted, owner: owner(20 + one.owner), ..device(n) }
         });
         inputs(epoch, roster.collect(), vec![])
     }

@@ -351,6 +351,24 @@ fn presence_is_paid_until_its_date_to_who_met_all() {
 }
 
 #[test]
+fn huge_figures_in_a_manifest_do_not_keep_an_epoch_from_being_settled() {
+    let mut base = inputs(5, vec![device(1), device(2)], vec![rail(1, 1)]);
+    base.manifest.bootstrap = Bootstrap { per_device: Tokens(u128::MAX), until: Epoch(9) };
+    base.manifest.token_price = Micros(1);
+    let kind = &mut base.manifest.kinds[0];
+    (kind.price, kind.per_units, kind.stake_per) = (Micros(u64::MAX), 1, Tokens::ZERO);
+    let mut previous = genesis();
+    for epoch in 5..8 {
+        base.epoch = Epoch(epoch);
+        let evidence = vec![gave(1, epoch, 1, 1, 1_000), report(2, epoch, 1)];
+        previous = statement(&base, &previous, evidence);
+        let totals = previous.totals;
+        assert_eq!(totals.topped_up.0.checked_add(totals.bootstrapped.0), Some(u128::MAX));
+    }
+    assert_eq!(previous.totals.spent, Micros(3_000_000));
+}
+
+#[test]
 fn who_must_show_a_leaf_has_one() {
     // A device that earns nothing and a payer who pays nothing still get stake and deposit back.
     let inputs = inputs(5, vec![device(1)], vec![rail(1, 1)]);
@@ -516,17 +534,25 @@ fn a_rail_to_a_former_owner_pays_nobody() {
 
 #[test]
 fn a_slash_is_the_owners_whatever_device_pays_for_it() {
-    let two = |a: u64, b: u64| {
-        let of = |n, stake| Device { stake: Tokens::whole(stake), owner: owner(1), ..device(n) };
-        vec![of(1, a), of(2, b)]
+    let two = |bound: [u64; 2], netted: u64| {
+        let netted = Tokens::whole(netted);
+        let of = |n, stake| {
+            let stake = Tokens::whole(stake);
+            Device { stake, netted, owner: owner(1), ..device(n) }
+        };
+        vec![of(1, bound[0]), of(2, bound[1])]
     };
     let fault = |n, epoch, reason| vec![said(n, epoch, 1, 1, echo(&Said::Fault(reason)))];
-    let one = inputs(5, two(1_000, 1_000), vec![]);
+    let one = inputs(5, two([1_000, 1_000], 0), vec![]);
     let one = statement(&one, &genesis(), fault(2, 5, Reason::FalseProof));
     assert_eq!(one.totals.slashed, Tokens::whole(500));
+    // As long as nothing is withdrawn, both devices answer for it.
+    let owing = inputs(6, two([1_000, 1_000], 0), vec![]);
+    let second = statement(&owing, &one, fault(1, 6, Reason::FalseProof));
+    assert_eq!(second.row(device_id(1)).unwrap().slashed, Tokens::whole(375));
     // The owner takes all stake of the first device, and the withdrawal pays for the second's fault. Then
-    // 1,000 are bound on the second, of which nothing is owed: the inputs name 1,500 less 500 lost.
-    let two_inputs = inputs(6, two(0, 1_500), vec![]);
+    // 1,000 are bound on the second, of which nothing is owed.
+    let two_inputs = inputs(6, two([0, 1_000], 500), vec![]);
     let second = statement(&two_inputs, &one, fault(1, 6, Reason::FalseProof));
     assert_eq!(second.totals.slashed, Tokens::whole(500), "nothing is bound on the first");
     let second = statement(&two_inputs, &one, fault(2, 6, Reason::FalseProof));

@@ -64,6 +64,7 @@ fn inputs(epoch: u64) -> Arc<Inputs> {
         capacity: 1,
         offer: Digest::default(),
         stake: Tokens::ZERO,
+        netted: Tokens::ZERO,
     };
     Arc::new(Inputs {
         version: 1,

@@ -149,6 +149,7 @@ fn inputs(epoch: u64, windows: &[(u8, u8)]) -> Arc<Inputs> {
             capacity: 1,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         }],
         rails: rails.collect(),
         datasets: datasets.collect(),

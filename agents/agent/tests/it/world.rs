@@ -143,6 +143,7 @@ pub(crate) fn inputs(epoch: u64) -> Inputs {
             capacity: 1,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         }],
         rails: vec![Rail {
             id: RailId(1),

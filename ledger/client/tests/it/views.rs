@@ -74,7 +74,8 @@ async fn a_roster_is_sorted_and_whole() {
     let roster = client.roster(NETWORK, Height(9)).await.unwrap();
     assert_eq!(roster.len(), 3);
     assert!(roster.is_sorted_by(|a, b| a.id < b.id));
-    assert!(roster.iter().all(|device| device.stake == Tokens(7) && device.kind == KindId(1)));
+    assert!(roster.iter().all(|device| device.stake == Tokens(5) && device.kind == KindId(1)));
+    assert!(roster.iter().all(|device| device.netted == Tokens(6)));
     assert!(roster.iter().all(|device| device.key.id() == device.id));
     let endpoints = client.endpoints(NETWORK, Height(9)).await.unwrap();
     assert_eq!(endpoints.len(), 2, "a device without an endpoint is left out");

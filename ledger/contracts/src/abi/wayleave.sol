@@ -304,7 +304,8 @@ interface IStakes {
     error NothingUnbonding(bytes32 device);
     /// The stake is bound until this epoch.
     error StillBound(bytes32 device, uint64 until);
-    /// The leaf must be of the device's owner, its network, and an epoch not before the request.
+    /// The leaf must be of the device's owner, its network, and an epoch not before the request; or of the
+    /// newest final epoch, once that of the request is void.
     error WrongLeaf(bytes32 device);
 
     /// Binds `amount` tokens of the device's network (allowance to this contract needed). Only its owner.

@@ -11,7 +11,7 @@ use crate::context::{Checked as _, Context, narrow};
 use crate::devices::{Device, Devices};
 use crate::env::{Failure, ensure};
 use crate::networks::Networks;
-use crate::settlements::Settlements;
+use crate::settlements::{OPEN_EPOCHS, Settlements};
 use crate::tokens::Token;
 use alloy_primitives::{B256, U256};
 use protocol::{Epoch, NetworkId};
@@ -67,7 +67,7 @@ impl Stakes {
         cx: &mut Context<'_>,
         call: &withdrawCall,
     ) -> Result<u128, Failure> {
-        let (device, leaf) = (call.device, &call.leaf);
+        let device = call.device;
         let record = owned_by_caller(cx, device)?;
         let (owner, network) = (record.owner, NetworkId(record.network));
         let request = self.requests.get(cx, device)?;
@@ -78,13 +78,9 @@ impl Stakes {
         let manifest = Networks::new().manifest(cx, network, asked)?;
         let until = request.epoch.plus(u64::from(manifest.evidence.unbonding_epochs))?;
         ensure!(cx.epoch()?.0 >= until, StillBound { device, until });
-        let fits =
-            leaf.account == owner && leaf.network == network.0 && call.epoch >= request.epoch;
-        ensure!(fits, WrongLeaf { device });
-        Settlements::new().verify(cx, Epoch(call.epoch), leaf, &call.proof)?;
-
         let netted = self.netted.get2(cx, network.0, owner)?;
-        let open = narrow::<u128>(leaf.slashed)?.saturating_sub(netted);
+        let lost = self.lost(cx, call, &record, request.epoch)?;
+        let open = lost.saturating_sub(netted);
         let slashed = open.min(request.amount);
         let paid = request.amount.minus(slashed)?;
         self.requests.set(cx, device, &Request { amount: 0, epoch: 0 })?;
@@ -106,6 +102,29 @@ impl Stakes {
 }
 
 impl Stakes {
+    /// All that the owner lost to slashes, as far as it can concern what was asked back in epoch `asked`.
+    fn lost(
+        &self,
+        cx: &mut Context<'_>,
+        call: &withdrawCall,
+        record: &Device,
+        asked: u64,
+    ) -> Result<u128, Failure> {
+        let (leaf, network, epoch) = (&call.leaf, NetworkId(record.network), Epoch(call.epoch));
+        let settlements = Settlements::new();
+        let last = settlements.last_final(cx, network)?;
+        // Until then an epoch in which the stake was bound can become final, and after it none.
+        let void = cx.epoch()?.0 > asked.plus(OPEN_EPOCHS)?;
+        if void && last.is_none_or(|last| last.0 <= record.registered) {
+            return Ok(0);
+        }
+        let newest = epoch.0 >= asked || void && last == Some(epoch);
+        let fits = leaf.account == record.owner && leaf.network == network.0 && newest;
+        ensure!(fits, WrongLeaf { device: call.device });
+        settlements.verify(cx, epoch, leaf, &call.proof)?;
+        narrow(leaf.slashed)
+    }
+
     /// Pays back stake that was never in an epoch's inputs.
     fn pay_unused(
         &self,

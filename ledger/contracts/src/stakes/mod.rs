@@ -11,6 +11,10 @@
 //! the rest over the devices by what is bound on each. A device changes hands without stake, so neither
 //! stake nor debt goes with it.
 //!
+//! If settlement stands still, so that all epochs up to that of the request that are not final are void, the
+//! newest final leaf is as good: no slash of the time in which the stake was bound can follow. A device that
+//! was in no final epoch needs none then.
+//!
 //! Stake of a device that no inputs name yet (it was registered in this epoch, or retired before it
 //! counted, or its network has not begun) has answered for nothing, and its owner may have no leaf: it is
 //! paid as soon as it is asked back.

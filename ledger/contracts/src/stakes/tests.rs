@@ -6,6 +6,7 @@ use crate::abi::IStakes::{
 };
 use crate::abi::{IDevices, INetworks, IToken};
 use crate::address::{DEVICES, NETWORKS, STAKES};
+use crate::settlements::OPEN_EPOCHS;
 use crate::tests::world::{
     FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, UNBONDING, World, leaf, manifest,
 };
@@ -174,4 +175,32 @@ fn only_the_owner_stakes_and_only_what_it_has() {
     assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), whole(10));
     world.ok(OPERATOR, STAKES, &unbond(device, 10));
     assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), U256::ZERO);
+}
+
+#[test]
+fn a_settlement_that_stands_still_does_not_hold_stake_for_good() {
+    let mut world = World::new();
+    let device = world.register(OPERATOR, 1);
+    world.stake(OPERATOR, device, 100);
+    world.settle(0, &[slashed(0), leaf(STRANGER)]);
+    let proven = world.settle_and_wait(1, &[slashed(30), leaf(STRANGER)]);
+    world.advance_to(4);
+    let other = world.register(OPERATOR, 2);
+    world.stake(OPERATOR, other, 50);
+    world.advance_to(5);
+    world.ok(OPERATOR, STAKES, &unbond(device, 100));
+    world.ok(OPERATOR, STAKES, &unbond(other, 50));
+    // As long as epoch 5 can become final, what happened in it counts.
+    world.advance_to(5 + OPEN_EPOCHS);
+    for device in [device, other] {
+        let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[0]));
+        assert_eq!(failure.revert(), Some(WrongLeaf { device }));
+    }
+    world.advance_to(6 + OPEN_EPOCHS);
+    let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[1]));
+    assert_eq!(failure.revert(), Some(WrongLeaf { device }));
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), whole(70));
+    // The second device was in no final epoch: no leaf tells of it.
+    let none = Proven { epoch: 0, leaf: (&leaf(OPERATOR)).into(), proof: vec![] };
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(other, &none)), whole(50));
 }
