@@ -137,11 +137,12 @@ fn device(key: DeviceKey) -> Device {
         capacity: 1,
         offer: Digest::default(),
         stake: Tokens::ZERO,
+        netted: Tokens::ZERO,
     }
 }
 
 pub(crate) fn report(used: u64) -> Body {
-    Common::Report(Report { used, free: 0 }).to_body()
+    Common::Report(Report { used, free: 0, at: protocol::Height(0) }).to_body()
 }
 
 pub(crate) fn payload(sequence: u64, used: u64) -> Payload {

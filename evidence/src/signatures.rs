@@ -107,7 +107,7 @@ mod tests {
     };
 
     fn envelope(secret: &DeviceSecret, sequence: u64) -> Envelope {
-        let body = Common::Report(Report { used: 1, free: 2 }).to_body();
+        let body = Common::Report(Report { used: 1, free: 2, at: protocol::Height(0) }).to_body();
         let payload =
             Payload { network: NetworkId(1), epoch: Epoch(1), sequence, time_ms: 5, body };
         Envelope::sign(secret, &payload)

@@ -1,7 +1,7 @@
 //! The bodies that every kind shares (kind 0): a plain sign of life, and vouchers presented.
 
 use crate::{
-    KindId,
+    Height, KindId,
     cbor::{DecodeError, Item},
     envelope::Body,
     voucher::SignedVoucher,
@@ -12,6 +12,10 @@ use minicbor::{Decode, Encode};
 pub const COMMON: KindId = KindId(0);
 /// How many vouchers one envelope may present, so that it stays within its size limit.
 pub const VOUCHERS_MAX: usize = 16;
+/// How many vouchers of one device, in one epoch, settlement and judges look at whose signature does not
+/// hold: an envelope full. Recovering a signer costs 30 us, so a quota full of bad ones would cost them
+/// minutes; an agent that checks what it is given presents none.
+pub const BAD_VOUCHERS_MAX: usize = VOUCHERS_MAX;
 
 /// A body that every kind shares.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -35,6 +39,10 @@ pub struct Report {
     /// Units still free, in the same unit.
     #[n(1)]
     pub free: u64,
+    /// The newest block that the device knew when it signed. By it judges tell when the device was there,
+    /// within bounds set by the block that carries the report.
+    #[n(2)]
+    pub at: Height,
 }
 
 impl Common {

@@ -164,9 +164,13 @@ pub struct Device {
     /// The hash of the full offer.
     #[n(8)]
     pub offer: Digest,
-    /// What is staked on it on the ledger, before slashes of earlier statements.
+    /// What is bound on it on the ledger, without what was asked back.
     #[n(9)]
     pub stake: Tokens,
+    /// What withdrawals already took of its owner's slashes in the network, on whatever device: the same
+    /// for all devices of one owner. What statements count beyond it is still owed.
+    #[n(10)]
+    pub netted: Tokens,
 }
 
 /// An open rail.
@@ -314,9 +318,15 @@ impl Inputs {
         Some(&self.datasets[at])
     }
 
-    /// Whether a rail pays for this epoch: opened before it and not expired.
+    /// Whether a rail pays for this epoch: opened before it, not expired, and its payee still the owner
+    /// of the device that serves it. Who buys a device owes nothing to the seller's customers.
     pub fn is_live(&self, rail: &Rail) -> bool {
-        rail.opened < self.epoch && self.epoch <= rail.expiry
+        rail.opened < self.epoch && self.epoch <= rail.expiry && self.pays_owner(rail)
+    }
+
+    /// Whether the rail's device, if it has one, belongs to its payee.
+    pub fn pays_owner(&self, rail: &Rail) -> bool {
+        self.device(rail.device).is_none_or(|device| device.owner == rail.payee)
     }
 
     /// The rails served by a device, ascending: by [`ByDevice`], since duties ask for every device.

@@ -88,6 +88,7 @@ reasons! {
     52 NotAdmitted "not_admitted" Unpaid "The manifest does not admit this offer.";
     53 Dust "dust" Unpaid "What was proven is worth less than a millionth of a dollar.";
     54 OverCapacity "over_capacity" Unpaid "The device holds more than it offered and staked for.";
+    55 OtherOwner "other_owner" Unpaid "The device belongs to another account than the rail pays.";
 
     70 SelectiveMiss "selective_miss" Slashed "The device was there in the window, signed other evidence, and failed this duty.";
     71 FalseProof "false_proof" Slashed "A signed proof does not hold.";

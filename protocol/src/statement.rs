@@ -158,7 +158,7 @@ pub struct DeviceState {
     /// The device.
     #[n(0)]
     pub device: DeviceId,
-    /// Stake lost so far, which the roster's stake does not yet show.
+    /// Stake lost so far, whoever owned it: a figure for people, as the owner's account is what counts.
     #[n(1)]
     pub slashed: Tokens,
     /// Consecutive epochs without a sign of life.

@@ -4,12 +4,12 @@
 //! statement that breaks a rule here is never voted on.
 
 use protocol::{
-    Micros, Tokens,
+    Account, Micros, Tokens,
     inputs::Inputs,
     leaf::Dollars,
     statement::{AccountState, RailState, Statement, Totals},
 };
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 /// A rule that a statement breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum Violation {
     /// A device lost more than its stake.
     #[error("device {0} lost more than its stake")]
     Stake(protocol::DeviceId),
+    /// The devices of an owner lost more than the owner has left at stake.
+    #[error("the devices of {0} lost more than it has at stake")]
+    Owner(Account),
 }
 
 /// Checks a statement against what it was made from.
@@ -159,14 +162,31 @@ fn rails(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result
 }
 
 fn stakes(inputs: &Inputs, previous: &Statement, statement: &Statement) -> Result<(), Violation> {
+    // By owner: what is bound, what withdrawals took, and what its devices lose now.
+    let mut owners: BTreeMap<Account, [Tokens; 3]> = BTreeMap::new();
     for (device, row) in inputs.roster.iter().zip(&statement.rows) {
         let before = previous.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
         let after = statement.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
-        if row.slashed > device.stake.saturating_sub(before) {
+        if row.slashed > device.stake {
             return Err(Violation::Stake(device.id));
         }
         if before.checked_add(row.slashed) != Some(after) {
             return Err(Violation::Sum("a device's slashes"));
+        }
+        let [bound, netted, lost] = owners.entry(device.owner).or_default();
+        *bound = bound.saturating_add(device.stake);
+        *netted = device.netted;
+        *lost = lost.saturating_add(row.slashed);
+    }
+    for (owner, [bound, netted, lost]) in owners {
+        let slashed =
+            |of: &Statement| of.account(owner).map_or(Tokens::ZERO, |state| state.slashed);
+        let before = slashed(previous);
+        if lost > bound.saturating_sub(before.saturating_sub(netted)) {
+            return Err(Violation::Owner(owner));
+        }
+        if before.checked_add(lost) != Some(slashed(statement)) {
+            return Err(Violation::Sum("an owner's slashes"));
         }
     }
     Ok(())

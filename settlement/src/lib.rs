@@ -12,7 +12,8 @@
 //!
 //! Invariants, all checked on every statement before it is returned ([`check`](mod@check)):
 //! * dollars spent are dollars earned plus dollars set aside to burn, in sum and for each class;
-//! * a rail never pays more than its limit, a device never loses more than its stake;
+//! * a rail never pays more than its limit, a device never loses more than its stake, and
+//!   an owner's devices never more than the owner has left at stake;
 //! * cumulative amounts never fall, vested ones included;
 //! * every row has a cause, and every row without pay one that explains it;
 //! * the order of the evidence changes nothing.

@@ -7,6 +7,7 @@ mod pay;
 mod reward;
 mod slash;
 mod split;
+mod stake;
 mod statement;
 mod vouchers;
 
@@ -82,12 +83,13 @@ pub fn settle_with(
 ) -> Result<Settled, SettleError> {
     precheck(inputs, previous, &carried)?;
     let collected = collect::collect(carried);
-    let mut judged = judge::judge(kinds, inputs, previous, &collected);
-    let promised = vouchers::vouchers(inputs, &collected.carried, &mut judged);
+    let stakes = stake::net_stakes(inputs, previous)?;
+    let mut judged = judge::judge(kinds, inputs, &stakes, &collected);
+    let promised = vouchers::vouchers(inputs, previous, &collected.carried, &mut judged);
     let payments = pay::pay(kinds, inputs, previous, &promised, &mut judged)?;
     let mut changes = accounts::Changes::default();
     split::split(inputs, &payments, &mut judged, &mut changes)?;
-    reward::reward(inputs, &payments, &collected, &mut judged, &mut changes)?;
+    reward::reward(inputs, previous, &payments, &collected, &mut judged, &mut changes)?;
     slash::slash(inputs, previous, &collected, &mut judged, &mut changes)?;
     let accounts = accounts::accounts(inputs, previous, changes)?;
     let parts = statement::Parts { judged, payments, accounts, evidence: collected.digest };
@@ -152,5 +154,7 @@ fn add_tokens(sum: &mut Tokens, more: Tokens, what: &'static str) -> Result<(), 
 pub(crate) mod fixture;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod stakes;
 #[cfg(test)]
 mod tests;

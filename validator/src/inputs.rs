@@ -32,9 +32,10 @@ pub enum BuildError {
 /// Builds the inputs of `epoch` from the state after the block with `header`, which must be the last one
 /// before the epoch (or genesis, for epoch 0).
 ///
-/// Only rails that count in the epoch are in the file: opened before it, not ended, and to a device in
-/// service if to one. One that is left out never returns, since a rail's end and a device's retirement
-/// are for good; settlement relies on that.
+/// Only rails that can be charged in the epoch are in the file: opened before it, not ended before the newest
+/// final epoch (the first epoch settled after a rail's end pays vouchers), and to a device in service if to
+/// one. One that is left out never returns, since final epochs only advance, and a rail's end and a device's
+/// retirement are for good; settlement relies on that.
 ///
 /// # Errors
 /// [`BuildError`], and when the state of that height is no longer kept.
@@ -57,7 +58,8 @@ pub async fn build(
     let roster = ledger.roster(network, height).await?;
     let devices: BTreeSet<_> = roster.iter().map(|device| device.id).collect();
     let counts = |rail: &Rail| {
-        let live = rail.opened < epoch && epoch <= rail.expiry;
+        let awaited = !settled.any || Epoch(settled.epoch) <= rail.expiry;
+        let live = rail.opened < epoch && (epoch <= rail.expiry || awaited);
         live && (rail.device == DeviceId::default() || devices.contains(&rail.device))
     };
     let mut rails = ledger.rails(network, height).await?;

@@ -139,12 +139,9 @@ impl Settler {
         Ok(())
     }
 
-    /// The first epoch that is not final.
+    /// The first epoch that can still become final.
     async fn next_epoch(&self, network: NetworkId) -> Result<Epoch, CallError> {
-        Ok(match self.files.client.final_epoch(network).await? {
-            Some(epoch) => epoch.next(),
-            None => Epoch(self.files.client.network(network).await?.start),
-        })
+        self.files.client.next_epoch(network).await
     }
 
     /// Announces the inputs of an epoch; false if they are not at hand yet.
@@ -202,8 +199,7 @@ impl Settler {
         let mut previous = Statement::genesis(client.chain_id(), network);
         let mut missed = Vec::new();
         let mut next = epoch;
-        // Final epochs follow one another: before one that is not, there is none.
-        while let Some(before) = next.previous()
+        while let Some(before) = client.final_before(network, next).await?
             && let Some(outcome) = client.outcome(network, before).await?
         {
             let digest = outcome.statement.into();

@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 use evidence::{Archive, ArchiveError};
-use protocol::{Digest, Epoch, NetworkId};
+use protocol::{Digest, Epoch, NetworkId, inputs::Inputs, statement::Statement};
 use settlement::VerifyError;
 
 /// What a check found.
@@ -32,6 +32,27 @@ pub enum VerifyEpochError {
     Verify(#[from] VerifyError),
 }
 
+/// The statement that `statement` says it builds on: the newest before it in the archive that has this
+/// digest, as void epochs may lie between them. Nothing for the first, and if there is none: then settling
+/// shows the difference.
+async fn previous(
+    archive: &Archive,
+    inputs: &Inputs,
+    statement: &[u8],
+) -> Result<Option<Vec<u8>>, VerifyEpochError> {
+    let genesis = Statement::genesis(inputs.chain_id, inputs.network).digest();
+    let Ok(Statement { previous, .. }) = Statement::from_bytes(statement) else { return Ok(None) };
+    let mut epoch = inputs.epoch;
+    while let Some(before) = epoch.previous().filter(|_| previous != genesis) {
+        let bytes = archive.statement_bytes(inputs.network, before).await?;
+        if let Some(bytes) = bytes.filter(|bytes| Digest::of(bytes) == previous) {
+            return Ok(Some(bytes.to_vec()));
+        }
+        epoch = before;
+    }
+    Ok(None)
+}
+
 /// Recomputes an epoch from the archive and compares it with the archive's statement. That the ledger
 /// made the same one final is for the caller to compare.
 ///
@@ -46,10 +67,7 @@ pub async fn verify_epoch(
     let inputs = archive.inputs(network, epoch).await?.ok_or(missing("inputs", epoch))?;
     let statement =
         archive.statement_bytes(network, epoch).await?.ok_or(missing("statement", epoch))?;
-    let previous = match epoch.previous() {
-        Some(before) => archive.statement_bytes(network, before).await?,
-        None => None,
-    };
+    let previous = previous(archive, &inputs, &statement).await?;
     let carried = archive.carried(&inputs, &crate::sizes()).await?.carried;
     let envelopes = carried.len();
     let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), carried, &statement)?;

@@ -26,8 +26,8 @@ ec_numbers = ec_secret.public_key().public_numbers()
 ec_x, ec_y = ec_numbers.x.to_bytes(32, "big"), ec_numbers.y.to_bytes(32, "big")
 ec_kid = hashlib.sha256(canonical({1: 2, -1: 1, -2: ec_x, -3: ec_y})).digest()
 
-# network 1, epoch 7, sequence 42, a time in 2026, a common report (kind 0): [0, [[used, free]]]
-PAYLOAD = {1: 1, 2: 7, 3: 42, 4: 1795000000000, 5: [0, [0, [[1048576, 4096]]]]}
+# network 1, epoch 7, sequence 42, a time in 2026, a common report (kind 0): [0, [[used, free, at height]]]
+PAYLOAD = {1: 1, 2: 7, 3: 42, 4: 1795000000000, 5: [0, [0, [[1048576, 4096, 215]]]]}
 
 
 def sign_ed(data):
@@ -78,7 +78,7 @@ vectors = [
 print(json.dumps({
     "source": "made by generate.py beside this file with cbor2 and cryptography from PyPI",
     "payload": {"network": 1, "epoch": 7, "sequence": 42, "time_ms": 1795000000000,
-                "kind": 0, "used": 1048576, "free": 4096},
+                "kind": 0, "used": 1048576, "free": 4096, "at": 215},
     "expected": "valid: parses and verifies; signature: parses, does not verify; form: does not parse",
     "vectors": [{"name": n, "key": k, "envelope": e.hex(), "expected": x} for n, k, e, x in vectors],
 }, indent=1))

@@ -39,8 +39,12 @@ pub(crate) struct Followed {
     pub(crate) tasks: Vec<Task>,
     /// The head when the last report was made.
     pub(crate) reported: Option<Height>,
-    /// Bytes of envelopes made, of the manifest's quota.
+    /// Bytes of envelopes made, of the quota.
     pub(crate) bytes: u64,
+    /// Bytes of envelopes that count in this epoch.
+    quota: u64,
+    /// Whether a proof had to be dropped: what is sent after that would call its miss selective.
+    pub(crate) muted: bool,
     /// Whether the hardware was asked for vouchers.
     pub(crate) vouchers_asked: bool,
     presence: Height,
@@ -58,8 +62,17 @@ impl Followed {
         let kind = inputs.device(device).map(|device| device.kind);
         let tasks =
             duties.into_iter().map(|duty| Task { duty, progress: Progress::Ahead }).collect();
-        let mut followed =
-            Self { inputs, kind, tasks, reported: None, bytes: 0, vouchers_asked: false, presence };
+        let mut followed = Self {
+            quota: inputs.quota(device),
+            inputs,
+            kind,
+            tasks,
+            reported: None,
+            bytes: 0,
+            muted: false,
+            vouchers_asked: false,
+            presence,
+        };
         for kept in kept {
             followed.bytes = followed.bytes.saturating_add(u64::from(kept.size));
             match kept.purpose {
@@ -81,6 +94,24 @@ impl Followed {
 
     pub(crate) fn task(&self, rail: RailId, index: u16) -> Option<&Task> {
         self.tasks.iter().find(|task| task.duty.rail == rail && task.duty.index == index)
+    }
+
+    /// How many bytes an envelope for `purpose` may have. Proofs and declarations of loss come first: reports
+    /// and vouchers get what is left when every proof that is still owed has had its `answer` bytes.
+    pub(crate) fn room(&self, purpose: &Purpose, answer: u64) -> u64 {
+        let left = self.quota.saturating_sub(self.bytes);
+        match purpose {
+            Purpose::Loss(..) => left,
+            _ if self.muted => 0,
+            Purpose::Proof(..) => left,
+            Purpose::Report | Purpose::Vouchers(_) => {
+                let owed =
+                    |task: &&Task| matches!(task.progress, Progress::Ahead | Progress::Proving);
+                let owed =
+                    u64::try_from(self.tasks.iter().filter(owed).count()).unwrap_or(u64::MAX);
+                left.saturating_sub(owed.saturating_mul(answer))
+            }
+        }
     }
 
     /// The last height whose block may carry the proof of `duty`.

@@ -1,8 +1,15 @@
 //! What an agent of one kind adds to the runtime: the hardware itself.
 
-use protocol::{
-    Epoch, body::Report, envelope::Body, inputs::Inputs, kind::Duty, voucher::SignedVoucher,
-};
+use protocol::{Epoch, envelope::Body, inputs::Inputs, kind::Duty, voucher::SignedVoucher};
+
+/// What a device says of itself in its reports, in the kind's unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Units in use.
+    pub used: u64,
+    /// Units still free.
+    pub free: u64,
+}
 
 /// Why a proof cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +19,8 @@ pub struct ProveError(pub String);
 /// The hardware behind one device. Calls may block; the shell makes them where blocking is allowed,
 /// several at once.
 pub trait Hardware: Send + Sync + 'static {
-    /// What is used and free, in the kind's unit. Cheap.
-    fn report(&self) -> Report;
+    /// What is used and free. Cheap.
+    fn figures(&self) -> Figures;
 
     /// A new epoch's inputs are known.
     fn open(&self, inputs: &Inputs);

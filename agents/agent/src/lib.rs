@@ -27,7 +27,7 @@ pub mod state;
 pub mod validators;
 mod wall;
 
-pub use hardware::{Hardware, ProveError};
+pub use hardware::{Figures, Hardware, ProveError};
 pub use ledger::{Ledger, LedgerError};
 pub use metrics::Metrics;
 pub use outbox::{OUTBOX_MAX, SUBMITTING_MAX};

@@ -242,7 +242,7 @@ impl Shell {
                 height = &mut next => {
                     head = head.max(Some(height));
                     next = ledger.next(head);
-                    Event::Head(height, self.world.hardware.report())
+                    Event::Head(height, self.world.hardware.figures())
                 }
                 Some(event) = inbox.recv() => event,
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {

@@ -7,12 +7,15 @@
 //! * An epoch's inputs must have been checked against the ledger before they come in here.
 //! * A duty's proof is made and sent once its window is open for the newest block: a proof sent
 //!   earlier could be carried too early.
+//! * Proofs come before reports: a report that goes out while a proof does not is a slash by one's own hand.
+//!   Within the quota reports and vouchers leave room for all proofs still owed, and when a proof has to
+//!   be dropped after all, the device is silent for the rest of the epoch, which costs pay only.
 //! * Everything is bounded: open epochs by [`EPOCHS_MAX`], envelopes by [`crate::OUTBOX_MAX`], proofs
 //!   under way by [`PROVING_MAX`].
 
 use crate::{
     followed::{Followed, Progress},
-    hardware::ProveError,
+    hardware::{Figures, ProveError},
     journal::{Kept, Purpose, Record, Recovered},
     metrics::Metrics,
     outbox::{Entry, Outbox, Status},
@@ -56,7 +59,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// There is a new newest block; and what the hardware says of itself.
-    Head(Height, Report),
+    Head(Height, Figures),
     /// The inputs of an epoch, checked against the ledger.
     Inputs(Arc<Inputs>),
     /// The inputs of an epoch could not be had.
@@ -130,7 +133,7 @@ pub struct Agent {
     kind: Arc<dyn Kind>,
     clock: EpochClock,
     head: Option<Height>,
-    figures: Report,
+    figures: Figures,
     fetching: Option<Epoch>,
     epochs: BTreeMap<Epoch, Followed>,
     outbox: Outbox,
@@ -168,7 +171,7 @@ impl Agent {
             kind,
             clock,
             head: None,
-            figures: Report { used: 0, free: 0 },
+            figures: Figures::default(),
             fetching: None,
             epochs: BTreeMap::new(),
             outbox: Outbox::recover(recovered.outbox),
@@ -219,7 +222,7 @@ impl Agent {
         effects
     }
 
-    fn advance(&mut self, height: Height, figures: Report, effects: &mut Vec<Effect>) {
+    fn advance(&mut self, height: Height, figures: Figures, effects: &mut Vec<Effect>) {
         self.figures = figures;
         if self.head.is_some_and(|head| height <= head) {
             return;
@@ -338,7 +341,10 @@ impl Agent {
             .iter()
             .filter(|signed| {
                 let rail = inputs.rail(signed.voucher.rail);
-                rail.is_some_and(|rail| rail.device == self.device && inputs.is_live(rail))
+                // A rail still pays vouchers in the epoch after its last.
+                rail.is_some_and(|rail| {
+                    rail.device == self.device && inputs.epoch <= rail.expiry.next()
+                })
             })
             .filter(|signed| {
                 self.presented
@@ -458,7 +464,8 @@ impl Agent {
             return;
         };
         followed.reported = Some(head);
-        let body = Common::Report(self.figures).to_body();
+        let Figures { used, free } = self.figures;
+        let body = Common::Report(Report { used, free, at: head }).to_body();
         self.metrics.reports +=
             u64::from(self.enqueue(epoch, Purpose::Report, body, until, now_ms));
     }
@@ -491,22 +498,16 @@ impl Agent {
         let payload = Payload { network, epoch, sequence, time_ms: now_ms, body };
         let envelope = Envelope::sign(&self.secret, &payload);
         let size = u32::try_from(envelope.bytes().len()).unwrap_or(u32::MAX);
-        let total = followed.bytes.saturating_add(u64::from(size));
-        let quota = u64::from(followed.inputs.manifest.evidence.quota_bytes);
-        if envelope.bytes().len() > limit || total > quota {
-            tracing::warn!(?purpose, size, total, quota, "an envelope is over its limit or quota");
-            self.metrics.dropped += 1;
+        let room = followed.room(&purpose, answer_bytes(&*self.kind));
+        let fits = envelope.bytes().len() <= limit && u64::from(size) <= room;
+        let made_room = if fits { self.outbox.make_room(&purpose).ok() } else { None };
+        self.metrics.dropped += u64::from(made_room != Some(None));
+        if made_room.is_none() {
+            tracing::warn!(?purpose, size, room, "an envelope is over its limit, quota or outbox");
+            followed.muted |= matches!(purpose, Purpose::Proof(..));
             return false;
         }
-        match self.outbox.make_room(&purpose) {
-            Err(_) => {
-                self.metrics.dropped += 1;
-                return false;
-            }
-            Ok(None) => {}
-            Ok(Some(_)) => self.metrics.dropped += 1,
-        }
-        followed.bytes = total;
+        followed.bytes = followed.bytes.saturating_add(u64::from(size));
         let entry = Entry {
             epoch,
             purpose,
@@ -540,6 +541,11 @@ impl Agent {
         effects.push(Effect::Submit { sequence, validator: tries % validators, bytes });
         self.outbox.set(sequence, Status::Submitting);
     }
+}
+
+/// The bytes kept free for a proof that is still to be made: as many as the quota reckons with.
+fn answer_bytes(kind: &dyn Kind) -> u64 {
+    u64::try_from(kind.envelope_max().min(2 * ENVELOPE_MAX)).unwrap_or(u64::MAX)
 }
 
 fn add(counter: u64, more: usize) -> u64 {

@@ -1,10 +1,10 @@
 //! The storage agent as the runtime sees it: a disk that reports, is looked at, and proves.
 
 use crate::store::Store;
-use agent::ProveError;
+use agent::{Figures, ProveError};
 use protocol::{
-    DeviceId, Epoch, RailId, body::Report, envelope::Body, inputs::Inputs, kind::Duty,
-    manifest::KindTerms, voucher::SignedVoucher,
+    DeviceId, Epoch, RailId, envelope::Body, inputs::Inputs, kind::Duty, manifest::KindTerms,
+    voucher::SignedVoucher,
 };
 use std::{
     collections::BTreeMap,
@@ -46,9 +46,9 @@ impl Hardware {
 }
 
 impl agent::Hardware for Hardware {
-    fn report(&self) -> Report {
+    fn figures(&self) -> Figures {
         let usage = self.store.usage();
-        Report { used: usage.bytes, free: usage.capacity.saturating_sub(usage.bytes) }
+        Figures { used: usage.bytes, free: usage.capacity.saturating_sub(usage.bytes) }
     }
 
     fn open(&self, inputs: &Inputs) {

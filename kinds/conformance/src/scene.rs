@@ -116,6 +116,7 @@ fn device(kind: KindId, at: u8, secret: &DeviceSecret, draw: &mut Draw) -> Devic
         capacity: draw.below(10_000_000),
         offer: Digest::of(&[at]),
         stake: Tokens::whole(draw.below(100)),
+        netted: Tokens::ZERO,
     }
 }
 
@@ -183,7 +184,10 @@ fn body(kind: KindId, inputs: &Inputs, duties: &[Duty], draw: &mut Draw) -> Body
     };
     let duty = (!duties.is_empty()).then(|| &duties[pick(draw, duties.len())]);
     let item = match (draw.below(8), duty) {
-        (0..=2, _) => return Common::Report(Report { used: 1, free: 2 }).to_body(),
+        (0..=2, _) => {
+            let at = Height(inputs.first_height().0.saturating_add(draw.below(80)));
+            return Common::Report(Report { used: 1, free: 2, at }).to_body();
+        }
         (3, _) => return Common::Vouchers(vec![voucher(inputs, draw)]).to_body(),
         (4, Some(duty)) => duty.task.clone(),
         // The form of an enum's first and second variant about a duty that there is.

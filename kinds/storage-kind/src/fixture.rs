@@ -174,9 +174,21 @@ impl World {
         self.carried(at, sequence, Evidence::Proof(proof).to_body(), height)
     }
 
+    /// A report that is carried by the block after the one at which it was signed.
     pub(crate) fn reported(&self, at: usize, sequence: u64, height: Height) -> Carried {
-        let report = Report { used: 1, free: 2 };
-        self.carried(at, sequence, Common::Report(report).to_body(), height)
+        self.signed(at, sequence, Height(height.0.saturating_sub(1)), height)
+    }
+
+    /// A report signed at one height and carried at another.
+    pub(crate) fn signed(
+        &self,
+        at: usize,
+        sequence: u64,
+        signed: Height,
+        carried: Height,
+    ) -> Carried {
+        let report = Report { used: 1, free: 2, at: signed };
+        self.carried(at, sequence, Common::Report(report).to_body(), carried)
     }
 
     /// All that an honest device sends: each proof and both reports, one height after they were due.
@@ -226,6 +238,7 @@ fn device(owner: u8, secret: &DeviceSecret) -> Device {
         capacity: 1 << 30,
         offer: Digest::of(b"offer"),
         stake: Tokens::whole(100),
+        netted: Tokens::ZERO,
     }
 }
 

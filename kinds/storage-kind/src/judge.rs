@@ -13,13 +13,20 @@
 //! 1. a *declared loss*, if a loss of the rail was carried before the window opened;
 //! 2. *late* or *early*, if a proof that holds was carried outside the window;
 //! 3. a *selective miss*, if the device was there at the window's beginning and at its end: some
-//!    envelope of it was carried within the window, and some after the window until it closed (or at
-//!    its last height, where the manifest leaves no slack). Those
-//!    are the two heights of [`duty::reports`]. Evidence on one side alone does not accuse: a power
-//!    cut in the middle of a window leaves some at its beginning, and the return leaves some at its
-//!    end. Declarations of loss are never counted against who makes them;
+//!    envelope of it was signed within the window and before its last height, and some from then on until
+//!    it closed. Those are the two heights of [`duty::reports`]. Evidence on one side alone does not
+//!    accuse: a power cut in the middle of a window leaves some at its beginning, and the return leaves
+//!    some at its end. Declarations of loss are never counted against who makes them;
 //! 4. *missed*, if anything at all was heard from the window's beginning until it closed;
 //! 5. *silent* otherwise. Silence costs pay, never stake (design 8).
+//!
+//! **When an envelope was signed** is not when it was carried: one that was on its way when the power went
+//! says nothing of the time after it. A report names the height at which it was signed. A proof that holds
+//! was signed when its window was open. All that counts as signed no earlier than the manifest's slack
+//! before the block that carries it, which is the time that evidence is given to travel, and no later than
+//! that block: so a report that lies about its height moves itself by the slack at most. An envelope
+//! accuses only if it was surely signed where that says. Who wants to be accused of nothing sends nothing,
+//! and is not paid; who goes on reporting, or proving other rails, without what it was asked for is.
 //!
 //! **A rail** is proven if all its duties are met, no proof on it was false and no loss of it was
 //! declared in this epoch; then all bytes of its dataset are its units, else none. A rail with a duty
@@ -37,7 +44,7 @@ use crate::{
 };
 use protocol::{
     Account, Digest, Height, Ppm, RailId, Reason,
-    body::{COMMON, Common},
+    body::{BAD_VOUCHERS_MAX, COMMON, Common},
     cbor::DecodeError,
     envelope::Body,
     kind::{Carried, Case, Duty, Finding, Use},
@@ -110,6 +117,36 @@ type Seen = (Height, Digest);
 /// The duties with their tasks, by rail and index.
 type Duties<'c> = BTreeMap<(RailId, u16), (&'c Duty, Task)>;
 
+/// An envelope by which the device was there.
+#[derive(Clone, Copy)]
+struct Presence {
+    /// Signed at this height or later, by the newest block that the device knew.
+    earliest: Height,
+    /// Signed at this height or earlier.
+    latest: Height,
+    carried: Height,
+    digest: Digest,
+}
+
+impl Presence {
+    /// Carried as `seen`, signed at most `slack` heights before.
+    fn new((carried, digest): Seen, slack: u16) -> Self {
+        let earliest = Height(carried.0.saturating_sub(u64::from(slack)));
+        Self { earliest, latest: carried, carried, digest }
+    }
+
+    /// Signed at `height`, as far as that can be.
+    fn at(self, height: Height) -> Self {
+        let at = height.clamp(self.earliest, self.latest);
+        Self { earliest: at, latest: at, ..self }
+    }
+
+    /// Signed at `height` or later, as far as that can be.
+    fn since(self, height: Height) -> Self {
+        Self { earliest: height.clamp(self.earliest, self.latest), ..self }
+    }
+}
+
 /// A body that storage understands.
 enum Said {
     Common(Common),
@@ -129,8 +166,8 @@ impl Said {
     }
 }
 
-/// What the device said, sorted by what it is about. Its methods say whether an envelope counts as
-/// presence, by which a missed duty becomes selective.
+/// What the device said, sorted by what it is about. Its methods say when an envelope shows the device, by
+/// which a missed duty becomes selective, if it does.
 #[derive(Default)]
 struct Heard {
     /// For each duty, the proofs that hold, ascending by height.
@@ -139,8 +176,8 @@ struct Heard {
     false_proofs: BTreeSet<(RailId, u16)>,
     /// The first loss declared on each rail.
     losses: BTreeMap<RailId, Seen>,
-    /// All envelopes but declarations of loss, ascending by height.
-    presence: Vec<Seen>,
+    /// All envelopes but declarations of loss, ascending by the height that carries them.
+    presence: Vec<Presence>,
     vouchers: Vec<SignedVoucher>,
 }
 
@@ -154,37 +191,55 @@ impl Heard {
         let mut heard = Self::default();
         for carried in evidence {
             let seen = (carried.height, carried.digest);
-            let accuses = match Said::read(&carried.envelope.payload().body) {
-                Ok(Said::Common(common)) => heard.common(common),
-                Ok(Said::Proof(proof)) => heard.proof(&duties, &proof, seen, notes),
-                Ok(Said::Loss(loss)) => heard.loss(&duties, &loss, seen, notes),
+            let there = Presence::new(seen, case.inputs.manifest.evidence.slack);
+            let there = match Said::read(&carried.envelope.payload().body) {
+                Ok(Said::Common(common)) => Some(heard.common(common, there)),
+                Ok(Said::Proof(proof)) => {
+                    let since = heard.proof(&duties, &proof, seen, notes);
+                    Some(since.map_or(there, |height| there.since(height)))
+                }
+                Ok(Said::Loss(loss)) => {
+                    heard.loss(&duties, &loss, seen, notes);
+                    None
+                }
                 Err(_) => {
                     notes.cause(Reason::MalformedBody, None, None, [carried.digest]);
-                    true
+                    Some(there)
                 }
             };
-            if accuses {
-                heard.presence.push(seen);
-            }
+            heard.presence.extend(there);
         }
         heard
     }
 
-    fn common(&mut self, common: Common) -> bool {
-        if let Common::Vouchers(vouchers) = common {
-            self.vouchers.extend(vouchers);
+    fn common(&mut self, common: Common, there: Presence) -> Presence {
+        match common {
+            Common::Report(report) => there.at(report.at),
+            Common::Vouchers(vouchers) => {
+                self.vouchers.extend(vouchers);
+                there
+            }
         }
-        true
     }
 
-    fn proof(&mut self, duties: &Duties<'_>, proof: &Proof, seen: Seen, notes: &mut Notes) -> bool {
+    /// Takes in a proof. If it holds, the height before which it was not signed.
+    fn proof(
+        &mut self,
+        duties: &Duties<'_>,
+        proof: &Proof,
+        seen: Seen,
+        notes: &mut Notes,
+    ) -> Option<Height> {
         let key = (proof.rail, proof.index);
         let Some((duty, task)) = duties.get(&key) else {
             notes.cause(Reason::NotDue, None, None, [seen.1]);
-            return true;
+            return None;
         };
         match proof::check(duty, task, proof) {
-            Ok(()) => self.proofs.entry(key).or_default().push(seen),
+            Ok(()) => {
+                self.proofs.entry(key).or_default().push(seen);
+                return Some(duty.from);
+            }
             Err(ProofError::OtherDuty(..)) => notes.cause(Reason::NotDue, None, None, [seen.1]),
             Err(ProofError::OtherVersion(_)) => {
                 notes.cause(Reason::WrongDataset, Some(key.0), Some(key.1), [seen.1]);
@@ -194,10 +249,10 @@ impl Heard {
                 notes.fault(Reason::FalseProof, key.0, key.1, [seen.1]);
             }
         }
-        true
+        None
     }
 
-    fn loss(&mut self, duties: &Duties<'_>, loss: &Loss, seen: Seen, notes: &mut Notes) -> bool {
+    fn loss(&mut self, duties: &Duties<'_>, loss: &Loss, seen: Seen, notes: &mut Notes) {
         let first = duties.range((loss.rail, 0)..).next();
         match first.filter(|((rail, _), _)| *rail == loss.rail) {
             None => notes.cause(Reason::NotDue, None, None, [seen.1]),
@@ -209,13 +264,12 @@ impl Heard {
                 notes.cause(Reason::DeclaredLoss, Some(loss.rail), None, [seen.1]);
             }
         }
-        false
     }
 
     /// The envelopes carried from one height to another, both inclusive.
-    fn between(&self, from: Height, to: Height) -> &[Seen] {
-        let start = self.presence.partition_point(|(height, _)| *height < from);
-        let end = self.presence.partition_point(|(height, _)| *height <= to);
+    fn between(&self, from: Height, to: Height) -> &[Presence] {
+        let start = self.presence.partition_point(|there| there.carried < from);
+        let end = self.presence.partition_point(|there| there.carried <= to);
         self.presence.get(start..end).unwrap_or(&[])
     }
 }
@@ -293,14 +347,15 @@ fn outcome(case: &Case<'_>, heard: &Heard, duty: &Duty) -> (Outcome, Vec<Digest>
         let outcome = if *height < duty.from { Outcome::Early } else { Outcome::Late };
         return (outcome, vec![*digest]);
     }
-    let after = Height(duty.to.0.saturating_add(1).min(closes.0));
-    let (begun, ended) = (heard.between(duty.from, duty.to), heard.between(after, closes));
-    match (begun.first(), ended.last()) {
+    let there = heard.between(duty.from, closes);
+    let begun = there.iter().find(|one| duty.from <= one.earliest && one.latest < duty.to);
+    let ended = there.iter().rfind(|one| duty.to <= one.earliest);
+    match (begun, ended, there) {
         // A false proof for this duty is a fault of its own already.
         _ if heard.false_proofs.contains(&key) => (Outcome::Missed, Vec::new()),
-        (Some((_, first)), Some((_, last))) => (Outcome::Selective, vec![*first, *last]),
-        (Some((_, one)), None) | (None, Some((_, one))) => (Outcome::Missed, vec![*one]),
-        (None, None) => (Outcome::Silent, Vec::new()),
+        (Some(first), Some(last), _) => (Outcome::Selective, vec![first.digest, last.digest]),
+        (_, _, [one, ..]) => (Outcome::Missed, vec![one.digest]),
+        (_, _, []) => (Outcome::Silent, Vec::new()),
     }
 }
 
@@ -338,6 +393,7 @@ fn confirmations(case: &Case<'_>, vouchers: &[SignedVoucher]) -> u32 {
     let inputs = case.inputs;
     let domain = voucher::domain(inputs.chain_id, inputs.rails_contract);
     let mut customers: BTreeSet<Account> = BTreeSet::new();
+    let mut bad = 0;
     for signed in vouchers {
         let promise = signed.voucher;
         let Some(rail) = inputs.rail(promise.rail) else { continue };
@@ -348,8 +404,16 @@ fn confirmations(case: &Case<'_>, vouchers: &[SignedVoucher]) -> u32 {
             && promise.amount.0 > 0
             && inputs.is_live(rail);
         // The signature comes last: it is the dear part, and one a customer is enough.
-        if fits && !customers.contains(&rail.payer) && signed.signer(&domain) == Some(rail.signer) {
+        if !fits || customers.contains(&rail.payer) {
+            continue;
+        }
+        if signed.signer(&domain) == Some(rail.signer) {
             customers.insert(rail.payer);
+        } else {
+            bad += 1;
+        }
+        if bad == BAD_VOUCHERS_MAX {
+            break;
         }
     }
     u32::try_from(customers.len()).unwrap_or(u32::MAX)

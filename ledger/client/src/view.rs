@@ -16,7 +16,7 @@ use protocol::{
     key::DeviceKey,
     manifest::Manifest,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How many devices or rails one view may hold: an endpoint is not trusted with our memory.
 pub const LIST_MAX: u64 = 1 << 24;
@@ -123,14 +123,20 @@ impl Client {
         let stakes: Vec<_> = ids.iter().map(|&device| IStakes::stakeOfCall { device }).collect();
         let records = self.call_each(address::DEVICES, &records, height).await?;
         let stakes = self.call_each(address::STAKES, &stakes, height).await?;
-        // Statements count slashes since the beginning, so those that a withdrawal already took from
-        // the stake are put back: otherwise they would be taken twice.
-        let netted: Vec<_> = ids.iter().map(|&device| IStakes::nettedOfCall { device }).collect();
+        let mut owners: Vec<Account> = records.iter().map(|record| record.owner).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let slashed = |&owner| IStakes::slashedCall { network: network.0, owner };
+        let netted: Vec<_> = owners.iter().map(slashed).collect();
         let netted = self.call_each(address::STAKES, &netted, height).await?;
-        let stakes =
-            stakes.into_iter().zip(netted).map(|(stake, netted)| stake.saturating_add(netted));
+        let netted: BTreeMap<Account, U256> = owners.into_iter().zip(netted).collect();
         let parts = ids.into_iter().zip(records).zip(stakes);
-        parts.map(|((id, record), stake)| device(id.into(), &record, stake)).collect()
+        parts
+            .map(|((id, record), stake)| {
+                let netted = netted.get(&record.owner).copied().unwrap_or_default();
+                device(id.into(), &record, (stake, netted))
+            })
+            .collect()
     }
 
     /// Where the agents of the devices in service are dialled, as `host:port`, ascending by id;
@@ -227,6 +233,30 @@ impl Client {
         let call = ISettlements::finalEpochCall { network: network.0 };
         let answer = self.call(address::SETTLEMENTS, call).await?;
         Ok(answer.any.then_some(Epoch(answer.epoch)))
+    }
+
+    /// The final epoch on whose statement `epoch` builds: the one before it if it is final itself, else
+    /// the newest.
+    ///
+    /// # Errors
+    /// As [`Client::clock`].
+    pub async fn final_before(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Epoch>, CallError> {
+        let call = ISettlements::finalBeforeCall { network: network.0, epoch: epoch.0 };
+        let answer = self.call(address::SETTLEMENTS, call).await?;
+        Ok(answer.any.then_some(Epoch(answer.before)))
+    }
+
+    /// The epoch that the next vote is for. Earlier ones that are not final are void.
+    ///
+    /// # Errors
+    /// As [`Client::clock`].
+    pub async fn next_epoch(&self, network: NetworkId) -> Result<Epoch, CallError> {
+        let call = ISettlements::nextEpochCall { network: network.0 };
+        Ok(Epoch(self.call(address::SETTLEMENTS, call).await?))
     }
 
     /// The root of an epoch, once it is final. A network without accounts has none.
@@ -339,7 +369,11 @@ impl Client {
     }
 }
 
-fn device(id: DeviceId, record: &IDevices::Record, stake: U256) -> Result<Device, CallError> {
+fn device(
+    id: DeviceId,
+    record: &IDevices::Record,
+    (stake, netted): (U256, U256),
+) -> Result<Device, CallError> {
     let key = DeviceKey::from_parts(record.alg, record.x.0, record.y.0)
         .filter(|key| key.id() == id)
         .ok_or_else(|| unexpected(format!("device {id} is not the thumbprint of its key")))?;
@@ -354,6 +388,7 @@ fn device(id: DeviceId, record: &IDevices::Record, stake: U256) -> Result<Device
         capacity: record.capacity,
         offer: record.offer.into(),
         stake: tokens(stake)?,
+        netted: tokens(netted)?,
     })
 }
 

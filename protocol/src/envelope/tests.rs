@@ -13,7 +13,7 @@ fn bytes32(value: &serde_json::Value) -> [u8; 32] {
 }
 
 fn payload() -> Payload {
-    let report = Common::Report(Report { used: 1_048_576, free: 4096 });
+    let report = Common::Report(Report { used: 1_048_576, free: 4096, at: crate::Height(215) });
     Payload {
         network: NetworkId(1),
         epoch: Epoch(7),

@@ -15,6 +15,7 @@ fn device(seed: u8) -> Device {
         capacity: 1 << 30,
         offer: Digest::of(b"offer"),
         stake: Tokens::whole(10),
+        netted: Tokens::ZERO,
     }
 }
 
@@ -38,7 +39,8 @@ fn rail(id: u64, device: DeviceId) -> Rail {
 fn inputs() -> Inputs {
     let mut roster = vec![device(1), device(2), device(3)];
     roster.sort_by_key(|device| device.id);
-    let rails = vec![rail(1, roster[0].id), rail(2, roster[1].id), rail(5, DeviceId::default())];
+    let to = |id, device: &Device| Rail { payee: device.owner, ..rail(id, device.id) };
+    let rails = vec![to(1, &roster[0]), to(2, &roster[1]), rail(5, DeviceId::default())];
     Inputs {
         version: 1,
         chain_id: 57_233,
@@ -102,6 +104,15 @@ fn rails_count_from_the_epoch_after_they_were_opened() {
 }
 
 #[test]
+fn a_rail_to_a_former_owner_of_its_device_does_not_count() {
+    let mut inputs = inputs();
+    let (rail, fee) = (inputs.rails[0], inputs.rails[2]);
+    inputs.roster[0].owner = Account::with_last_byte(77);
+    assert!(!inputs.is_live(&rail));
+    assert!(inputs.is_live(&fee), "a rail to a service has no device");
+}
+
+#[test]
 fn a_quota_grows_with_what_the_device_can_owe() {
     let mut inputs = inputs();
     let (idle, serving) = (inputs.roster[2].id, inputs.roster[0].id);
@@ -113,7 +124,8 @@ fn a_quota_grows_with_what_the_device_can_owe() {
     assert_eq!(inputs.quota(serving), floor + rail);
     assert_eq!(inputs.quota(DeviceId([9; 32])), 0);
     // More than 70 rails are served like one.
-    inputs.rails = (0..500).map(|id| self::rail(id, serving)).collect();
+    let payee = inputs.roster[0].owner;
+    inputs.rails = (0..500).map(|id| Rail { payee, ..self::rail(id, serving) }).collect();
     inputs.by_device = ByDevice::default();
     assert_eq!(inputs.quota(serving), floor + 500 * rail);
     // A rail that has ended, or does not count yet, owes nothing.

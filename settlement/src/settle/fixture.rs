@@ -191,6 +191,7 @@ pub(crate) fn device(n: u8) -> Device {
         capacity: 1_000,
         offer: Digest::default(),
         stake: Tokens::whole(1_000),
+        netted: Tokens::ZERO,
     }
 }
 
@@ -256,7 +257,13 @@ pub(crate) fn gave(n: u8, epoch: u64, sequence: u64, rail: u64, units: u64) -> C
 }
 
 pub(crate) fn report(n: u8, epoch: u64, sequence: u64) -> Carried {
-    said(n, epoch, sequence, 1, Common::Report(Report { used: 0, free: 0 }).to_body())
+    said(
+        n,
+        epoch,
+        sequence,
+        1,
+        Common::Report(Report { used: 0, free: 0, at: Height(epoch * 30) }).to_body(),
+    )
 }
 
 pub(crate) fn voucher(by: u8, rail: u64, nonce: u64, amount: u64) -> SignedVoucher {

@@ -1,7 +1,7 @@
 //! Step 2, judge: what each device of the roster did, and whether it may earn.
 //!
 //! A device earns if its kind admits its offer and its *net stake* (the stake on the ledger less what
-//! earlier statements took) covers what the kind demands. One that may not earn is judged all the same:
+//! earlier statements took, [`super::stake`]) covers what the kind demands. One that may not earn is judged all the same:
 //! its faults cost stake, its row says what it did.
 
 use super::{Kinds, collect::Collected};
@@ -9,7 +9,7 @@ use protocol::{
     DeviceId, KindId, Micros, Reason, Tokens,
     inputs::{Device, Inputs},
     kind::{Case, Finding, Kind, Offer, Survey},
-    statement::{Cause, Statement},
+    statement::Cause,
 };
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub(super) struct Judged {
     /// The judge's finding; empty if no judge knows the kind.
     pub(super) finding: Finding,
-    /// Its stake less what earlier statements took.
+    /// Its part of its owner's stake, less what earlier statements took.
     pub(super) net_stake: Tokens,
     /// Whether it may earn in this epoch.
     pub(super) earns: bool,
@@ -37,34 +37,33 @@ pub(super) struct Judged {
     pub(super) causes: Vec<Cause>,
 }
 
-/// Judges all devices of the roster, in its order.
+/// Judges all devices of the roster, in its order, which is that of `stakes`.
 pub(super) fn judge(
     kinds: Kinds<'_>,
     inputs: &Inputs,
-    previous: &Statement,
+    stakes: &[Tokens],
     collected: &Collected,
 ) -> Vec<Judged> {
     let mut surveys: BTreeMap<KindId, Option<(&'static dyn Kind, Survey)>> = BTreeMap::new();
     let mut judged = Vec::with_capacity(inputs.roster.len());
-    for device in &inputs.roster {
+    for (device, net_stake) in inputs.roster.iter().zip(stakes) {
         let known = surveys.entry(device.kind).or_insert_with(|| {
             let kind = kinds(device.kind).filter(|kind| inputs.manifest.terms(kind.id()).is_some());
             kind.map(|kind| (kind, kind.survey(inputs, &collected.carried)))
         });
         let known = known.as_ref().map(|(kind, survey)| (*kind, survey));
-        judged.push(judge_one(inputs, previous, collected, (device, known)));
+        judged.push(judge_one(inputs, *net_stake, collected, (device, known)));
     }
     judged
 }
 
 fn judge_one(
     inputs: &Inputs,
-    previous: &Statement,
+    net_stake: Tokens,
     collected: &Collected,
     (device, known): (&Device, Option<(&'static dyn Kind, &Survey)>),
 ) -> Judged {
     let evidence = collected.of(device.id);
-    let net_stake = net_stake(previous, device);
     let barred = match known {
         None => Some(Reason::NotAdmitted),
         Some((kind, _)) => barred(kind, inputs, device, net_stake),
@@ -97,11 +96,6 @@ fn barred(kind: &dyn Kind, inputs: &Inputs, device: &Device, net_stake: Tokens) 
         Err(reason) => Some(reason),
         Ok(admission) => (net_stake < admission.stake).then_some(Reason::Understaked),
     }
-}
-
-fn net_stake(previous: &Statement, device: &Device) -> Tokens {
-    let taken = previous.device(device.id).map_or(Tokens::ZERO, |state| state.slashed);
-    device.stake.saturating_sub(taken)
 }
 
 /// The place of a device in the roster, which is its place among the judged.

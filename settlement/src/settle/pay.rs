@@ -1,14 +1,15 @@
 //! Step 4, pay: what each rail pays in this epoch.
 //!
 //! A rail pays the new part of what was promised by voucher, then the lesser of its rate and the price of
-//! the units proven on it; both together never more than what is left of its limit. A rail of a device
-//! that may not earn pays nothing. Where less is paid than was promised or proven, the device's row
+//! the units proven on it; both together never more than what is left of its limit. In the first epoch
+//! settled after its end it pays vouchers only. A rail of a device that may not earn, or that is not its
+//! payee's any more, pays nothing. Where less is paid than was promised or proven, the device's row
 //! says why.
 
 use super::{
     Kinds, SettleError, add,
     judge::{Judged, place},
-    vouchers::Promise,
+    vouchers::{self, Promise},
 };
 use protocol::{
     Micros, RailId, Reason,
@@ -51,17 +52,20 @@ pub(super) fn pay(
         let earlier = previous.rail(rail.id).copied().unwrap_or(earlier);
         let mut payment = Payment { rail: at, device, now: Micros::ZERO, state: earlier };
         let of_device = device.and_then(|device| judged.get_mut(device));
-        if inputs.is_live(rail) && of_device.as_ref().is_none_or(|judged| judged.earns) {
-            let worth = units.get(&rail.id).map(|units| worth(kinds, inputs, rail, *units));
+        let (live, ended) = (inputs.is_live(rail), inputs.epoch > rail.expiry);
+        let earns = of_device.as_ref().is_none_or(|judged| judged.earns);
+        if vouchers::pays(inputs, previous, rail) && earns {
+            let units = units.get(&rail.id).filter(|_| live);
+            let worth = units.map(|units| worth(kinds, inputs, rail, *units));
             let causes = pay_one(rail, promised.get(&rail.id), worth, &mut payment)?;
             if let Some(judged) = of_device {
                 add(&mut judged.paid, payment.now, "a device's pay")?;
                 judged.causes.extend(causes);
             }
-        } else if let Some(judged) = of_device
-            && inputs.epoch > rail.expiry
-        {
-            judged.causes.push(Cause::on(Reason::RailExpired, rail.id));
+        } else if let Some(judged) = of_device {
+            let sold = (!inputs.pays_owner(rail)).then_some(Reason::OtherOwner);
+            let reason = ended.then_some(Reason::RailExpired).or(sold);
+            judged.causes.extend(reason.map(|reason| Cause::on(reason, rail.id)));
         }
         payments.push(payment);
     }

@@ -2,7 +2,8 @@
 //!
 //! Faults are the kind's (false proofs, selective misses), two payloads under one identity, and an absence
 //! beyond the allowance. Each reason costs its share of the device's net stake once an epoch, however many
-//! times it occurred; several reasons add up, and never to more than the net stake.
+//! times it occurred; several reasons add up, and never to more than the net stake. The owner loses it:
+//! what is kept of a device itself is a figure for people.
 //!
 //! *Absence*: an epoch in which something was due and nothing was heard counts as absent; one in which
 //! the device was heard ends the count; one in which nothing was due changes nothing. A device that once

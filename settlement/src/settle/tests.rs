@@ -71,20 +71,13 @@ fn a_rail_stops_at_its_limit_and_says_so() {
 #[test]
 fn a_rail_counts_from_the_epoch_after_its_opening_to_its_expiry() {
     let short = Rail { opened: Epoch(5), expiry: Epoch(6), ..rail(1, 1) };
-    for (epoch, paid, reason) in
-        [(5, 0, Some(Reason::NothingDue)), (6, 1_000_000, None), (7, 0, Some(Reason::RailExpired))]
-    {
+    for (epoch, paid) in [(5, 0), (6, 1_000_007), (7, 7), (8, 0)] {
         let inputs = inputs(epoch, vec![device(1)], vec![short]);
         let evidence =
             vec![gave(1, epoch, 1, 1, 1_000), presents(1, epoch, 2, vec![voucher(0, 1, 50, 7)])];
         let settled = statement(&inputs, &genesis(), evidence);
-        let voucher = if epoch == 6 { 7 } else { 0 };
-        assert_eq!(settled.row(device_id(1)).unwrap().paid, Micros(paid + voucher), "{epoch}");
-        if let Some(reason) = reason
-            && epoch != 5
-        {
-            assert!(reasons(&settled, 1).contains(&reason), "{epoch}");
-        }
+        assert_eq!(settled.row(device_id(1)).unwrap().paid, Micros(paid), "{epoch}");
+        assert_eq!(reasons(&settled, 1).contains(&Reason::RailExpired), epoch == 8);
         assert_eq!(reasons(&settled, 1).contains(&Reason::BadVoucher), epoch == 5);
     }
 }
@@ -358,6 +351,24 @@ fn presence_is_paid_until_its_date_to_who_met_all() {
 }
 
 #[test]
+fn huge_figures_in_a_manifest_do_not_keep_an_epoch_from_being_settled() {
+    let mut base = inputs(5, vec![device(1), device(2)], vec![rail(1, 1)]);
+    base.manifest.bootstrap = Bootstrap { per_device: Tokens(u128::MAX), until: Epoch(9) };
+    base.manifest.token_price = Micros(1);
+    let kind = &mut base.manifest.kinds[0];
+    (kind.price, kind.per_units, kind.stake_per) = (Micros(u64::MAX), 1, Tokens::ZERO);
+    let mut previous = genesis();
+    for epoch in 5..8 {
+        base.epoch = Epoch(epoch);
+        let evidence = vec![gave(1, epoch, 1, 1, 1_000), report(2, epoch, 1)];
+        previous = statement(&base, &previous, evidence);
+        let totals = previous.totals;
+        assert_eq!(totals.topped_up.0.checked_add(totals.bootstrapped.0), Some(u128::MAX));
+    }
+    assert_eq!(previous.totals.spent, Micros(3_000_000));
+}
+
+#[test]
 fn who_must_show_a_leaf_has_one() {
     // A device that earns nothing and a payer who pays nothing still get stake and deposit back.
     let inputs = inputs(5, vec![device(1)], vec![rail(1, 1)]);
@@ -478,4 +489,95 @@ impl After for Statement {
         let vested = self.accounts.iter().map(|state| state.vested(later.epoch)).sum();
         protocol::statement::Totals { vested, ..self.totals }
     }
+}
+
+/// The epoch after a rail's end: what was presented in the last one is paid, and nothing else.
+#[test]
+fn a_voucher_presented_in_the_last_epoch_is_paid_in_the_next() {
+    let ends = |presented| Rail { expiry: Epoch(5), presented, ..rail(1, 1) };
+    let first = inputs(5, vec![device(1)], vec![ends(Micros::ZERO)]);
+    let one = statement(&first, &genesis(), vec![gave(1, 5, 1, 1, 100)]);
+    assert_eq!(one.totals.spent, Micros(100_000));
+    // Presented after the last epoch's inputs were made: by transaction, or signed too late for evidence.
+    let second = inputs(6, vec![device(1)], vec![ends(Micros(600))]);
+    let works = gave(1, 6, 1, 1, 1_000);
+    let recorded = statement(&second, &one, vec![works.clone()]);
+    assert_eq!(recorded.totals.spent, Micros(100_600));
+    assert_eq!(recorded.account(owner(1)).unwrap().earned.cash.0, 85_000 + 2_000 + 510 + 12);
+    let evidence = vec![works.clone(), presents(1, 6, 2, vec![voucher(0, 1, 50, 900)])];
+    let shown = statement(&second, &one, evidence);
+    assert_eq!(shown.totals.spent, Micros(100_900));
+    // Once: in the epoch after that it is over, whatever is presented.
+    let third = inputs(7, vec![device(1)], vec![ends(Micros(5_000))]);
+    let evidence = vec![gave(1, 7, 1, 1, 1_000), presents(1, 7, 2, vec![voucher(0, 1, 50, 5_000)])];
+    let over = statement(&third, &shown, evidence.clone());
+    assert_eq!(over.totals.spent, shown.totals.spent);
+    assert!(reasons(&over, 1).contains(&Reason::RailExpired));
+    // If the epochs in between are void, what the ledger recorded is still paid, and evidence is not.
+    let void = statement(&third, &one, evidence);
+    assert_eq!(void.totals.spent, Micros(105_000));
+    let none = Inputs { rails: vec![ends(Micros::ZERO)], ..third };
+    let evidence = vec![presents(1, 7, 2, vec![voucher(0, 1, 50, 5_000)])];
+    assert_eq!(statement(&none, &one, evidence).totals.spent, one.totals.spent);
+}
+
+#[test]
+fn a_rail_to_a_former_owner_pays_nobody() {
+    let sold = Device { owner: owner(9), ..device(1) };
+    let inputs = inputs(5, vec![sold], vec![rail(1, 1)]);
+    let evidence = vec![gave(1, 5, 1, 1, 1_000), presents(1, 5, 2, vec![voucher(0, 1, 50, 900)])];
+    let settled = statement(&inputs, &genesis(), evidence);
+    assert_eq!(settled.totals.spent, Micros::ZERO);
+    assert!(reasons(&settled, 1).contains(&Reason::OtherOwner));
+    assert_eq!(settled.row(device_id(1)).unwrap().duties_due, 0);
+}
+
+#[test]
+fn a_slash_is_the_owners_whatever_device_pays_for_it() {
+    let two = |bound: [u64; 2], netted: u64| {
+        let netted = Tokens::whole(netted);
+        let of = |n, stake| {
+            let stake = Tokens::whole(stake);
+            Device { stake, netted, owner: owner(1), ..device(n) }
+        };
+        vec![of(1, bound[0]), of(2, bound[1])]
+    };
+    let fault = |n, epoch, reason| vec![said(n, epoch, 1, 1, echo(&Said::Fault(reason)))];
+    let one = inputs(5, two([1_000, 1_000], 0), vec![]);
+    let one = statement(&one, &genesis(), fault(2, 5, Reason::FalseProof));
+    assert_eq!(one.totals.slashed, Tokens::whole(500));
+    // As long as nothing is withdrawn, both devices answer for it.
+    let owing = inputs(6, two([1_000, 1_000], 0), vec![]);
+    let second = statement(&owing, &one, fault(1, 6, Reason::FalseProof));
+    assert_eq!(second.row(device_id(1)).unwrap().slashed, Tokens::whole(375));
+    // The owner takes all stake of the first device, and the withdrawal pays for the second's fault. Then
+    // 1,000 are bound on the second, of which nothing is owed.
+    let two_inputs = inputs(6, two([0, 1_000], 500), vec![]);
+    let second = statement(&two_inputs, &one, fault(1, 6, Reason::FalseProof));
+    assert_eq!(second.totals.slashed, Tokens::whole(500), "nothing is bound on the first");
+    let second = statement(&two_inputs, &one, fault(2, 6, Reason::FalseProof));
+    assert_eq!(second.row(device_id(2)).unwrap().slashed, Tokens::whole(500));
+    // Who buys the first device owes nothing for it.
+    let bought = Device { owner: owner(7), ..device(2) };
+    let sold = inputs(6, vec![bought], vec![]);
+    let third = statement(&sold, &one, fault(2, 6, Reason::FalseProof));
+    assert_eq!(third.account(owner(7)).unwrap().slashed, Tokens::whole(500));
+    assert_eq!(third.account(owner(1)).unwrap().slashed, Tokens::whole(500));
+}
+
+#[test]
+fn bad_vouchers_cost_settlement_little_and_their_device_its_voice() {
+    let rails: Vec<Rail> = (1..=3).map(|id| rail(id, 1)).collect();
+    let inputs = inputs(5, vec![device(1), device(2)], rails);
+    // A device presents more bad vouchers than are looked at, and then good ones.
+    let bad: Vec<_> = (0..20).map(|i| voucher(1, 1, 50, 100 + i)).collect();
+    let mut evidence: Vec<_> =
+        (1..).zip(bad.chunks(10)).map(|(at, part)| presents(1, 5, at, part.to_vec())).collect();
+    evidence.push(presents(1, 5, 9, vec![voucher(0, 1, 50, 90), voucher(0, 2, 50, 900)]));
+    // Another device's are not touched by that.
+    evidence.push(presents(2, 5, 1, vec![voucher(0, 3, 50, 7)]));
+    let settled = statement(&inputs, &genesis(), evidence);
+    assert_eq!(settled.totals.spent, Micros(7));
+    let row = settled.row(device_id(1)).unwrap();
+    assert!(row.causes.iter().any(|cause| cause.reason == Reason::BadVoucher));
 }

@@ -6,16 +6,23 @@
 //! roster may present it, since it can only bring the payee what was promised. What the ledger recorded
 //! by transaction was checked there and counts without a signature.
 //!
+//! **After its end** a rail pays vouchers once more, in the first epoch settled after it ([`pays`]): the
+//! inputs of its last epoch were made before the last vouchers were signed. What the ledger recorded counts
+//! in whichever epoch that is. Vouchers in evidence count in the very next epoch only: if that one stays
+//! open for too long the payer may take back all that the ledger did not record.
+//!
 //! Signatures are the dear part: per rail they are checked from the largest amount down to the first
-//! that holds, and not at all below what is already paid or promised by transaction.
+//! that holds, and not at all below what is already promised by transaction. One that holds ends the
+//! search, so their number is the rails'; of those that do not, [`BAD_VOUCHERS_MAX`] a presenting device are
+//! looked at, and all that it presents beyond is refused unseen.
 
 use super::judge::{Judged, place};
 use protocol::{
     Digest, Micros, RailId, Reason,
-    body::{COMMON, Common},
+    body::{BAD_VOUCHERS_MAX, COMMON, Common},
     inputs::{Inputs, Rail},
     kind::Carried,
-    statement::Cause,
+    statement::{Cause, Statement},
     voucher::{SignedVoucher, domain},
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -42,6 +49,7 @@ struct Presented {
 /// The best promise of each rail. Causes of refused vouchers go to the devices that presented them.
 pub(super) fn vouchers(
     inputs: &Inputs,
+    previous: &Statement,
     carried: &[Carried],
     judged: &mut [Judged],
 ) -> BTreeMap<RailId, Promise> {
@@ -49,7 +57,7 @@ pub(super) fn vouchers(
     for report in carried {
         let Some(presenter) = place(inputs, report.envelope.device()) else { continue };
         for signed in presented(report) {
-            match refusal(inputs, &signed) {
+            match refusal(inputs, previous, &signed) {
                 Some(reason) => {
                     judged[presenter].causes.push(refused(reason, &signed, report.digest));
                 }
@@ -61,7 +69,8 @@ pub(super) fn vouchers(
             }
         }
     }
-    let mut promises: BTreeMap<RailId, Promise> = recorded(inputs);
+    let mut promises: BTreeMap<RailId, Promise> = recorded(inputs, previous);
+    let mut bad: BTreeMap<usize, usize> = BTreeMap::new();
     for (rail, mut candidates) in by_rail {
         candidates.sort_unstable_by_key(|candidate| {
             let voucher = candidate.signed.voucher;
@@ -75,21 +84,30 @@ pub(super) fn vouchers(
             if signed.voucher.amount <= known {
                 break;
             }
-            if signed.signer(&domain) == Some(signer) {
+            let seen = bad.entry(presenter).or_default();
+            if *seen < BAD_VOUCHERS_MAX && signed.signer(&domain) == Some(signer) {
                 let amount = signed.voucher.amount;
                 let nonce = Some(signed.voucher.nonce);
                 promises.insert(rail, Promise { amount, nonce, evidence: Some(evidence) });
                 break;
             }
+            *seen = seen.saturating_add(1);
             judged[presenter].causes.push(refused(Reason::BadVoucher, &signed, evidence));
         }
     }
     promises
 }
 
+/// Whether a rail pays vouchers in this epoch: if it is live, or if this is the first epoch settled after its
+/// end.
+pub(super) fn pays(inputs: &Inputs, previous: &Statement, rail: &Rail) -> bool {
+    let last = inputs.epoch > rail.expiry && previous.epoch <= rail.expiry;
+    inputs.is_live(rail) || last && rail.opened < inputs.epoch && inputs.pays_owner(rail)
+}
+
 /// What the ledger recorded by transaction.
-fn recorded(inputs: &Inputs) -> BTreeMap<RailId, Promise> {
-    let recorded = |rail: &&Rail| !rail.presented.is_zero() && inputs.is_live(rail);
+fn recorded(inputs: &Inputs, previous: &Statement) -> BTreeMap<RailId, Promise> {
+    let recorded = |rail: &&Rail| !rail.presented.is_zero() && pays(inputs, previous, rail);
     let promise = |rail: &Rail| Promise { amount: rail.presented, nonce: None, evidence: None };
     inputs.rails.iter().filter(recorded).map(|rail| (rail.id, promise(rail))).collect()
 }
@@ -106,7 +124,7 @@ fn presented(report: &Carried) -> Vec<SignedVoucher> {
 }
 
 /// Why a voucher does not count, as far as can be seen without its signature.
-fn refusal(inputs: &Inputs, signed: &SignedVoucher) -> Option<Reason> {
+fn refusal(inputs: &Inputs, previous: &Statement, signed: &SignedVoucher) -> Option<Reason> {
     let voucher = &signed.voucher;
     let rail = inputs.rail(voucher.rail).filter(|rail| {
         voucher.network == inputs.network
@@ -116,7 +134,10 @@ fn refusal(inputs: &Inputs, signed: &SignedVoucher) -> Option<Reason> {
     });
     match rail {
         None => Some(Reason::BadVoucher),
-        Some(rail) if inputs.epoch > rail.expiry => Some(Reason::RailExpired),
+        Some(rail) if inputs.epoch > rail.expiry.next() => Some(Reason::RailExpired),
+        Some(rail) if inputs.epoch > rail.expiry && !pays(inputs, previous, rail) => {
+            Some(Reason::RailExpired)
+        }
         Some(_) => None,
     }
 }

@@ -67,6 +67,7 @@ fn inputs(epoch: u64) -> Arc<Inputs> {
         capacity: 1,
         offer: Digest::default(),
         stake: Tokens::ZERO,
+        netted: Tokens::ZERO,
     };
     Arc::new(Inputs {
         version: 1,
@@ -87,7 +88,7 @@ fn inputs(epoch: u64) -> Arc<Inputs> {
 }
 
 fn envelope(epoch: u64, sequence: u64) -> Vec<u8> {
-    let body = Common::Report(Report { used: 0, free: 0 }).to_body();
+    let body = Common::Report(Report { used: 0, free: 0, at: Height(0) }).to_body();
     let (network, epoch) = (NetworkId(1), Epoch(epoch));
     let payload = Payload { network, epoch, sequence, time_ms: TIME, body };
     Envelope::sign(&device(), &payload).bytes().to_vec()

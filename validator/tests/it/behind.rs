@@ -71,7 +71,7 @@ async fn unsettled(folder: &Path) -> (Alone, Epoch) {
 
 /// A block's worth of evidence that no block carried.
 fn foreign(epoch: Epoch) -> BlockEvidence {
-    let body = Common::Report(Report { used: 1, free: 1 }).to_body();
+    let body = Common::Report(Report { used: 1, free: 1, at: Height(0) }).to_body();
     let time_ms = Wall.now_ms();
     let payload = Payload { network: NETWORK, epoch, sequence: 1, time_ms, body };
     let envelope = Envelope::sign(&device(), &payload).bytes().to_vec();

@@ -214,7 +214,7 @@ async fn bad_requests_get_their_reasons() {
     let (endpoint, connection) = agent(&world).await;
     let (inputs, good) = accepted(&world, &connection).await;
     let stranger = DeviceSecret::from_seed([8; 32]);
-    let report = Common::Report(Report { used: 0, free: 0 }).to_body();
+    let report = Common::Report(Report { used: 0, free: 0, at: Height(0) }).to_body();
     let payload = Payload {
         network: NETWORK,
         epoch: inputs.epoch,

@@ -149,6 +149,7 @@ fn inputs(epoch: u64, windows: &[(u8, u8)]) -> Arc<Inputs> {
             capacity: 1,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         }],
         rails: rails.collect(),
         datasets: datasets.collect(),
@@ -235,7 +236,7 @@ impl Rig {
     fn block(&mut self) {
         self.head += 1;
         self.now_ms += 500;
-        self.events.push_back(Event::Head(Height(self.head), Report { used: 1, free: 2 }));
+        self.events.push_back(Event::Head(Height(self.head), Figures { used: 1, free: 2 }));
         self.settle();
     }
 
@@ -314,6 +315,16 @@ impl Rig {
             Submitted::Accepted(vec![1])
         };
         self.events.push_back(Event::Submitted(sequence, outcome));
+    }
+
+    /// The sizes of the envelopes of epoch 1 with such bodies that were carried.
+    fn sizes(&self, of: impl Fn(&Body) -> bool) -> Vec<usize> {
+        let ours = |envelope: &&Envelope| {
+            let payload = envelope.payload();
+            payload.epoch == Epoch(1) && of(&payload.body)
+        };
+        let all = self.carried.values().map(|(envelope, _)| envelope);
+        all.filter(ours).map(|envelope| envelope.bytes().len()).collect()
     }
 
     /// The heights at which proofs of a duty of an epoch were carried.
@@ -506,18 +517,59 @@ fn the_quota_is_kept() {
     rig.blocks_to(30);
     let mut tight = (*inputs(1, &[(6, 20), (7, 21), (8, 22)])).clone();
     tight.manifest.evidence.quota_bytes = 700;
+    // What serving three rails allows with so small a figure in the manifest.
+    let quota = tight.quota(secret().id());
+    assert_eq!(quota, 2_800);
     rig.agent.epochs.clear();
     rig.events.push_back(Event::Inputs(Arc::new(tight)));
     rig.settle();
     rig.blocks_to(60);
-    let bytes: usize = rig
-        .carried
-        .values()
-        .filter(|(envelope, _)| envelope.payload().epoch == Epoch(1))
-        .map(|(envelope, _)| envelope.bytes().len())
-        .sum();
-    assert!(bytes <= 700, "{bytes}");
+    let bytes: usize = rig.sizes(|_| true).iter().sum();
+    assert!(u64::try_from(bytes).unwrap() <= quota, "{bytes}");
     assert!(rig.agent.metrics().dropped > 0);
+}
+
+/// Follows epoch 1 with six duties and this figure in the manifest.
+fn within_quota(quota_bytes: u32) -> Rig {
+    let windows = [(6, 20), (7, 21), (8, 22)];
+    let mut rig = Rig::new(1, &[]);
+    rig.windows = windows.to_vec();
+    rig.blocks_to(29);
+    let mut tight = (*inputs(1, &windows)).clone();
+    tight.manifest.evidence.quota_bytes = quota_bytes;
+    rig.head = 30;
+    rig.events.push_back(Event::Head(Height(30), Figures::default()));
+    rig.settle();
+    rig.agent.epochs.clear();
+    rig.events.push_back(Event::Inputs(Arc::new(tight)));
+    rig.settle();
+    rig.blocks_to(60);
+    rig
+}
+
+#[test]
+fn proofs_come_before_reports_within_the_quota() {
+    let is_proof = |body: &Body| body.kind == KIND;
+    let free = within_quota(100_000);
+    let proofs = free.sizes(is_proof);
+    assert_eq!(proofs.len(), 6);
+    assert!(free.reports(1).len() > 2);
+    // The quota is four times the figure, and just enough for the proofs.
+    let enough: usize = proofs.iter().sum();
+    let tight = within_quota(u32::try_from(enough.div_ceil(4)).unwrap());
+    assert_eq!(tight.sizes(is_proof).len(), 6);
+}
+
+#[test]
+fn who_must_drop_a_proof_says_nothing_more_in_the_epoch() {
+    let rig = within_quota(150);
+    let sent = rig.sizes(|body| body.kind == KIND).len();
+    assert_eq!(sent, 4);
+    let dropped = rig.agent.epochs.values().any(|followed| followed.muted);
+    assert!(dropped);
+    // The proofs that were sent are those of the first windows, and no report tells of the last.
+    let last = rig.bodies(1).map(|(_, height)| height).max().unwrap();
+    assert_eq!(last, 51);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A ledger, a validator and hardware that tests play by hand.
 
 use agent::{
-    Config, Ledger, LedgerError, ProveError, Remote, Running, Validator, WallClock, World,
+    Config, Figures, Ledger, LedgerError, ProveError, Remote, Running, Validator, WallClock, World,
 };
 use bytes::Bytes;
 use evidence::{
@@ -11,7 +11,6 @@ use evidence::{
 use futures::future::BoxFuture;
 use protocol::{
     Account, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Reason, Tokens,
-    body::Report,
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
@@ -102,8 +101,8 @@ impl Hardware {
 }
 
 impl agent::Hardware for Hardware {
-    fn report(&self) -> Report {
-        Report { used: 1, free: 2 }
+    fn figures(&self) -> Figures {
+        Figures { used: 1, free: 2 }
     }
     fn open(&self, inputs: &Inputs) {
         self.0.lock().unwrap().push(inputs.epoch);
@@ -144,6 +143,7 @@ pub(crate) fn inputs(epoch: u64) -> Inputs {
             capacity: 1,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         }],
         rails: vec![Rail {
             id: RailId(1),

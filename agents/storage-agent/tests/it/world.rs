@@ -125,6 +125,7 @@ pub(crate) fn inputs(epoch: u64, dataset: Option<Dataset>) -> Inputs {
             capacity: 1 << 30,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         }],
         rails: vec![rail(RAIL)],
         datasets: dataset.into_iter().collect(),

@@ -136,7 +136,7 @@ fn evidence_on_one_side_of_the_window_does_not_accuse() {
             assert!(finding.faults.is_empty(), "at {height} of {duty:?}");
             assert!(has(&finding, Reason::MissedDuty));
         }
-        let [begun, ended] = [duty.from, Height(duty.to.0 + 1)];
+        let [begun, ended] = [Height(duty.from.0 + 1), Height(duty.to.0 + 1)];
         let both = [world.reported(0, 1, begun), world.reported(0, 2, ended)];
         assert_eq!(faults(&world.judge(0, &both)), [(Reason::SelectiveMiss, RAIL)]);
     }
@@ -414,12 +414,15 @@ fn a_loss_of_what_is_not_held_is_refused() {
 
 #[test]
 fn bodies_that_are_not_understood_are_refused_and_show_that_the_device_is_there() {
-    let world = World::new(18, 1, &[(0, &[10])]);
+    // They do not say when they were signed: in a window longer than the slack one still shows that the
+    // device was there.
+    let mut world = World::new(18, 1, &[(0, &[10])]);
+    world.inputs.manifest.kinds[0].window = 12;
     let duty = world.duties(0)[0].clone();
     let garbage = |kind| Body { kind, item: Item::of(&vec![1u8, 2, 3]) };
     let sent = [
-        world.carried(0, 1, garbage(crate::STORAGE), duty.from),
-        world.carried(0, 2, garbage(COMMON), Height(duty.to.0 + 1)),
+        world.carried(0, 1, garbage(crate::STORAGE), Height(duty.from.0 + 6)),
+        world.carried(0, 2, garbage(COMMON), duty::closes(&world.inputs, &duty)),
     ];
     let finding = world.judge(0, &sent);
     assert!(has(&finding, Reason::MalformedBody));
@@ -472,6 +475,79 @@ fn vouchers_confirm_once_a_customer() {
     assert_eq!(own.judge(0, &[carried]).confirmations, 0, "the owner is no customer");
 }
 
+#[test]
+fn a_report_on_its_way_when_the_power_goes_does_not_accuse() {
+    for seed in 0..8 {
+        let mut world = World::new(seed, 1, &[(0, &[10])]);
+        world.inputs.manifest.kinds[0].positions = 1;
+        let duty = world.duties(0)[0].clone();
+        // Signed just before the window and carried in it; the device is back when the window is over.
+        let before = world.signed(0, 1, Height(duty.from.0 - 1), Height(duty.from.0 + 2));
+        let back = world.signed(0, 2, duty.to, Height(duty.to.0 + 1));
+        let finding = world.judge(0, &[before, back.clone()]);
+        assert_eq!(faults(&finding), []);
+        assert!(has(&finding, Reason::MissedDuty));
+        // Signed in the window's last height but one, and slow: the device was there.
+        let inside = world.signed(0, 1, Height(duty.to.0 - 1), Height(duty.to.0 + 4));
+        assert_eq!(faults(&world.judge(0, &[inside, back])), [(Reason::SelectiveMiss, RAIL)]);
+    }
+}
+
+#[test]
+fn who_lies_about_its_height_moves_a_report_by_the_slack_at_most() {
+    let mut world = World::new(5, 1, &[(0, &[10])]);
+    world.inputs.manifest.kinds[0].window = 12;
+    let heights = CLOCK.first(EPOCH).0..=CLOCK.grace_end(EPOCH).0;
+    for claimed in [0, u64::MAX] {
+        let sent: Vec<Carried> = heights
+            .clone()
+            .map(|height| world.signed(0, height, Height(claimed), Height(height)))
+            .collect();
+        assert_eq!(faults(&world.judge(0, &sent)), [(Reason::SelectiveMiss, RAIL)], "{claimed}");
+    }
+}
+
+#[test]
+fn who_proves_other_rails_and_reports_nothing_is_still_there() {
+    let slashed = (0..40).filter(|seed| {
+        let world = World::new(*seed, 1, &[(0, &[10]), (0, &[20]), (0, &[30]), (0, &[40])]);
+        let mut sent = world.without_proofs(0, RAIL);
+        sent.retain(|carried| carried.envelope.payload().body.kind != COMMON);
+        let found = faults(&world.judge(0, &sent));
+        assert!(found.iter().all(|fault| *fault == (Reason::SelectiveMiss, RAIL)));
+        !found.is_empty()
+    });
+    assert!(slashed.count() > 30);
+}
+
+/// What an honest device sends around a power cut, with the time that each envelope travels: whatever was
+/// sent before the cut arrives in it.
+fn around_slow_power_cut(world: &World, down: u64, up: u64, travel: u64) -> Vec<Carried> {
+    let mut sent = Vec::new();
+    let delay = |number: usize| 1 + (travel >> (3 * (number % 21))) % 6;
+    // The first height from `at` on at which the device is there, if that is before `until`.
+    let there = |at: u64, until: u64| {
+        let at = if (down..up).contains(&at) { up } else { at };
+        (at < until).then_some(at)
+    };
+    for duty in world.duties(0) {
+        let closes = duty::closes(&world.inputs, &duty).0;
+        if let Some(at) = there(duty.from.0, closes) {
+            let (sequence, at) = (sent.len(), at + delay(sent.len()));
+            let sequence = u64::try_from(sequence).unwrap();
+            sent.push(world.proved(0, sequence, world.proof(&duty), Height(at)));
+        }
+        for (at, until) in [(duty.from.0, duty.to.0), (duty.to.0, closes)] {
+            if let Some(at) = there(at, until) {
+                let (number, carried) = (sent.len(), at + delay(sent.len()));
+                let sequence = u64::try_from(number).unwrap();
+                sent.push(world.signed(0, sequence, Height(at), Height(carried)));
+            }
+        }
+    }
+    sent
+}
+
 /// What an honest device sends around a power cut that lasts from one height to before another: on
 /// its return it proves what can still be proven, and then reports as ever.
 fn around_power_cut(world: &World, down: u64, up: u64) -> Vec<Carried> {
@@ -497,6 +573,16 @@ proptest! {
         let first = CLOCK.first(EPOCH).0;
         let finding = world.judge(0, &around_power_cut(&world, first + down, first + down + length));
         prop_assert_eq!(finding.faults, Vec::new());
+    }
+
+    #[test]
+    fn a_power_cut_costs_no_stake_however_long_evidence_travels(
+        seed: u64, down in 0u64..40, length in 0u64..40, travel: u64,
+    ) {
+        let world = World::new(seed, 1, &[(0, &[2_000]), (0, &[3_000])]);
+        let down = CLOCK.first(EPOCH).0 + down;
+        let sent = around_slow_power_cut(&world, down, down + length, travel);
+        prop_assert_eq!(world.judge(0, &sent).faults, Vec::new());
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn devices(input: &[u8], at: impl Fn(u64) -> u64) -> Result<Vec<u8>, Vec<u8>> {
         .or_else(|| on::<IDevices::deviceAtCall>(input, |call| secret(at(call.index)).id().into()))
         .or_else(|| on::<IDevices::deviceCall>(input, |call| record(found(call.device))))
         .or_else(|| on::<IStakes::stakeOfCall>(input, |_| U256::from(5)))
-        .or_else(|| on::<IStakes::nettedOfCall>(input, |_| U256::from(2)))
+        .or_else(|| on::<IStakes::slashedCall>(input, |_| U256::from(6)))
         .or_else(|| {
             on::<IDevices::endpointCall>(input, |call| match found(call.device) {
                 1 => String::new(),
@@ -74,7 +74,8 @@ async fn a_roster_is_sorted_and_whole() {
     let roster = client.roster(NETWORK, Height(9)).await.unwrap();
     assert_eq!(roster.len(), 3);
     assert!(roster.is_sorted_by(|a, b| a.id < b.id));
-    assert!(roster.iter().all(|device| device.stake == Tokens(7) && device.kind == KindId(1)));
+    assert!(roster.iter().all(|device| device.stake == Tokens(5) && device.kind == KindId(1)));
+    assert!(roster.iter().all(|device| device.netted == Tokens(6)));
     assert!(roster.iter().all(|device| device.key.id() == device.id));
     let endpoints = client.endpoints(NETWORK, Height(9)).await.unwrap();
     assert_eq!(endpoints.len(), 2, "a device without an endpoint is left out");

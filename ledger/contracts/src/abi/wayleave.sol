@@ -304,12 +304,14 @@ interface IStakes {
     error NothingUnbonding(bytes32 device);
     /// The stake is bound until this epoch.
     error StillBound(bytes32 device, uint64 until);
-    /// The leaf must be of the device's owner, its network, and an epoch not before the request.
+    /// The leaf must be of the device's owner, its network, and an epoch not before the request; or of the
+    /// newest final epoch, once that of the request is void.
     error WrongLeaf(bytes32 device);
 
     /// Binds `amount` tokens of the device's network (allowance to this contract needed). Only its owner.
     function stake(bytes32 device, uint256 amount) external;
-    /// Asks `amount` back. A further request joins the first and its epoch starts anew.
+    /// Asks `amount` back. A further request joins the first and its epoch starts anew. Stake of a device
+    /// that no inputs name yet is paid at once.
     function unbond(bytes32 device, uint256 amount) external;
     /// Pays what was asked back, less what the owner's leaf says was slashed and is not yet netted.
     function withdraw(bytes32 device, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 paid);
@@ -317,11 +319,8 @@ interface IStakes {
     function stakeOf(bytes32 device) external view returns (uint256);
     /// What is asked back, and in which epoch it was asked.
     function unbonding(bytes32 device) external view returns (uint256 amount, uint64 epoch);
-    /// What an owner lost to slashes in a network so far, as netted here.
+    /// What an owner lost to slashes in a network so far, as withdrawals took it.
     function slashed(uint64 network, address owner) external view returns (uint256);
-    /// What a device's withdrawals lost to slashes while its owner is the same: a device's stake before
-    /// slashes, as an epoch's inputs name it, is `stakeOf` plus this.
-    function nettedOf(bytes32 device) external view returns (uint256);
     /// All stake of a network, bound and asked back.
     function total(uint64 network) external view returns (uint256);
 }
@@ -360,7 +359,7 @@ interface IRails {
         uint64 end;
         /// The largest amount of a voucher presented by transaction.
         uint64 presented;
-        /// Whether its funds were released.
+        /// Whether its funds were released, by a leaf or late.
         bool released;
     }
 
@@ -432,9 +431,9 @@ interface IRails {
     error InvalidSignature(uint64 rail);
     /// The voucher is for another network, below the opening nonce or the presented amount, or above the limit.
     error InvalidVoucher(uint64 rail);
-    /// The leaf must be of the rails' payer and network, and of an epoch not before their end.
+    /// The leaf must be of the rails' payer and network, and of an epoch after their end.
     error WrongLeaf(address payer, uint64 network);
-    /// Epochs are not open for long enough to release without a leaf.
+    /// The rail's last epochs are not void: it is released by a leaf.
     error NotLate(uint64 rail, uint64 from);
     /// A release would leave less than what is already settled.
     error Unbacked(uint64 network);
@@ -454,9 +453,10 @@ interface IRails {
     /// Releases ended rails of the leaf's account: they stay charged with what they can have cost at most.
     /// No rails bring the charge of released ones up to date.
     function release(uint64[] calldata rails, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external;
-    /// Releases ended rails of epochs that stay open for too long, less the vouchers presented and what
-    /// the newest final leaf says was spent. The leaf names payer and network; its proof is needed only if
-    /// a rail counted in a final epoch.
+    /// Releases ended rails whose last epochs are void, less the vouchers presented and what the newest
+    /// final leaf says was spent; what is left comes free by `release`. Rails that never counted, as their
+    /// device was retired before they could, are released at once and in full. The leaf names payer and
+    /// network; its proof is needed only if a rail counted in a final epoch.
     function releaseLate(uint64[] calldata rails, uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external;
     /// Pays the caller free dollars of its deposit: what no rail and no settled spending holds.
     function withdraw(uint256 amount) external;
@@ -482,7 +482,7 @@ interface ISettlements {
     error NotValidator(address caller);
     /// Inputs are fixed and votes are counted only after this height.
     error TooEarly(uint64 network, uint64 epoch, uint64 height);
-    /// Epochs of a network become final one after another.
+    /// Epochs of a network become final one after another, and void ones never do.
     error WrongEpoch(uint64 network, uint64 epoch, uint64 expected);
     error AlreadyFinal(uint64 network, uint64 epoch);
     error AlreadyAnnounced(uint64 network, uint64 epoch);
@@ -519,6 +519,12 @@ interface ISettlements {
     /// The final root, or zero.
     function root(uint64 network, uint64 epoch) external view returns (bytes32);
     function finalEpoch(uint64 network) external view returns (bool any, uint64 epoch);
+    /// The final epoch on whose statement an epoch builds: the one before it if it is final itself, else
+    /// the newest.
+    function finalBefore(uint64 network, uint64 epoch) external view returns (bool any, uint64 before);
+    /// The epoch that the next vote is for. Epochs before it that are not final are void: they stayed open
+    /// for too long and can never become final.
+    function nextEpoch(uint64 network) external view returns (uint64);
     /// The inputs hash fixed for an epoch, or zero.
     function inputs(uint64 network, uint64 epoch) external view returns (bytes32);
     /// What was final for an epoch; zeros if nothing is.

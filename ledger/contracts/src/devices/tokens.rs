@@ -119,7 +119,6 @@ impl Devices {
         let stakes = Stakes::new();
         let stake = stakes.held(cx, device)?;
         ensure!(stake == 0, Staked { device, stake: U256::from(stake) });
-        stakes.forget(cx, device)?;
 
         self.approved.set(cx, device, &Address::ZERO)?;
         let rest = self.balances.get(cx, from)?.minus(U256::ONE)?;

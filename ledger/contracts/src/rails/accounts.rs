@@ -1,16 +1,29 @@
 //! Releasing ended rails: from their limits to what they can have cost.
 
-use super::calls::{LATE_EPOCHS, at_most, bounded};
+use super::calls::{at_most, bounded};
 use super::state::{Account, Purse, Rail, Rails};
 use crate::abi::IRails::{
     AlreadyReleased, NotLate, RailOpen, Released, Unbacked, WrongLeaf, releaseCall, releaseLateCall,
 };
 use crate::address::RAILS;
 use crate::context::{Checked as _, Context, narrow};
+use crate::devices::Devices;
 use crate::env::{Failure, ensure};
-use crate::settlements::Settlements;
+use crate::networks::Networks;
+use crate::settlements::{OPEN_EPOCHS, Settlements};
 use alloy_primitives::{Address, U256};
 use protocol::{Epoch, NetworkId};
+
+/// What rails released late in one call can have cost, and can still cost.
+#[derive(Default)]
+struct Late {
+    limits: u128,
+    presented: u128,
+    /// The newest epoch in which one of them may have been charged at its rate.
+    end: u64,
+    /// Whether one of them counted in a final epoch.
+    counted: bool,
+}
 
 impl Rails {
     pub(super) fn release(&self, cx: &mut Context<'_>, call: &releaseCall) -> Result<(), Failure> {
@@ -23,10 +36,14 @@ impl Rails {
         let mut limits: u128 = 0;
         for &rail in &call.rails {
             let record = self.ended(cx, rail)?;
-            let fits = record.payer == payer && record.network == network && record.end <= epoch;
+            // The epoch after its end pays what was presented in its last one.
+            let fits = record.payer == payer && record.network == network && record.end < epoch;
             ensure!(fits, WrongLeaf { payer, network });
-            limits = limits.plus(u128::from(record.limit))?;
-            self.mark_released(cx, rail, record)?;
+            if !record.late {
+                limits = limits.plus(u128::from(record.limit))?;
+                cx.emit(RAILS, &Released { rail, payer })?;
+            }
+            self.delist(cx, rail, record)?;
         }
         let spent: u128 = narrow(leaf.spent)?;
         let after = Account {
@@ -43,33 +60,63 @@ impl Rails {
         call: &releaseLateCall,
     ) -> Result<(), Failure> {
         bounded(call.rails.len())?;
-        let now = cx.epoch()?.0;
         let (payer, network) = (call.leaf.account, call.leaf.network);
         let last = Settlements::new().last_final(cx, NetworkId(network))?;
-        let (mut limits, mut presented, mut end) = (0u128, 0u128, 0u64);
-        let mut counted = false;
+        let mut late = Late::default();
         for &rail in &call.rails {
             let record = self.ended(cx, rail)?;
+            ensure!(!record.late, AlreadyReleased { rail });
             let fits = record.payer == payer && record.network == network;
             ensure!(fits, WrongLeaf { payer, network });
-            let from = record.end.plus(LATE_EPOCHS)?.plus(1)?;
-            let open = last.is_none_or(|last| last.0 < record.end);
-            ensure!(open && now >= from, NotLate { rail, from });
-            // Its first epoch is the one after its opening.
-            counted |= last.is_some_and(|last| last.0 > record.opened);
-            limits = limits.plus(u128::from(record.limit))?;
-            presented = presented.plus(u128::from(record.presented))?;
-            end = end.max(record.end);
-            self.mark_released(cx, rail, record)?;
+            if self.never_counted(cx, &record)? {
+                self.release_unused(cx, rail, record)?;
+            } else {
+                self.count_late(cx, (rail, record), last, &mut late)?;
+            }
         }
-        let spent = if counted { self.newest_spent(cx, last, call)? } else { 0 };
+        let spent = if late.counted { self.newest_spent(cx, last, call)? } else { 0 };
         let before = self.accounts.get2(cx, payer, network)?;
+        let cost = late.limits.min(spent.plus(late.presented)?);
         let after = Account {
-            open: before.open.minus(limits)?,
-            closed: before.closed.plus(limits.min(spent.plus(presented)?))?,
-            epoch: before.epoch.max(end),
+            open: before.open.minus(late.limits)?,
+            closed: before.closed.plus(cost)?,
+            epoch: before.epoch.max(late.end),
         };
         self.settle(cx, (payer, network), &before, &after)
+    }
+
+    /// Marks a rail as released late and adds it up, or reverts if its last epochs are not void.
+    fn count_late(
+        &self,
+        cx: &mut Context<'_>,
+        (rail, record): (u64, Rail),
+        last: Option<Epoch>,
+        late: &mut Late,
+    ) -> Result<(), Failure> {
+        // The epoch after its end still pays vouchers.
+        let ended = record.end.plus(1)?;
+        let from = ended.plus(OPEN_EPOCHS)?.plus(1)?;
+        let open = last.is_none_or(|last| last.0 < ended);
+        ensure!(open && cx.epoch()?.0 >= from, NotLate { rail, from });
+        // Its first epoch is the one after its opening.
+        late.counted |= last.is_some_and(|last| last.0 > record.opened);
+        late.limits = late.limits.plus(u128::from(record.limit))?;
+        late.presented = late.presented.plus(u128::from(record.presented))?;
+        late.end = late.end.max(ended);
+        let payer = record.payer;
+        self.rails.set(cx, rail, &Rail { late: true, ..record })?;
+        cx.emit(RAILS, &Released { rail, payer })
+    }
+
+    /// Whether a rail is in the inputs of no epoch: its device was retired before the first one.
+    pub(super) fn never_counted(
+        &self,
+        cx: &mut Context<'_>,
+        record: &Rail,
+    ) -> Result<bool, Failure> {
+        let Some(device) = Devices::new().get(cx, record.device)? else { return Ok(false) };
+        let start = Networks::new().record(cx, NetworkId(record.network))?.start;
+        Ok(device.retired < record.opened.plus(1)?.max(start))
     }
 
     /// What the payer spent by the newest final epoch, as its leaf proves.
@@ -96,11 +143,12 @@ impl Rails {
         let (payer, network) = (record.payer, record.network);
         let before = self.accounts.get2(cx, payer, network)?;
         let open = before.open.minus(u128::from(record.limit))?;
-        self.mark_released(cx, rail, record)?;
+        cx.emit(RAILS, &Released { rail, payer })?;
+        self.delist(cx, rail, record)?;
         self.settle(cx, (payer, network), &before, &Account { open, ..before.clone() })
     }
 
-    /// The rail, or a revert if it still counts or was released.
+    /// The rail, or a revert if it still counts or was released for good.
     fn ended(&self, cx: &mut Context<'_>, rail: u64) -> Result<Rail, Failure> {
         let (record, epoch) = (self.find(cx, rail)?, cx.epoch()?.0);
         ensure!(!record.released, AlreadyReleased { rail });
@@ -108,15 +156,14 @@ impl Rails {
         Ok(record)
     }
 
-    fn mark_released(&self, cx: &mut Context<'_>, rail: u64, record: Rail) -> Result<(), Failure> {
+    /// Takes a rail from the list that inputs are made from.
+    fn delist(&self, cx: &mut Context<'_>, rail: u64, record: Rail) -> Result<(), Failure> {
         let list = self.live.at_key(cx, record.network)?;
         if let Some(moved) = list.swap_remove(cx, record.index)? {
             let other = Rail { index: record.index, ..self.rails.get(cx, moved)? };
             self.rails.set(cx, moved, &other)?;
         }
-        let payer = record.payer;
-        self.rails.set(cx, rail, &Rail { released: true, index: 0, ..record })?;
-        cx.emit(RAILS, &Released { rail, payer })
+        self.rails.set(cx, rail, &Rail { released: true, index: 0, ..record })
     }
 
     /// Stores an account and frees what it is charged with less than before.

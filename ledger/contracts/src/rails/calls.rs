@@ -17,9 +17,6 @@ use alloy_primitives::{Bytes, U256};
 use protocol::voucher::{SignedVoucher, Voucher};
 use protocol::{Digest, Micros, NetworkId, RailId, inputs, voucher};
 
-/// How long after a rail's end its epoch may stay open before its funds are released less the vouchers
-/// presented by transaction, in epochs.
-pub(crate) const LATE_EPOCHS: u64 = 30;
 /// The furthest expiry, in epochs from now.
 const LIFE_EPOCHS_MAX: u64 = 10_000_000;
 /// The most rails or datasets in one call.
@@ -55,6 +52,7 @@ impl Rails {
                 payer,
                 network,
                 released: false,
+                late: false,
                 payee,
                 end: expiry,
                 signer,
@@ -100,8 +98,8 @@ impl Rails {
         cx.emit(RAILS, &ToppedUp { rail, limit })
     }
 
-    /// Ends a rail with this epoch, whose inputs name it already. One that was opened in this epoch is in
-    /// no inputs and is released at once.
+    /// Ends a rail with this epoch, whose inputs name it already. One that no inputs name is released at
+    /// once.
     pub(super) fn close(&self, cx: &mut Context<'_>, rail: u64) -> Result<(), Failure> {
         let (record, caller) = (self.counting(cx, rail)?, cx.caller());
         let party = record.payer == caller || record.payee == caller;
@@ -110,7 +108,8 @@ impl Rails {
         let record = Rail { end, ..record };
         self.rails.set(cx, rail, &record)?;
         cx.emit(RAILS, &Closed { rail, end })?;
-        if end == record.opened { self.release_unused(cx, rail, record) } else { Ok(()) }
+        let unused = end == record.opened || self.never_counted(cx, &record)?;
+        if unused { self.release_unused(cx, rail, record) } else { Ok(()) }
     }
 
     pub(super) fn freeze(
@@ -154,7 +153,7 @@ impl Rails {
             && nonce >= record.nonce
             && amount > record.presented
             && amount <= record.limit
-            && !record.released;
+            && !(record.released || record.late);
         ensure!(within, InvalidVoucher { rail });
         let promise = Voucher {
             network: NetworkId(network),
@@ -182,7 +181,7 @@ impl Rails {
     /// The rail, or a revert if it does not count any more.
     fn counting(&self, cx: &mut Context<'_>, rail: u64) -> Result<Rail, Failure> {
         let (record, epoch) = (self.find(cx, rail)?, cx.epoch()?.0);
-        let counts = !record.released && epoch <= record.end;
+        let counts = !(record.released || record.late) && epoch <= record.end;
         ensure!(counts, RailEnded { rail, end: record.end });
         Ok(record)
     }

@@ -62,7 +62,9 @@ fn open_limits(
         let listed = rails.live_at(cx, rail.network.into(), rail.index)?;
         holds!(listed == id, "rail {id} is not in its place");
         *live.entry(rail.network).or_default() += 1;
-        *open.entry((rail.payer, rail.network)).or_default() += u128::from(rail.limit);
+        if !rail.late {
+            *open.entry((rail.payer, rail.network)).or_default() += u128::from(rail.limit);
+        }
     }
     for (network, count) in live {
         let length = rails.live.at_key(cx, network)?.len(cx)?;

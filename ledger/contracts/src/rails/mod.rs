@@ -1,15 +1,19 @@
 //! Rails: deposits, and money reserved from one payer towards one payee (design 8).
 //!
 //! A payer's account in a network is charged with at most `open + closed`: the limits of its rails not
-//! yet released, and the most that released ones can have cost. When ended rails with limits `L` are
-//! released against the account's leaf of an epoch not before their end, then
+//! yet released, and the most that released ones can have cost. A rail counts until its end; the first
+//! epoch settled after it pays vouchers once more, so that what was presented in the last epoch is not
+//! lost, and after that nothing is ever paid. When ended rails with limits `L` are released against the
+//! account's leaf of an epoch after their end, then
 //! `closed = min(leaf.spent, closed + L)`: all that the released rails ever cost is part of the leaf's
 //! spending, and never more than their limits. While other rails stay open, their own spending may keep
 //! up to that much reserved twice; it comes free with their release.
 //!
-//! If epochs stay open for longer than [`calls::LATE_EPOCHS`], ended rails are released less the vouchers
-//! presented by transaction and less what the newest final leaf says was spent: `closed` grows by
-//! `min(L, leaf.spent + presented)`. A settlement that comes after all must not charge them with more.
+//! If settlement stands still until the rails' end and the epoch after it are void, they are released late:
+//! less what the newest final leaf says was spent, and less the vouchers presented by transaction, so
+//! `closed` grows by `min(L, leaf.spent + presented)`. No later root can ask for more: of the epochs in
+//! which they count none can become final any more, and the first one that does pays only what the ledger
+//! recorded. They stay listed until then, so that the payee gets it; the rest comes free by a leaf.
 //!
 //! Invariants: a payer's deposit covers all it can be charged with; the dollars held here cover all
 //! deposits less what was claimed; a network's payers can always be charged with what its settlements

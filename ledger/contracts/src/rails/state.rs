@@ -8,7 +8,7 @@
 //! 4 mapping(uint64 => uint64[]) live                          rails not released, by network
 //! 5 mapping(uint64 => Dataset) datasets                       by rail
 //! 6 mapping(uint64 => uint128) backing                        sum of open and closed, by network
-//! Rail    { address payer; uint64 network; bool released
+//! Rail    { address payer; uint64 network; bool released; bool late
 //!         | address payee; uint64 end | address signer; uint64 opened | bytes32 device
 //!         | uint64 limit; uint64 rate; uint64 nonce; uint64 presented | uint64 index }
 //! Account { uint128 open; uint128 closed | uint64 epoch }
@@ -23,7 +23,14 @@ use alloy_primitives::{Address, B256, U256};
 record! {
     /// A rail.
     pub(crate) struct Rail {
-        { payer: Address, network: u64, released: bool }
+        {
+            payer: Address,
+            network: u64,
+            /// Released for good: no inputs name it any more.
+            released: bool,
+            /// Released late: its limit is not reserved any more, but what was presented still counts.
+            late: bool,
+        }
         {
             payee: Address,
             /// The last epoch that counts.
@@ -84,7 +91,7 @@ impl From<Rail> for RailInfo {
             opened: rail.opened,
             end: rail.end,
             presented: rail.presented,
-            released: rail.released,
+            released: rail.released || rail.late,
         }
     }
 }

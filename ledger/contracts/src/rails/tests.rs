@@ -1,6 +1,5 @@
 //! Deposits, rails, datasets, vouchers, and what comes free when.
 
-use super::calls::LATE_EPOCHS;
 use crate::abi::IDevices;
 use crate::abi::IRails::{
     self, AlreadyReleased, Closed, InsufficientDeposit, InvalidDevice, InvalidExpiry,
@@ -10,6 +9,7 @@ use crate::abi::IRails::{
 use crate::abi::ISettlements::InvalidMerkleProof;
 use crate::abi::ISystem::{Empty, TooMany};
 use crate::address::{DEVICES, DOLLARS, RAILS};
+use crate::settlements::OPEN_EPOCHS;
 use crate::tests::world::{
     CHAIN, CUSTOMER, NETWORK, OPERATOR, Proven, STRANGER, World, leaf, promise, rail, secret,
     signer,
@@ -149,16 +149,20 @@ fn ended_rails_come_free_by_a_leaf_less_what_was_spent() {
     world.ok(CUSTOMER, RAILS, &IRails::closeCall { rail: 1 });
     let end = world.epoch();
     assert_eq!(world.memory.events::<Closed>(RAILS), [Closed { rail: 1, end }]);
-    // Not before it ended, and not by a leaf from before its end.
+    // Not before it ended, and not by a leaf that does not have all it can cost.
     let failure = world.fails(CUSTOMER, RAILS, &release(&[1], &before[0]));
     assert_eq!(failure.revert(), Some(RailOpen { rail: 1, end }));
     world.advance_to(end + 1);
-    let failure = world.fails(CUSTOMER, RAILS, &release(&[1], &before[0]));
-    assert_eq!(failure.revert(), Some(WrongLeaf { payer: CUSTOMER, network: NETWORK }));
     for epoch in 1..end {
         world.settle(epoch, &[spent(100), earned(90)]);
     }
-    let proven = world.settle_and_wait(end, &[spent(150), earned(135)]);
+    let last = world.settle_and_wait(end, &[spent(140), earned(126)]);
+    for early in [&before[0], &last[0]] {
+        let failure = world.fails(CUSTOMER, RAILS, &release(&[1], early));
+        assert_eq!(failure.revert(), Some(WrongLeaf { payer: CUSTOMER, network: NETWORK }));
+    }
+    // The epoch after the end still pays vouchers.
+    let proven = world.settle_and_wait(end + 1, &[spent(150), earned(135)]);
     let failure = world.fails(CUSTOMER, RAILS, &release(&[1], &proven[1]));
     assert!(failure.revert::<WrongLeaf>().is_some(), "another account's leaf");
     // Anyone may send it.
@@ -172,46 +176,59 @@ fn ended_rails_come_free_by_a_leaf_less_what_was_spent() {
     assert_eq!(world.view(RAILS, &count), 0);
 }
 
+fn release_late(rails: &[u64], epoch: u64, leaf: &Leaf, proof: &[B256]) -> IRails::releaseLateCall {
+    let (rails, proof) = (rails.to_vec(), proof.to_vec());
+    IRails::releaseLateCall { rails, epoch, leaf: leaf.into(), proof }
+}
+
 #[test]
-fn epochs_that_stay_open_free_all_but_vouchers() {
+fn void_epochs_free_all_but_vouchers() {
     let mut world = World::new();
     world.fund(CUSTOMER, 1_000);
     world.ok(CUSTOMER, RAILS, &open(OPERATOR, 600, 2));
     world.ok(OPERATOR, RAILS, &promise(1, world.memory.timestamp, 200));
-    let call = |rails: &[u64], epoch, leaf: Leaf, proof: &[B256]| IRails::releaseLateCall {
-        rails: rails.to_vec(),
-        epoch,
-        leaf: (&leaf).into(),
-        proof: proof.to_vec(),
-    };
-    let late = call(&[1], 0, leaf(CUSTOMER), &[]);
-    world.advance_to(2 + LATE_EPOCHS);
-    let from = 3 + LATE_EPOCHS;
+    let late = release_late(&[1], 0, &leaf(CUSTOMER), &[]);
+    // Epoch 3 still pays vouchers, and can become final until it is void.
+    let from = 3 + OPEN_EPOCHS + 1;
+    world.advance_to(from - 1);
     let failure = world.fails(CUSTOMER, RAILS, &late);
     assert_eq!(failure.revert(), Some(NotLate { rail: 1, from }));
     world.advance_to(from);
     world.ok(CUSTOMER, RAILS, &late);
     assert_eq!(world.purse(), (1_000, 200));
-    // A root cannot charge more than is left; what the voucher promised is still paid.
-    for epoch in 0..2 {
-        world.settle(epoch, &[spent(0)]);
-    }
-    let proven = world.settle_and_wait(2, &[spent(200), earned(180)]);
+    let again = world.fails(CUSTOMER, RAILS, &late);
+    assert_eq!(again.revert(), Some(AlreadyReleased { rail: 1 }));
+    let more = world.fails(OPERATOR, RAILS, &promise(1, world.memory.timestamp, 300));
+    assert!(more.revert::<InvalidVoucher>().is_some(), "what is free cannot be promised any more");
+    world.ok(CUSTOMER, RAILS, &IRails::withdrawCall { amount: U256::from(800) });
+
+    // The rail stays listed, so that what was presented is paid when settlement goes on.
+    let count = IRails::openRailCountCall { network: NETWORK };
+    assert_eq!(world.view(RAILS, &count), 1);
+    let next = from - OPEN_EPOCHS;
+    let proven = world.settle_and_wait(next, &[spent(200), earned(180)]);
     let claim = crate::abi::ISettlements::claimCall {
-        epoch: 2,
+        epoch: next,
         leaf: proven[1].leaf.clone(),
         proof: proven[1].proof.clone(),
     };
     world.ok(OPERATOR, crate::address::SETTLEMENTS, &claim);
     assert_eq!(world.balance(DOLLARS, OPERATOR), U256::from(180));
-    // Rails of epochs that are final are not late.
-    world.ok(CUSTOMER, RAILS, &open(OPERATOR, 100, world.epoch() + 1));
-    let end = world.epoch() + 1;
-    for epoch in 3..=end {
-        world.settle(epoch, &[spent(200), earned(180)]);
+    world.ok(CUSTOMER, RAILS, &release(&[1], &proven[0]));
+    assert_eq!(world.view(RAILS, &count), 0);
+    assert_eq!(world.purse(), (200, 200));
+}
+
+#[test]
+fn rails_of_settled_epochs_are_not_late() {
+    let mut world = World::new();
+    world.fund(CUSTOMER, 1_000);
+    world.ok(CUSTOMER, RAILS, &open(OPERATOR, 100, 1));
+    for epoch in 0..=2 {
+        world.settle(epoch, &[spent(0), earned(0)]);
     }
-    world.advance_to(end + LATE_EPOCHS + 1);
-    let late = call(&[2], 0, leaf(CUSTOMER), &[]);
+    world.advance_to(2 * OPEN_EPOCHS);
+    let late = release_late(&[1], 0, &leaf(CUSTOMER), &[]);
     assert!(world.fails(CUSTOMER, RAILS, &late).revert::<NotLate>().is_some());
 }
 
@@ -223,7 +240,7 @@ fn a_late_release_keeps_what_was_settled() {
     world.settle(0, &[spent(0), earned(0)]);
     world.settle(1, &[spent(100), earned(90)]);
     let proven = world.settle_and_wait(2, &[spent(250), earned(225)]);
-    world.advance_to(5 + LATE_EPOCHS);
+    world.advance_to(6 + OPEN_EPOCHS);
     let Proven { epoch, leaf: paid, proof } = proven[0].clone();
     let good = IRails::releaseLateCall { rails: vec![1], epoch, leaf: paid, proof };
     let forged = IRails::releaseLateCall { leaf: (&spent(0)).into(), ..good.clone() };
@@ -235,6 +252,25 @@ fn a_late_release_keeps_what_was_settled() {
     assert!(world.fails(CUSTOMER, RAILS, &other).revert::<WrongLeaf>().is_some());
     world.ok(CUSTOMER, RAILS, &good);
     assert_eq!(world.purse(), (1_000, 250));
+}
+
+#[test]
+fn rails_that_no_inputs_ever_named_need_no_leaf() {
+    let mut world = World::new();
+    world.fund(CUSTOMER, 1_000);
+    let device = world.register(OPERATOR, 1);
+    for expiry in [1, 5] {
+        let call = IRails::openCall { rail: rail(OPERATOR, device, 300, expiry) };
+        world.ok(CUSTOMER, RAILS, &call);
+    }
+    world.ok(OPERATOR, DEVICES, &IDevices::retireCall { device });
+    world.advance_to(2);
+    world.ok(CUSTOMER, RAILS, &IRails::closeCall { rail: 2 });
+    assert_eq!(world.purse(), (1_000, 300));
+    world.ok(CUSTOMER, RAILS, &release_late(&[1], 0, &leaf(CUSTOMER), &[]));
+    assert_eq!(world.purse(), (1_000, 0));
+    let count = IRails::openRailCountCall { network: NETWORK };
+    assert_eq!(world.view(RAILS, &count), 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Announcing inputs and voting on outcomes.
 
 use super::policy;
-use super::state::{ByValidator, Last, Outcome, Settlements};
+use super::state::{Before, ByValidator, Last, Outcome, Settlements};
 use crate::abi;
 use crate::abi::ISettlements::{
     AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
@@ -15,6 +15,9 @@ use crate::networks::Networks;
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId};
+
+/// How many epochs after its own an epoch can still become final; then it is void (`mod.rs`).
+pub(crate) const OPEN_EPOCHS: u64 = 30;
 
 /// A choice of one validator in one epoch of one network.
 struct Ballot<'a> {
@@ -83,6 +86,8 @@ impl Settlements {
         if !decided {
             return Ok(());
         }
+        let last = self.finals.get(cx, id)?;
+        self.befores.set2(cx, id, number, &Before { any: last.any, epoch: last.epoch })?;
         self.outcomes.set2(cx, id, number, &after)?;
         self.finals.set(cx, id, &Last { any: true, epoch: number, spent: after.spent })?;
         let (root, statement) = (outcome.root, outcome.statement);
@@ -97,26 +102,48 @@ impl Settlements {
         Ok((caller, seats))
     }
 
-    /// Refuses all epochs but the one after the newest final, or any from the start on if none is.
+    /// The epoch that the next vote is for: the one after the newest final, or the first of the network,
+    /// but none that is void.
+    pub(super) fn next_epoch(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+    ) -> Result<Epoch, Failure> {
+        let first = match self.last_final(cx, network)? {
+            Some(last) => last.next().0,
+            None => Networks::new().record(cx, network)?.start,
+        };
+        Ok(Epoch(first.max(cx.epoch()?.0.saturating_sub(OPEN_EPOCHS))))
+    }
+
+    /// The final epoch on which `epoch` builds: the one before it if it is final itself, else the newest.
+    pub(super) fn final_before(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Before, Failure> {
+        if self.outcomes.get2(cx, network.0, epoch.0)?.settled {
+            return self.befores.get2(cx, network.0, epoch.0);
+        }
+        let last = self.finals.get(cx, network.0)?;
+        Ok(Before { any: last.any, epoch: last.epoch })
+    }
+
+    /// Refuses all epochs but the next, or any from there on if none is final yet.
     fn expect(
         &self,
         cx: &mut Context<'_>,
         network: NetworkId,
         epoch: Epoch,
     ) -> Result<(), Failure> {
-        let start = Networks::new().record(cx, network)?.start;
-        let (id, number) = (network.0, epoch.0);
-        match self.last_final(cx, network)? {
-            Some(last) if epoch <= last => Err(AlreadyFinal { network: id, epoch: number }.into()),
-            Some(last) if epoch != last.next() => {
-                let expected = last.next().0;
-                Err(WrongEpoch { network: id, epoch: number, expected }.into())
-            }
-            None if epoch.0 < start => {
-                Err(WrongEpoch { network: id, epoch: number, expected: start }.into())
-            }
-            _ => Ok(()),
-        }
+        let (last, next) = (self.last_final(cx, network)?, self.next_epoch(cx, network)?);
+        let (network, number, expected) = (network.0, epoch.0, next.0);
+        let known = last.is_some_and(|last| epoch <= last);
+        ensure!(!known, AlreadyFinal { network, epoch: number });
+        let in_order = epoch == next || last.is_none() && epoch > next;
+        ensure!(in_order, WrongEpoch { network, epoch: number, expected });
+        Ok(())
     }
 
     /// Counts a choice in place of the validator's earlier one; whether it now has 2/3 of the seats.

@@ -53,9 +53,12 @@ impl Settlements {
         self.verify(cx, epoch, leaf, proof)?;
         let (network, account) = (NetworkId(leaf.network), leaf.account);
         let before = self.taken.get2(cx, network.0, account)?;
+        let token = Token::at(address::token(network));
+        // What the largest supply leaves no room for stays due, and does not hold back the dollars.
+        let room: u128 = narrow(token.room(cx)?)?;
         // An older leaf than one already used has nothing new.
         let due = Taken {
-            vested: narrow::<u128>(leaf.vested)?.saturating_sub(before.vested),
+            vested: narrow::<u128>(leaf.vested)?.saturating_sub(before.vested).min(room),
             cash: narrow::<u128>(leaf.cash)?.saturating_sub(before.cash),
         };
         ensure!(due.vested != 0 || due.cash != 0, NothingToClaim { account });
@@ -74,7 +77,7 @@ impl Settlements {
         self.taken_total.set(cx, network.0, &total)?;
         let (vested, cash) = (U256::from(due.vested), U256::from(due.cash));
         if due.vested != 0 {
-            Token::at(address::token(network)).mint(cx, account, vested)?;
+            token.mint(cx, account, vested)?;
         }
         if due.cash != 0 {
             Rails::new().pay(cx, account, cash)?;

@@ -5,6 +5,14 @@
 //! manifest's policy is refused (`policy.rs`). A final root is claimable one epoch later: any account
 //! takes what its cumulative leaf says beyond what it took before.
 //!
+//! **Void epochs.** An epoch that is not final [`OPEN_EPOCHS`] epochs after its own is void: it can never
+//! become final, its evidence pays and costs nothing, and settlement goes on with the first epoch that is
+//! not void, from the last final statement. Two things hang on it. What a payer reserved for an epoch can
+//! be freed once the epoch is void, as no later root can ask for it (`rails`). And no epoch that cannot be
+//! settled, whatever the cause, holds the money of a network for good. It is a matter of heights alone, so
+//! that nobody can void an epoch in order not to pay for it; who wants to has to hold a third of the seats
+//! for that long, and who holds them can withhold every root anyway.
+//!
 //! Invariants: epochs of a network become final one after another, each once; totals never fall; what is
 //! claimed of an asset never exceeds what was approved; votes of an epoch are kept by validator, so that
 //! many validators need no new layout.
@@ -23,6 +31,7 @@ use crate::context::Context;
 use crate::dispatch::{decode, empty, returns};
 use crate::env::Failure;
 use alloy_primitives::U256;
+pub(crate) use calls::OPEN_EPOCHS;
 use protocol::{Epoch, NetworkId};
 pub(crate) use state::{Clock, Settlements};
 
@@ -50,6 +59,18 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
             let last = settlements.finals.get(cx, c.network)?;
             let (any, epoch) = (last.any, last.epoch);
             returns::<ISettlements::finalEpochCall>(&ISettlements::finalEpochReturn { any, epoch })
+        }
+        C::nextEpoch(c) => {
+            let next = settlements.next_epoch(cx, NetworkId(c.network))?;
+            returns::<ISettlements::nextEpochCall>(&next.0)
+        }
+        C::finalBefore(c) => {
+            let before = settlements.final_before(cx, NetworkId(c.network), Epoch(c.epoch))?;
+            let (any, epoch) = (before.any, before.epoch);
+            returns::<ISettlements::finalBeforeCall>(&ISettlements::finalBeforeReturn {
+                any,
+                before: epoch,
+            })
         }
         C::inputs(c) => {
             let inputs = settlements.inputs.get2(cx, c.network, c.epoch)?;

@@ -13,11 +13,13 @@
 //! 9 mapping(uint64 => mapping(uint64 => Outcome)) outcomes     by network and epoch, once final
 //! 10 mapping(uint64 => mapping(address => Taken)) taken        by network and account
 //! 11 mapping(uint64 => Taken) takenTotal                       by network
+//! 12 mapping(uint64 => mapping(uint64 => Before)) befores      by network and final epoch
 //! Outcome { bytes32 inputs | bytes32 statement | bytes32 root
 //!         | uint128 vested; uint128 slashed | uint128 cash; uint128 card
 //!         | uint128 credit; uint128 spent | uint128 burned; uint64 decided; bool settled
 //!         | uint128 toppedUp; uint128 bootstrapped }
 //! Taken   { uint128 vested; uint128 cash }
+//! Before  { bool any; uint64 epoch }
 //! ```
 
 use crate::abi;
@@ -127,6 +129,13 @@ impl From<Outcome> for abi::Outcome {
 }
 
 record! {
+    /// The final epoch before one; void epochs lie between them.
+    pub(crate) struct Before {
+        { any: bool, epoch: u64 }
+    }
+}
+
+record! {
     /// What was claimed.
     pub(crate) struct Taken {
         {
@@ -155,6 +164,7 @@ pub(crate) struct Settlements {
     pub(super) outcomes: Map<u64, Map<u64, Slot<Outcome>>>,
     pub(super) taken: Map<u64, Map<Address, Slot<Taken>>>,
     pub(super) taken_total: Map<u64, Slot<Taken>>,
+    pub(super) befores: Map<u64, Map<u64, Slot<Before>>>,
 }
 
 impl Settlements {
@@ -173,6 +183,7 @@ impl Settlements {
             outcomes: Map::at(SETTLEMENTS, slot(9)),
             taken: Map::at(SETTLEMENTS, slot(10)),
             taken_total: Map::at(SETTLEMENTS, slot(11)),
+            befores: Map::at(SETTLEMENTS, slot(12)),
         }
     }
 

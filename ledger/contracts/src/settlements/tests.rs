@@ -9,6 +9,7 @@ use crate::abi::ISettlements::{
 use crate::abi::{Leaf as AbiLeaf, Outcome};
 use crate::address::{DOLLARS, RAILS, SETTLEMENTS};
 use crate::env::Failure;
+use crate::settlements::OPEN_EPOCHS;
 use crate::tests::world::{
     CLOCK, CUSTOMER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config, leaf, outcome,
     rail,
@@ -158,6 +159,50 @@ fn outcomes_are_voted_in_order_and_in_time() {
     assert_eq!(failure.revert(), Some(AlreadyFinal { network: NETWORK, epoch: 3 }));
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(5, &first));
     assert_eq!(failure.revert(), Some(WrongEpoch { network: NETWORK, epoch: 5, expected: 4 }));
+}
+
+#[test]
+fn an_epoch_that_stays_open_for_too_long_is_void() {
+    let mut world = busy();
+    world.settle(0, &leaves(0, 0, 0));
+    let next = ISettlements::nextEpochCall { network: NETWORK };
+    assert_eq!(world.view(SETTLEMENTS, &next), 1);
+    let (late, _) = outcome(1, &leaves(5, 4, 0));
+    announce(&mut world, 1, late.inputs);
+    world.advance_to(1 + OPEN_EPOCHS);
+    assert_eq!(world.view(SETTLEMENTS, &next), 1);
+    world.advance_to(2 + OPEN_EPOCHS);
+    assert_eq!(world.view(SETTLEMENTS, &next), 2);
+    let vote = voteCall { network: NETWORK, epoch: 1, outcome: late };
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote);
+    assert_eq!(failure.revert(), Some(WrongEpoch { network: NETWORK, epoch: 1, expected: 2 }));
+    // Settlement goes on with the first epoch that is not void.
+    world.advance_to(3 + OPEN_EPOCHS);
+    world.settle(3, &leaves(0, 0, 0));
+    let before = |epoch| ISettlements::finalBeforeCall { network: NETWORK, epoch };
+    for (epoch, any, expected) in [(0, false, 0), (3, true, 0), (4, true, 3)] {
+        let found = world.view(SETTLEMENTS, &before(epoch));
+        assert_eq!((found.any, found.before), (any, expected), "before {epoch}");
+    }
+    assert_eq!(world.view(SETTLEMENTS, &next), 4);
+    world.advance_to(100);
+    assert_eq!(world.view(SETTLEMENTS, &next), 100 - OPEN_EPOCHS);
+}
+
+#[test]
+fn a_token_at_its_largest_supply_does_not_hold_back_dollars() {
+    let mut config = config();
+    config.networks[0].supply = Tokens(u128::MAX - 5);
+    let mut world = World::with(&config);
+    world.fund(CUSTOMER, 1_000);
+    world.register(OPERATOR, 1);
+    let call = crate::abi::IRails::openCall { rail: rail(OPERATOR, B256::ZERO, 1_000, 1_000) };
+    world.ok(CUSTOMER, RAILS, &call);
+    let proven = world.settle_and_wait(0, &leaves(500, 450, 3));
+    let paid = world.ok(OPERATOR, SETTLEMENTS, &claim(&proven[1]));
+    assert_eq!((paid.vested, paid.cash), (U256::from(5), U256::from(450)));
+    let again = world.fails(OPERATOR, SETTLEMENTS, &claim(&proven[1]));
+    assert_eq!(again.revert(), Some(NothingToClaim { account: OPERATOR }));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::context::{Checked as _, Context, narrow};
 use crate::devices::{Device, Devices};
 use crate::env::{Failure, ensure};
 use crate::networks::Networks;
-use crate::settlements::Settlements;
+use crate::settlements::{OPEN_EPOCHS, Settlements};
 use crate::tokens::Token;
 use alloy_primitives::{B256, U256};
 use protocol::{Epoch, NetworkId};
@@ -46,13 +46,17 @@ impl Stakes {
         amount: U256,
     ) -> Result<(), Failure> {
         ensure!(!amount.is_zero(), Empty {});
-        let owner = owned_by_caller(cx, device)?.owner;
+        let record = owned_by_caller(cx, device)?;
+        let owner = record.owner;
         let bound = self.bound.get(cx, device)?;
         let error = InsufficientStake { device, stake: U256::from(bound), needed: amount };
         ensure!(amount <= U256::from(bound), error);
         let less: u128 = narrow(amount)?;
         self.bound.set(cx, device, &bound.minus(less)?)?;
         let epoch = cx.epoch()?.0;
+        if never_counted(cx, &record, epoch)? {
+            return self.pay_unused(cx, device, &record, less);
+        }
         let asked = self.requests.get(cx, device)?.amount.plus(less)?;
         self.requests.set(cx, device, &Request { amount: asked, epoch })?;
         cx.emit(STAKES, &Unbonding { device, owner, amount, epoch })
@@ -63,27 +67,24 @@ impl Stakes {
         cx: &mut Context<'_>,
         call: &withdrawCall,
     ) -> Result<u128, Failure> {
-        let (device, leaf) = (call.device, &call.leaf);
+        let device = call.device;
         let record = owned_by_caller(cx, device)?;
         let (owner, network) = (record.owner, NetworkId(record.network));
         let request = self.requests.get(cx, device)?;
         ensure!(request.amount != 0, NothingUnbonding { device });
-        let manifest = Networks::new().current_manifest(cx, network)?;
+        // Of the epoch of the request: no later version holds back what was asked for under it.
+        let start = Networks::new().record(cx, network)?.start;
+        let asked = Epoch(request.epoch.max(start));
+        let manifest = Networks::new().manifest(cx, network, asked)?;
         let until = request.epoch.plus(u64::from(manifest.evidence.unbonding_epochs))?;
         ensure!(cx.epoch()?.0 >= until, StillBound { device, until });
-        let fits =
-            leaf.account == owner && leaf.network == network.0 && call.epoch >= request.epoch;
-        ensure!(fits, WrongLeaf { device });
-        Settlements::new().verify(cx, Epoch(call.epoch), leaf, &call.proof)?;
-
         let netted = self.netted.get2(cx, network.0, owner)?;
-        let open = narrow::<u128>(leaf.slashed)?.saturating_sub(netted);
+        let lost = self.lost(cx, call, &record, request.epoch)?;
+        let open = lost.saturating_sub(netted);
         let slashed = open.min(request.amount);
         let paid = request.amount.minus(slashed)?;
         self.requests.set(cx, device, &Request { amount: 0, epoch: 0 })?;
         self.netted.set2(cx, network.0, owner, &netted.plus(slashed)?)?;
-        let by_device = self.netted_of.get(cx, device)?.plus(slashed)?;
-        self.netted_of.set(cx, device, &by_device)?;
         let sums = self.totals.get(cx, network.0)?;
         let held = sums.held.minus(request.amount)?;
         self.totals.set(cx, network.0, &Sums { held, netted: sums.netted.plus(slashed)? })?;
@@ -98,6 +99,55 @@ impl Stakes {
         cx.emit(STAKES, &Withdrawn { device, owner, paid: out, slashed: lost })?;
         Ok(paid)
     }
+}
+
+impl Stakes {
+    /// All that the owner lost to slashes, as far as it can concern what was asked back in epoch `asked`.
+    fn lost(
+        &self,
+        cx: &mut Context<'_>,
+        call: &withdrawCall,
+        record: &Device,
+        asked: u64,
+    ) -> Result<u128, Failure> {
+        let (leaf, network, epoch) = (&call.leaf, NetworkId(record.network), Epoch(call.epoch));
+        let settlements = Settlements::new();
+        let last = settlements.last_final(cx, network)?;
+        // Until then an epoch in which the stake was bound can become final, and after it none.
+        let void = cx.epoch()?.0 > asked.plus(OPEN_EPOCHS)?;
+        if void && last.is_none_or(|last| last.0 <= record.registered) {
+            return Ok(0);
+        }
+        let newest = epoch.0 >= asked || void && last == Some(epoch);
+        let fits = leaf.account == record.owner && leaf.network == network.0 && newest;
+        ensure!(fits, WrongLeaf { device: call.device });
+        settlements.verify(cx, epoch, leaf, &call.proof)?;
+        narrow(leaf.slashed)
+    }
+
+    /// Pays back stake that was never in an epoch's inputs.
+    fn pay_unused(
+        &self,
+        cx: &mut Context<'_>,
+        device: B256,
+        record: &Device,
+        amount: u128,
+    ) -> Result<(), Failure> {
+        let (owner, network) = (record.owner, record.network);
+        let sums = self.totals.get(cx, network)?;
+        let held = sums.held.minus(amount)?;
+        self.totals.set(cx, network, &Sums { held, ..sums })?;
+        let (paid, slashed) = (U256::from(amount), U256::ZERO);
+        Token::at(address::token(NetworkId(network))).transfer(cx, STAKES, owner, paid)?;
+        cx.emit(STAKES, &Withdrawn { device, owner, paid, slashed })
+    }
+}
+
+/// Whether no inputs up to those of `epoch` name the device.
+fn never_counted(cx: &mut Context<'_>, record: &Device, epoch: u64) -> Result<bool, Failure> {
+    let start = Networks::new().record(cx, NetworkId(record.network))?.start;
+    let first = record.registered.plus(1)?.max(start);
+    Ok(record.retired.min(epoch) < first)
 }
 
 fn owned_by_caller(cx: &mut Context<'_>, device: B256) -> Result<Device, Failure> {

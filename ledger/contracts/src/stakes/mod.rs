@@ -1,9 +1,23 @@
 //! Stakes: tokens of a network that answer for a device's faults.
 //!
-//! Stake is bound by the device's owner, asked back (unbonding), and paid after the manifest's
-//! unbonding epochs against the owner's leaf of a final epoch not before the request. The leaf says how
-//! much the owner lost to slashes since the beginning; what was not yet netted is taken from the payment
-//! and destroyed. Netting is by owner and network, not by device: it is the owner who answers.
+//! Stake is bound by the device's owner, asked back (unbonding), and paid after the unbonding epochs of the
+//! manifest that held when it was asked, against the owner's leaf of a final epoch not before the request.
+//! The leaf says how much the owner lost to slashes since the beginning; what was not yet netted is taken
+//! from the payment and destroyed.
+//!
+//! **Slashes are an owner's, here and in settlement**, not a device's: leaves know accounts only, and
+//! whichever device's stake is withdrawn first pays what its owner owes. So settlement counts all stake of
+//! an owner in a network as one whole, less what the owner lost and no withdrawal has paid yet, and divides
+//! the rest over the devices by what is bound on each. A device changes hands without stake, so neither
+//! stake nor debt goes with it.
+//!
+//! If settlement stands still, so that all epochs up to that of the request that are not final are void, the
+//! newest final leaf is as good: no slash of the time in which the stake was bound can follow. A device that
+//! was in no final epoch needs none then.
+//!
+//! Stake of a device that no inputs name yet (it was registered in this epoch, or retired before it
+//! counted, or its network has not begun) has answered for nothing, and its owner may have no leaf: it is
+//! paid as soon as it is asked back.
 //!
 //! Invariants: the tokens held here are at least all stake, bound and asked back; a slash is netted
 //! once; no stake leaves without a leaf.
@@ -45,10 +59,6 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
         C::slashed(c) => {
             let slashed = stakes.netted.get2(cx, c.network, c.owner)?;
             returns::<IStakes::slashedCall>(&U256::from(slashed))
-        }
-        C::nettedOf(c) => {
-            let netted = stakes.netted_of.get(cx, c.device)?;
-            returns::<IStakes::nettedOfCall>(&U256::from(netted))
         }
         C::total(c) => {
             let totals = stakes.totals.get(cx, c.network)?;

@@ -5,7 +5,6 @@
 //! 1 mapping(bytes32 => { uint128 amount; uint64 epoch }) requests   by device
 //! 2 mapping(uint64 => mapping(address => uint128)) netted   slashes taken, by network and owner
 //! 3 mapping(uint64 => { uint128 held; uint128 netted }) totals      by network
-//! 4 mapping(bytes32 => uint128) nettedOf                    slashes taken, by device, under one owner
 //! ```
 
 use crate::address::STAKES;
@@ -39,7 +38,6 @@ pub(crate) struct Stakes {
     pub(super) requests: Map<B256, Slot<Request>>,
     pub(super) netted: Map<u64, Map<Address, Slot<u128>>>,
     pub(crate) totals: Map<u64, Slot<Sums>>,
-    pub(super) netted_of: Map<B256, Slot<u128>>,
 }
 
 impl Stakes {
@@ -50,7 +48,6 @@ impl Stakes {
             requests: Map::at(STAKES, slot(1)),
             netted: Map::at(STAKES, slot(2)),
             totals: Map::at(STAKES, slot(3)),
-            netted_of: Map::at(STAKES, slot(4)),
         }
     }
 
@@ -58,10 +55,5 @@ impl Stakes {
     pub(crate) fn held(&self, cx: &mut Context<'_>, device: B256) -> Result<u128, Failure> {
         let asked = self.requests.get(cx, device)?.amount;
         self.bound.get(cx, device)?.plus(asked)
-    }
-
-    /// Forgets what a device's withdrawals lost: it gets another owner, who answers anew.
-    pub(crate) fn forget(&self, cx: &mut Context<'_>, device: B256) -> Result<(), Failure> {
-        self.netted_of.set(cx, device, &0)
     }
 }

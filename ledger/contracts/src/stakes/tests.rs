@@ -4,9 +4,12 @@ use crate::abi::ISettlements::{InvalidMerkleProof, NotClaimable};
 use crate::abi::IStakes::{
     self, DeviceRetired, InsufficientStake, NotOwner, NothingUnbonding, StillBound, WrongLeaf,
 };
-use crate::abi::{IDevices, IToken};
-use crate::address::{DEVICES, STAKES};
-use crate::tests::world::{NETWORK, OPERATOR, Proven, STRANGER, UNBONDING, World, leaf};
+use crate::abi::{IDevices, INetworks, IToken};
+use crate::address::{DEVICES, NETWORKS, STAKES};
+use crate::settlements::OPEN_EPOCHS;
+use crate::tests::world::{
+    FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, UNBONDING, World, leaf, manifest,
+};
 use alloy_primitives::{B256, U256};
 use protocol::Tokens;
 use protocol::leaf::Leaf;
@@ -74,12 +77,53 @@ fn stake_comes_back_after_unbonding_less_slashes() {
     assert_eq!(world.balance(World::token(), STAKES), U256::ZERO);
     let netted = IStakes::slashedCall { network: NETWORK, owner: OPERATOR };
     assert_eq!(world.view(STAKES, &netted), whole(25));
-    let netted_of = IStakes::nettedOfCall { device };
-    assert_eq!(world.view(STAKES, &netted_of), whole(25));
+    // A sale moves neither stake nor debt.
     let id = U256::from_be_bytes(device.0);
     let sell = IDevices::transferFromCall { from: OPERATOR, to: STRANGER, tokenId: id };
     world.ok(OPERATOR, DEVICES, &sell);
-    assert_eq!(world.view(STAKES, &netted_of), U256::ZERO, "the buyer answers anew");
+    assert_eq!(world.view(STAKES, &netted), whole(25));
+    let bought = IStakes::slashedCall { network: NETWORK, owner: STRANGER };
+    assert_eq!(world.view(STAKES, &bought), U256::ZERO, "the buyer answers anew");
+}
+
+#[test]
+fn stake_that_never_counted_is_paid_without_a_leaf() {
+    let mut world = World::new();
+    world.advance_to(3);
+    let device = world.register(OPERATOR, 1);
+    world.stake(OPERATOR, device, 100);
+    // In the epoch of its registration no inputs name it.
+    world.ok(OPERATOR, STAKES, &unbond(device, 30));
+    assert_eq!(world.balance(World::token(), OPERATOR), whole(30));
+    world.ok(OPERATOR, DEVICES, &IDevices::retireCall { device });
+    world.advance_to(50);
+    world.ok(OPERATOR, STAKES, &unbond(device, 70));
+    assert_eq!(world.balance(World::token(), OPERATOR), whole(100));
+    assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), U256::ZERO);
+    // One that was in service when an epoch began answers for it.
+    let device = world.register(OPERATOR, 2);
+    world.stake(OPERATOR, device, 10);
+    world.advance_to(51);
+    world.ok(OPERATOR, DEVICES, &IDevices::retireCall { device });
+    world.ok(OPERATOR, STAKES, &unbond(device, 10));
+    assert_eq!(world.view(STAKES, &IStakes::unbondingCall { device }).amount, whole(10));
+}
+
+#[test]
+fn a_founder_cannot_hold_back_stake_that_was_asked_for() {
+    let mut world = World::new();
+    let device = world.register(OPERATOR, 1);
+    world.stake(OPERATOR, device, 10);
+    world.advance_to(1);
+    world.ok(OPERATOR, STAKES, &unbond(device, 10));
+    let mut longer = manifest();
+    longer.evidence.unbonding_epochs = u16::MAX;
+    let manifest = protocol::cbor::to_vec(&longer).into();
+    world.ok(FOUNDER, NETWORKS, &INetworks::amendCall { network: NETWORK, manifest });
+    world.settle(0, &[leaf(OPERATOR)]);
+    let proven = world.settle_and_wait(1, &[leaf(OPERATOR)]);
+    world.advance_to(1 + u64::from(UNBONDING));
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), whole(10));
 }
 
 #[test]
@@ -89,10 +133,11 @@ fn a_slash_larger_than_a_payment_waits_for_the_next() {
     let other = world.register(OPERATOR, 2);
     world.stake(OPERATOR, device, 10);
     world.stake(OPERATOR, other, 50);
+    world.settle(0, &[leaf(OPERATOR)]);
     world.ok(OPERATOR, STAKES, &unbond(device, 10));
     world.ok(OPERATOR, STAKES, &unbond(other, 50));
-    let proven = world.settle_and_wait(0, &[slashed(30)]);
-    world.advance_to(u64::from(UNBONDING));
+    let proven = world.settle_and_wait(1, &[slashed(30)]);
+    world.advance_to(1 + u64::from(UNBONDING));
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), U256::ZERO);
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(other, &proven[0])), whole(30));
 }
@@ -102,11 +147,12 @@ fn a_root_is_used_one_epoch_later() {
     let mut world = World::new();
     let device = world.register(OPERATOR, 1);
     world.stake(OPERATOR, device, 10);
+    world.settle(0, &[leaf(OPERATOR)]);
     world.ok(OPERATOR, STAKES, &unbond(device, 10));
     world.advance_to(9);
-    let proven = world.settle(0, &[leaf(OPERATOR)]);
+    let proven = world.settle(1, &[leaf(OPERATOR)]);
     let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[0]));
-    assert_eq!(failure.revert(), Some(NotClaimable { network: NETWORK, epoch: 0 }));
+    assert_eq!(failure.revert(), Some(NotClaimable { network: NETWORK, epoch: 1 }));
     world.advance_to(10);
     world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0]));
 }
@@ -126,6 +172,35 @@ fn only_the_owner_stakes_and_only_what_it_has() {
     world.ok(OPERATOR, DEVICES, &IDevices::retireCall { device });
     let failure = world.fails(OPERATOR, STAKES, &stake);
     assert_eq!(failure.revert(), Some(DeviceRetired { device }));
-    world.ok(OPERATOR, STAKES, &unbond(device, 10));
     assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), whole(10));
+    world.ok(OPERATOR, STAKES, &unbond(device, 10));
+    assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), U256::ZERO);
+}
+
+#[test]
+fn a_settlement_that_stands_still_does_not_hold_stake_for_good() {
+    let mut world = World::new();
+    let device = world.register(OPERATOR, 1);
+    world.stake(OPERATOR, device, 100);
+    world.settle(0, &[slashed(0), leaf(STRANGER)]);
+    let proven = world.settle_and_wait(1, &[slashed(30), leaf(STRANGER)]);
+    world.advance_to(4);
+    let other = world.register(OPERATOR, 2);
+    world.stake(OPERATOR, other, 50);
+    world.advance_to(5);
+    world.ok(OPERATOR, STAKES, &unbond(device, 100));
+    world.ok(OPERATOR, STAKES, &unbond(other, 50));
+    // As long as epoch 5 can become final, what happened in it counts.
+    world.advance_to(5 + OPEN_EPOCHS);
+    for device in [device, other] {
+        let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[0]));
+        assert_eq!(failure.revert(), Some(WrongLeaf { device }));
+    }
+    world.advance_to(6 + OPEN_EPOCHS);
+    let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[1]));
+    assert_eq!(failure.revert(), Some(WrongLeaf { device }));
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), whole(70));
+    // The second device was in no final epoch: no leaf tells of it.
+    let none = Proven { epoch: 0, leaf: (&leaf(OPERATOR)).into(), proof: vec![] };
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(other, &none)), whole(50));
 }

@@ -1,9 +1,10 @@
 //! Money over random sequences of calls.
 //!
 //! A model of an honest settlement runs beside the contracts: it spends on rails within their limits,
-//! splits as the manifest says, and slashes within stakes. Whatever is called in between, every invariant
-//! holds after every call, an honest root is never refused, every leaf can be claimed in full, and at the
-//! end payers get back all they did not spend.
+//! splits as the manifest says, and slashes within the stakes that the epoch's inputs named. Whatever is
+//! called in between, and however long settlement stands still, every invariant holds after every call, an
+//! honest root is never refused, every leaf can be claimed in full, no owner loses more than is still held
+//! of its stake, and at the end payers get back all they did not spend.
 
 use super::world::{
     CLOCK, CUSTOMER, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, leaf, outcome,
@@ -34,13 +35,14 @@ struct Model {
     world: World,
     /// What was spent on each rail.
     paid: BTreeMap<u64, u64>,
-    /// The most that rails released late can still cost.
-    late: BTreeMap<u64, u64>,
     leaves: BTreeMap<Address, Leaf>,
     proven: Vec<Proven>,
-    /// The next epoch to settle.
+    /// The next epoch to settle, and the last that was settled.
     next: u64,
+    last: Option<u64>,
     devices: Vec<B256>,
+    /// What was bound and netted of each owner before an epoch began.
+    stakes: BTreeMap<u64, BTreeMap<Address, (U256, U256)>>,
 }
 
 impl Model {
@@ -54,8 +56,16 @@ impl Model {
             world.fund(person, 500_000);
             world.ok(FOUNDER, World::token(), &IToken::transferCall { to: person, value: SHARE });
         }
-        let (paid, late, leaves) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { world, paid, late, leaves, proven: Vec::new(), next: 0, devices }
+        Self {
+            world,
+            paid: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            proven: Vec::new(),
+            next: 0,
+            last: None,
+            devices,
+            stakes: BTreeMap::new(),
+        }
     }
 
     /// Sends a call that may be refused, but neither faults nor overflows.
@@ -72,6 +82,36 @@ impl Model {
         result.is_ok()
     }
 
+    /// Lets blocks pass; what is staked in the last one before an epoch is that epoch's.
+    fn pass(&mut self, blocks: u64) {
+        let mut stakes: BTreeMap<Address, (U256, U256)> = BTreeMap::new();
+        for owner in PEOPLE {
+            let netted = IStakes::slashedCall { network: NETWORK, owner };
+            stakes.insert(owner, (U256::ZERO, self.world.view(STAKES, &netted)));
+        }
+        for device in self.devices.clone() {
+            let record = self.world.view(DEVICES, &IDevices::deviceCall { device });
+            if record.retired == u64::MAX {
+                let bound = self.world.view(STAKES, &IStakes::stakeOfCall { device });
+                stakes.get_mut(&record.owner).unwrap().0 += bound;
+            }
+        }
+        self.stakes.insert(self.world.epoch() + 1, stakes);
+        self.world.memory.height += blocks;
+    }
+
+    /// All that is held of an owner's stake.
+    fn held(&mut self, owner: Address) -> U256 {
+        let mut held = U256::ZERO;
+        for device in self.devices.clone() {
+            if self.world.view(DEVICES, &IDevices::deviceCall { device }).owner == owner {
+                held += self.world.view(STAKES, &IStakes::stakeOfCall { device });
+                held += self.world.view(STAKES, &IStakes::unbondingCall { device }).amount;
+            }
+        }
+        held
+    }
+
     fn step(&mut self, (what, who, whom, amount, number): Step) {
         let (by, other) = (PEOPLE[who % 4], PEOPLE[whom % 4]);
         let value = U256::from(amount);
@@ -80,7 +120,7 @@ impl Model {
         let mut rail_id = u64::try_from(whom % rails).unwrap() + 1;
         if matches!(what, 9 | 10 | 13) {
             // A root is used one epoch after it was final.
-            self.world.memory.height += CLOCK.length * (number % 3);
+            self.pass(CLOCK.length * (number % 3));
             rail_id = self.ended(rail_id).unwrap_or(rail_id);
         }
         // Three times in four by whom it belongs to.
@@ -132,7 +172,7 @@ impl Model {
                 self.attempt(by, World::token(), &call);
             }
             16 => {
-                self.world.memory.height += if number % 5 == 0 { number % 400 } else { number % 20 }
+                self.pass(if number % 5 == 0 { number % 500 } else { number % 20 });
             }
             17 => self.step((5, who, whom, amount, number)),
             18 => self.step((9, who, whom, amount, number)),
@@ -173,11 +213,7 @@ impl Model {
             proof: Vec::new(),
         });
         let call = IRails::releaseLateCall { rails: vec![rail], epoch, leaf, proof };
-        if self.attempt(payer, RAILS, &call) {
-            let info = self.world.view(RAILS, &IRails::railCall { rail });
-            let bound = info.limit.min(self.paid[&rail] + info.presented);
-            self.late.insert(rail, bound);
-        }
+        self.attempt(payer, RAILS, &call);
     }
 
     fn claim(&mut self, which: usize) {
@@ -225,10 +261,12 @@ impl Model {
 
     /// Settles the next epoch honestly, waiting for its end if need be.
     fn settle(&mut self, amount: u64, number: u64) {
+        let next = ISettlements::nextEpochCall { network: NETWORK };
+        self.next = self.next.max(self.world.view(SETTLEMENTS, &next));
         let epoch = self.next;
         let past = self.world.memory.height > CLOCK.grace_end(Epoch(epoch)).0;
         if !past && number.is_multiple_of(2) {
-            self.world.memory.height = CLOCK.grace_end(Epoch(epoch)).0 + 1;
+            self.pass(CLOCK.grace_end(Epoch(epoch)).0 + 1 - self.world.memory.height);
         } else if !past {
             return;
         }
@@ -238,14 +276,8 @@ impl Model {
         for person in PEOPLE {
             self.leaves.entry(person).or_insert_with(|| leaf(person));
         }
-        // One slash within what is staked, some pay for presence.
-        let totals = self.world.view(STAKES, &IStakes::totalCall { network: NETWORK });
+        self.slash(epoch, number);
         let operator = self.leaves.entry(OPERATOR).or_insert_with(|| leaf(OPERATOR));
-        let netted = IStakes::slashedCall { network: NETWORK, owner: OPERATOR };
-        let netted = self.world.view(STAKES, &netted);
-        let room = (totals + netted).saturating_sub(U256::from(operator.slashed.0));
-        let slash = room.min(U256::from(amount)).to::<u128>();
-        operator.slashed = Tokens(operator.slashed.0 + slash);
         let grant = u128::from(number) % (2 * BOOTSTRAP);
         operator.vested = Tokens(operator.vested.0 + grant);
 
@@ -259,17 +291,38 @@ impl Model {
         self.world.ok(VALIDATOR, SETTLEMENTS, &vote);
         self.proven.extend(proven);
         self.next += 1;
+        self.last = Some(epoch);
     }
 
-    /// Pays up to `amount` on a rail that counts in `epoch`, within its limit.
+    /// Takes from somebody all that it had at stake when `epoch` began, or half of it.
+    fn slash(&mut self, epoch: u64, number: u64) {
+        let owner = PEOPLE[usize::try_from(number).unwrap() % 4];
+        let before = self.stakes.range(..=epoch).next_back();
+        let (bound, netted) = before.map(|(_, stakes)| stakes[&owner]).unwrap_or_default();
+        let slashed = self.leaves.entry(owner).or_insert_with(|| leaf(owner)).slashed;
+        // As settlement counts: the owner's stake, less what it lost and no withdrawal paid yet.
+        let net = (bound + netted).saturating_sub(U256::from(slashed.0)).to::<u128>();
+        let slash = if number.is_multiple_of(3) { net } else { net / 2 };
+        self.leaves.entry(owner).or_insert_with(|| leaf(owner)).slashed = Tokens(slashed.0 + slash);
+        let netted = IStakes::slashedCall { network: NETWORK, owner };
+        let debt = U256::from(slashed.0 + slash) - self.world.view(STAKES, &netted);
+        let held = self.held(owner);
+        assert!(debt <= held, "{owner} owes {debt} and has {held} at stake");
+    }
+
+    /// Pays up to `amount` on a rail that counts in `epoch`, within its limit. The first epoch settled
+    /// after its end pays vouchers, and if it is not the next one, only those presented.
     fn spend(&mut self, rail: u64, epoch: u64, amount: u64) {
         let info = self.world.view(RAILS, &IRails::railCall { rail });
-        if !(info.opened < epoch && epoch <= info.end) {
-            return;
-        }
-        // A rail released late answers for its vouchers and what was settled only.
-        let bound = self.late.get(&rail).copied().unwrap_or(info.limit);
         let paid = self.paid.get_mut(&rail).unwrap();
+        // One that was closed in the epoch of its opening is in no inputs.
+        let counts =
+            info.opened < epoch.min(info.end) && self.last.is_none_or(|last| last <= info.end);
+        let bound = match epoch {
+            _ if !counts => return,
+            _ if epoch <= info.end + 1 => info.limit,
+            _ => info.limit.min(*paid + info.presented),
+        };
         let payment = amount.min(bound.saturating_sub(*paid));
         *paid += payment;
         let burn = payment / 10;
@@ -288,7 +341,7 @@ impl Model {
             self.attempt(info.payer, RAILS, &IRails::closeCall { rail: *rail });
             end = end.max(self.world.view(RAILS, &IRails::railCall { rail: *rail }).end);
         }
-        while self.next <= end {
+        while self.next <= end + 1 {
             self.settle(7, 2);
         }
         self.world.advance_to(self.world.epoch() + 1);

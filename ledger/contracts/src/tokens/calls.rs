@@ -48,6 +48,11 @@ impl Token {
         cx.mark(self.address)
     }
 
+    /// How much more of it can be made.
+    pub(crate) fn room(&self, cx: &mut Context<'_>) -> Result<U256, Failure> {
+        Ok(SUPPLY_MAX.saturating_sub(self.supply.get(cx)?))
+    }
+
     /// The one place where a token is made.
     pub(crate) fn mint(
         &self,

@@ -71,6 +71,7 @@ impl MemoryLedger {
             capacity: 1 << 40,
             offer: Digest::default(),
             stake: Tokens::ZERO,
+            netted: Tokens::ZERO,
         };
         let id = device.id;
         self.lock().devices.insert(id, (device, Some(peer.address.to_string())));
