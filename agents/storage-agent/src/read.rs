@@ -9,11 +9,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use agent::ProveError;
-use protocol::{
-    RailId,
-    disk::DiskError,
-    kind::Duty,
-};
+use protocol::{RailId, disk::DiskError, kind::Duty};
 use storage_kind::{
     bao::EncodeError,
     body::{LOSS_MAX, Loss, Proof},
@@ -127,8 +123,7 @@ impl Store {
             .ok_or_else(|| failed(&"the frozen dataset is not kept"))?;
         let proof = proof::prove(duty, &dataset, |place, chunk| {
             let read = |at, count| self.part(duty.rail, place.shard, (at, count));
-            let outboard =
-                shard::outboard(place.shard, read).map_err(|error| error.to_string())?;
+            let outboard = shard::outboard(place.shard, read).map_err(|error| error.to_string())?;
             outboard.slice(chunk, read).map_err(|error| error.to_string())
         })
         .map_err(|error| failed(&error))?;

@@ -17,8 +17,8 @@ use crate::{
     disk::sync_folder_of,
     fresh::{Fresh, SMALL_MAX},
     index::{
-        self, DELETING, HELD, IndexError, KEPT, Key, PENDING, RAILS, RailRecord, SHARDS, SMALL, TABS,
-        UNSETTLED, USAGE, WRITING,
+        self, DELETING, HELD, IndexError, KEPT, Key, PENDING, RAILS, RailRecord, SHARDS, SMALL,
+        TABS, UNSETTLED, USAGE, WRITING,
     },
     journal::Journal,
     shard::{self, Checked},
@@ -172,9 +172,10 @@ impl Store {
             tabs: Mutex::default(),
             flushing: Mutex::default(),
         };
-        store.recover(&mut store.write_lock(), records)?;
         store.load()?;
+        // First the doubts: a shard in the journal may have been removed not long before.
         store.settle()?;
+        store.recover(records)?;
         Ok(store)
     }
 

@@ -325,6 +325,25 @@ fn small_shards_cost_no_transaction_and_survive_from_the_journal() {
 }
 
 #[test]
+fn a_small_shard_that_left_and_came_back_survives() {
+    let mut machine = Machine::new(CAPACITY);
+    machine.store().put(&[checked(1, 5)]);
+    let commit = |base, version, added: Vec<Shard>| {
+        let commit = Commit { rail: RailId(1), base, version, added, removed: Vec::new() };
+        machine.store().commit(&commit).unwrap();
+    };
+    commit(0, 1, vec![shard(5)]);
+    commit(0, 2, Vec::new());
+    // That its record is gone becomes durable with the next transaction only.
+    machine.store().close(Epoch(1), &BTreeMap::from([(RailId(1), 2), (RailId(2), 0)])).unwrap();
+    assert_eq!(machine.store().size(RailId(1), shard(5).hash).unwrap(), None);
+    assert_eq!(machine.store().put(&[checked(1, 5)]), [Ok(())]);
+    machine.restart(0);
+    machine.check();
+    assert_eq!(machine.held(1), [shard(5).hash].into());
+}
+
+#[test]
 fn the_index_takes_over_when_the_journal_is_full() {
     let mut machine = Machine::new(CAPACITY);
     machine.store = None;
