@@ -2,7 +2,8 @@
 //! (design 11).
 //!
 //! [`store`] is the index and the disk together and all rules about what is kept ([`versions`]:
-//! datasets; [`tab`]: what deliveries are owed; [`shard`]: files); the desk answers services over
+//! datasets; [`tab`]: what deliveries are owed; [`shard`]: files; small shards are in a journal first
+//! and in the index then); the desk answers services over
 //! iroh; the hardware is what the runtime of [`agent`] proves and reports with; [`start`] wires them.
 //!
 //! Invariants:
@@ -19,8 +20,10 @@ pub mod chain;
 mod counters;
 mod desk;
 pub mod disk;
+mod fresh;
 mod hardware;
 mod index;
+mod journal;
 mod read;
 pub mod shard;
 pub mod start;
@@ -29,6 +32,7 @@ pub mod tab;
 pub mod versions;
 
 pub use counters::Service;
+pub use fresh::SMALL_MAX;
 pub use index::IndexError;
 pub use start::{Config, Edge, Metrics, Running, StartError, StorageAgent, start_with};
 pub use store::{Store, StoreError, Usage};
