@@ -204,17 +204,17 @@ impl Connection {
     async fn answer(&self, receive: &mut RecvStream) -> Result<(Vec<u8>, Bytes), RequestError> {
         match frame::read_status(receive).await? {
             frame::ANSWERED => {
-                let bytes = frame::read_length(receive, HEADER_BYTES_MAX).await?;
-                let header = frame::read_exactly(receive, bytes).await?;
-                let bytes = frame::read_length(receive, self.shared.max_frame).await?;
-                let body = frame::read_exactly(receive, bytes).await?;
+                let header = frame::read_length(receive, HEADER_BYTES_MAX).await?;
+                let body = frame::read_length(receive, self.shared.max_frame).await?;
+                let header = frame::read_exactly(receive, header).await?;
+                let body = frame::read_exactly(receive, body).await?;
                 Ok((header, body.into()))
             }
             frame::REFUSED => {
-                let bytes = frame::read_length(receive, REFUSAL_BYTES_MAX).await?;
-                let text = frame::read_exactly(receive, bytes).await?;
-                let bytes = frame::read_length(receive, 2).await?;
-                let code = frame::read_exactly(receive, bytes).await?;
+                let text = frame::read_length(receive, REFUSAL_BYTES_MAX).await?;
+                let code = frame::read_length(receive, 2).await?;
+                let text = frame::read_exactly(receive, text).await?;
+                let code = frame::read_exactly(receive, code).await?;
                 let code = <[u8; 2]>::try_from(code)
                     .map_err(|_| RequestError::Malformed("refusal without a code".into()))?;
                 let message = String::from_utf8_lossy(&text).into_owned();
