@@ -21,7 +21,7 @@ use iroh::{
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Limits,
+    Limits, Peer,
     client::{ConnectError, Connection, Slot},
     crowd::Crowd,
     limits::HEADER_BYTES_MAX,
@@ -39,15 +39,6 @@ const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// See [`Limits::stream_window_bytes`].
 const STREAM_WINDOW_BYTES_MAX: u32 = 1 << 20;
-
-/// Where a peer is: its Ed25519 public key, which the handshake proves, and a socket address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Peer {
-    /// Ed25519 public key.
-    pub key: [u8; 32],
-    /// Where it listens.
-    pub addr: SocketAddr,
-}
 
 /// What an endpoint is made from.
 #[derive(Clone)]
@@ -214,7 +205,7 @@ impl Endpoint {
 
     /// How others reach this endpoint, when its address is reachable for them.
     pub fn peer(&self) -> Peer {
-        Peer { key: self.id(), addr: self.addr }
+        Peer { key: self.id(), address: self.addr }
     }
 
     /// Serves `alpn` with `handler` from now on. A later call replaces the handler for new connections.

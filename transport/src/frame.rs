@@ -103,8 +103,8 @@ pub(crate) async fn read_exactly(
     stream: &mut RecvStream,
     bytes: usize,
 ) -> Result<Vec<u8>, ReadError> {
-    let mut frame = Vec::new();
-    append(stream, &mut frame, bytes).await?;
+    let mut frame = vec![0; bytes];
+    stream.read_exact(&mut frame).await?;
     Ok(frame)
 }
 

@@ -24,7 +24,8 @@ mod memory;
 mod server;
 
 pub use client::{ConnectError, Connection, RequestError};
-pub use endpoint::{BindConfig, BindError, Endpoint, Peer};
+pub use endpoint::{BindConfig, BindError, Endpoint};
 pub use futures::future::BoxFuture;
 pub use limits::{HEADER_BYTES_MAX, Limits, REFUSAL_BYTES_MAX};
+pub use protocol::net::Peer;
 pub use server::{Handler, Refusal, ServeError, code};

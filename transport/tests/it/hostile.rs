@@ -37,7 +37,7 @@ impl Hostile {
             .await
             .unwrap();
         let key = PublicKey::from_bytes(&peer.key).unwrap();
-        let addr = EndpointAddr::from_parts(key, [TransportAddr::Ip(peer.addr)]);
+        let addr = EndpointAddr::from_parts(key, [TransportAddr::Ip(peer.address)]);
         let connection = endpoint.connect(addr, ECHO).await.unwrap();
         Self { _endpoint: endpoint, connection, streams: Vec::new() }
     }
