@@ -3,6 +3,7 @@
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
 use clap::{Args, Parser, Subcommand};
+use client::{Client, Options, RpcError};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// The program's arguments.
@@ -127,12 +128,23 @@ pub(crate) struct Ledger {
     /// The ledger's JSON-RPC.
     #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL")]
     pub(crate) ledger: String,
+    /// The ledger's chain id. Needed to send anything through an endpoint on another machine.
+    #[arg(long, value_name = "ID")]
+    pub(crate) chain_id: Option<u64>,
     /// A validator's HTTP.
     #[arg(long, default_value = "http://127.0.0.1:8546", value_name = "URL")]
     pub(crate) validator: String,
     /// The network.
     #[arg(long, default_value_t = 1)]
     pub(crate) network: u64,
+}
+
+impl Ledger {
+    /// Connects to the ledger.
+    pub(crate) async fn connect(&self) -> Result<Client, RpcError> {
+        let options = Options { chain_id: self.chain_id, ..Options::default() };
+        Client::connect_with(&self.ledger, options).await
+    }
 }
 
 /// `wayleave agent`.

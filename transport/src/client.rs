@@ -171,7 +171,7 @@ impl Connection {
         within("header", header.len(), HEADER_BYTES_MAX)?;
         within("body", body.len(), self.shared.max_frame)?;
         let span =
-            debug_span!("transport.client.request", addr = %self.peer.addr, bytes = body.len());
+            debug_span!("transport.client.request", addr = %self.peer.address, bytes = body.len());
         tokio::time::timeout(timeout, self.exchange(header, body).instrument(span))
             .await
             .unwrap_or(Err(RequestError::TimedOut(timeout)))
@@ -204,17 +204,17 @@ impl Connection {
     async fn answer(&self, receive: &mut RecvStream) -> Result<(Vec<u8>, Bytes), RequestError> {
         match frame::read_status(receive).await? {
             frame::ANSWERED => {
-                let bytes = frame::read_length(receive, HEADER_BYTES_MAX).await?;
-                let header = frame::read_exactly(receive, bytes).await?;
-                let bytes = frame::read_length(receive, self.shared.max_frame).await?;
-                let body = frame::read_exactly(receive, bytes).await?;
+                let header = frame::read_length(receive, HEADER_BYTES_MAX).await?;
+                let body = frame::read_length(receive, self.shared.max_frame).await?;
+                let header = frame::read_exactly(receive, header).await?;
+                let body = frame::read_exactly(receive, body).await?;
                 Ok((header, body.into()))
             }
             frame::REFUSED => {
-                let bytes = frame::read_length(receive, REFUSAL_BYTES_MAX).await?;
-                let text = frame::read_exactly(receive, bytes).await?;
-                let bytes = frame::read_length(receive, 2).await?;
-                let code = frame::read_exactly(receive, bytes).await?;
+                let text = frame::read_length(receive, REFUSAL_BYTES_MAX).await?;
+                let code = frame::read_length(receive, 2).await?;
+                let text = frame::read_exactly(receive, text).await?;
+                let code = frame::read_exactly(receive, code).await?;
                 let code = <[u8; 2]>::try_from(code)
                     .map_err(|_| RequestError::Malformed("refusal without a code".into()))?;
                 let message = String::from_utf8_lossy(&text).into_owned();
@@ -255,9 +255,9 @@ impl Connection {
 
     async fn dial(&self) -> Result<iroh::endpoint::Connection, ConnectError> {
         let key = PublicKey::from_bytes(&self.peer.key).map_err(|_| ConnectError::Key)?;
-        let addr = EndpointAddr::from_parts(key, [TransportAddr::Ip(self.peer.addr)]);
+        let addr = EndpointAddr::from_parts(key, [TransportAddr::Ip(self.peer.address)]);
         let after = self.shared.limits.connect_timeout;
-        let timed_out = ConnectError::TimedOut { addr: self.peer.addr, after };
+        let timed_out = ConnectError::TimedOut { addr: self.peer.address, after };
         match tokio::time::timeout(after, self.shared.inner.connect(addr, self.alpn)).await {
             Err(_) => Err(timed_out),
             Ok(Ok(connection)) => Ok(connection),
@@ -288,7 +288,7 @@ impl Connection {
             Some(ConnectionError::ConnectionClosed(close)) if close.error_code == no_protocol => {
                 ConnectError::Protocol(String::from_utf8_lossy(self.alpn).into_owned())
             }
-            _ => ConnectError::Failed { addr: self.peer.addr, reason: format!("{error:#}") },
+            _ => ConnectError::Failed { addr: self.peer.address, reason: format!("{error:#}") },
         }
     }
 }

@@ -18,15 +18,14 @@ use iroh::{
         IdleTimeout, NetReportConfig, PortmapperConfig, QuicTransportConfig, VarInt, presets,
     },
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Limits,
+    Limits, Peer,
     client::{ConnectError, Connection, Slot},
+    crowd::Crowd,
     limits::HEADER_BYTES_MAX,
+    memory::Memory,
     server::{self, Handler, ServeError, Served},
 };
 
@@ -40,15 +39,6 @@ const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// See [`Limits::stream_window_bytes`].
 const STREAM_WINDOW_BYTES_MAX: u32 = 1 << 20;
-
-/// Where a peer is: its Ed25519 public key, which the handshake proves, and a socket address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Peer {
-    /// Ed25519 public key.
-    pub key: [u8; 32],
-    /// Where it listens.
-    pub addr: SocketAddr,
-}
 
 /// What an endpoint is made from.
 #[derive(Clone)]
@@ -124,8 +114,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) max_frame: usize,
     pub(crate) served: Served,
-    /// KiB of request bodies that may still be read.
-    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) stop: watch::Sender<bool>,
     /// Set when the last connection that was accepted has ended after `stop`.
     pub(crate) drained: watch::Sender<bool>,
@@ -182,13 +172,13 @@ impl Endpoint {
             .into_iter()
             .find(|bound| bound.is_ipv4() == config.addr.is_ipv4())
             .ok_or_else(|| refused("no socket was bound".into()))?;
-        let budget = config.limits.inbound_bytes_max.max(config.max_frame).div_ceil(1024);
         let shared = Arc::new(Shared {
             inner,
             limits: config.limits,
             max_frame: config.max_frame,
             served: Served::default(),
-            budget: Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS))),
+            crowd: Arc::new(Crowd::new(config.limits, config.max_frame)),
+            memory: Arc::new(Memory::new(&config.limits, config.max_frame)),
             stop: watch::Sender::new(false),
             drained: watch::Sender::new(false),
             pool: Mutex::new(BTreeMap::new()),
@@ -215,7 +205,7 @@ impl Endpoint {
 
     /// How others reach this endpoint, when its address is reachable for them.
     pub fn peer(&self) -> Peer {
-        Peer { key: self.id(), addr: self.addr }
+        Peer { key: self.id(), address: self.addr }
     }
 
     /// Serves `alpn` with `handler` from now on. A later call replaces the handler for new connections.

@@ -1,12 +1,13 @@
 //! The bytes of a request and of a response.
 //!
 //! ```text
-//! request  = length(header) header length(body) body
-//! response = 0 length(header) header length(body) body        answered
-//!          | 1 length(text) text length(code) code            refused, `code` = 2 bytes
+//! request  = length(header) length(body) header body
+//! response = 0 length(header) length(body) header body        answered
+//!          | 1 length(text) length(code) text code            refused, `code` = 2 bytes
 //! length   = 4 bytes, big-endian
 //! ```
-//! A length is checked against its limit before anything is reserved for it.
+//! Both lengths come first, so that a request is refused, or waits for room, before any of it is read; each
+//! is checked against its limit before anything is reserved for it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use iroh::endpoint::{
@@ -56,8 +57,8 @@ pub(crate) fn head(status: Option<u8>, header: &[u8], body_bytes: usize) -> Byte
         head.put_u8(status);
     }
     head.put_slice(&length(header.len()));
-    head.put_slice(header);
     head.put_slice(&length(body_bytes));
+    head.put_slice(header);
     head.freeze()
 }
 
@@ -102,9 +103,21 @@ pub(crate) async fn read_exactly(
     stream: &mut RecvStream,
     bytes: usize,
 ) -> Result<Vec<u8>, ReadError> {
-    let mut frame = vec![0u8; bytes];
+    let mut frame = vec![0; bytes];
     stream.read_exact(&mut frame).await?;
     Ok(frame)
+}
+
+/// Reads exactly `bytes` bytes to the end of `frame`.
+pub(crate) async fn append(
+    stream: &mut RecvStream,
+    frame: &mut Vec<u8>,
+    bytes: usize,
+) -> Result<(), ReadError> {
+    let start = frame.len();
+    frame.resize(start + bytes, 0);
+    stream.read_exact(&mut frame[start..]).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -113,7 +126,7 @@ mod tests {
 
     #[test]
     fn head_lays_out_status_header_and_body_length() {
-        assert_eq!(&head(None, b"ab", 3)[..], &[0, 0, 0, 2, b'a', b'b', 0, 0, 0, 3]);
+        assert_eq!(&head(None, b"ab", 3)[..], &[0, 0, 0, 2, 0, 0, 0, 3, b'a', b'b']);
         assert_eq!(&head(Some(ANSWERED), b"", 258)[..], &[0, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }

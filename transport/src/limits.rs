@@ -22,13 +22,26 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Time that requests under way are given when the endpoint closes.
     pub drain_timeout: Duration,
-    /// Connections that others may hold to this endpoint at once; more are refused.
+    /// A connection without a request for this long makes room once half of all connections are taken.
+    pub quiet_timeout: Duration,
+    /// Connections that others may hold to this endpoint at once; more are refused. From half of them on,
+    /// whoever dials has to prove its address first (a retry of RFC 9000 section 8.1.2).
     pub inbound_connections_max: usize,
+    /// Of these, how many may come from one address (IPv6: one network of 64 bits). Loopback is exempt.
+    pub connections_per_host_max: usize,
+    /// Of these, how many may be of one key.
+    pub connections_per_key_max: usize,
     /// Requests under way on one connection; more wait at the sender.
     pub requests_per_connection_max: u32,
-    /// Bytes of request bodies held in memory at once; more wait at their senders. Never less than
-    /// one whole frame in effect.
+    /// Largest body of a request to this endpoint, bytes, where that is less than
+    /// [`crate::BindConfig::max_frame`].
+    pub inbound_frame_max: usize,
+    /// Bytes of requests held in memory at once; more wait at their senders. One host may announce half of
+    /// it. Never less than one whole request in effect, and one may go beyond it.
     pub inbound_bytes_max: usize,
+    /// Bytes of answers held in memory at once; what may exceed them is not handled yet. One host may have
+    /// half of it. Never less than one whole answer in effect.
+    pub outbound_bytes_max: usize,
     /// Connections kept by the pool; the one idle for longest makes room.
     pub pool_connections_max: usize,
     /// Bytes one stream may send ahead of the reader. At most 1 MiB: the receiver keeps at most
@@ -46,9 +59,14 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(9),
             drain_timeout: Duration::from_secs(5),
+            quiet_timeout: Duration::from_secs(60),
             inbound_connections_max: 256,
+            connections_per_host_max: 64,
+            connections_per_key_max: 8,
             requests_per_connection_max: 32,
+            inbound_frame_max: usize::MAX,
             inbound_bytes_max: 96 << 20,
+            outbound_bytes_max: 96 << 20,
             pool_connections_max: 256,
             stream_window_bytes: 1 << 20,
             connection_window_bytes: 8 << 20,

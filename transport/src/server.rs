@@ -8,19 +8,23 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use iroh::endpoint::{Incoming, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Incoming, IncomingAddr, RecvStream, SendStream, VarInt};
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{Instrument, debug, debug_span, error};
 
 use crate::{
+    crowd::Place,
     endpoint::{Shared, close_gracefully},
     frame::{self, ReadError},
     limits::{HEADER_BYTES_MAX, REFUSAL_BYTES_MAX},
+    memory::{AnswerRoom, Room, Share},
 };
+
+/// Code with which a connection is closed whose key has enough of them.
+const CROWDED: u32 = 1;
 
 /// Codes of refusals that the transport itself makes. Protocols number theirs from [`code::PROTOCOL`].
 pub mod code {
@@ -65,6 +69,13 @@ pub trait Handler: Send + Sync + 'static {
         header: Vec<u8>,
         body: Bytes,
     ) -> BoxFuture<'_, Result<(Vec<u8>, Bytes), Refusal>>;
+
+    /// The largest body that the answer to a request with this header can have, bytes, as far as that is
+    /// known. Requests are handled at once as long as these sum up to no more than
+    /// [`crate::Limits::outbound_bytes_max`], so a handler that knows better than "a whole frame" should say so.
+    fn answer_max(&self, _header: &[u8]) -> usize {
+        usize::MAX
+    }
 }
 
 /// Why a protocol cannot be served.
@@ -114,13 +125,9 @@ pub(crate) async fn accept(shared: Arc<Shared>) {
             Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
             incoming = shared.inner.accept() => match incoming {
                 None => break,
-                Some(incoming) if connections.len() >= shared.limits.inbound_connections_max => {
-                    metrics::counter!("wayleave_transport_connections_refused_total").increment(1);
-                    incoming.refuse();
-                }
-                Some(incoming) => {
-                    connections.spawn(serve(Arc::clone(&shared), incoming));
-                }
+                Some(incoming) => if let Some((incoming, place)) = admit(&shared, incoming) {
+                    connections.spawn(serve(Arc::clone(&shared), incoming, place));
+                },
             },
         }
     }
@@ -128,6 +135,25 @@ pub(crate) async fn accept(shared: Arc<Shared>) {
         report(ended);
     }
     shared.drained.send_replace(true);
+}
+
+/// Gives who dials a place, or turns it away.
+fn admit(shared: &Shared, incoming: Incoming) -> Option<(Incoming, Place)> {
+    if shared.crowd.is_dense() && !incoming.remote_addr_validated() {
+        // It cannot fail: an address that is not validated may be asked to prove itself.
+        let _ = incoming.retry();
+        return None;
+    }
+    let place = match incoming.remote_addr() {
+        IncomingAddr::Ip(addr) => shared.crowd.enter(addr.ip()),
+        _ => None,
+    };
+    if place.is_none() {
+        metrics::counter!("wayleave_transport_connections_refused_total").increment(1);
+        incoming.refuse();
+        return None;
+    }
+    Some((incoming, place?))
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -139,7 +165,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// Serves one connection until it is lost or the endpoint stops.
-async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+async fn serve(shared: Arc<Shared>, incoming: Incoming, mut place: Place) {
     let limits = shared.limits;
     let connection = match timeout(limits.connect_timeout, incoming).await {
         Ok(Ok(connection)) => connection,
@@ -150,6 +176,11 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
         return close_gracefully(&connection);
     };
     let peer = *connection.remote_id().as_bytes();
+    if !place.belongs_to(peer) {
+        metrics::counter!("wayleave_transport_connections_refused_total").increment(1);
+        return connection.close(VarInt::from_u32(CROWDED), b"this key has too many connections");
+    }
+    let asker = Asker { peer, share: Arc::clone(&place.share) };
     let requests_max = usize::try_from(limits.requests_per_connection_max).unwrap_or(usize::MAX);
     let mut stop = shared.stop.subscribe();
     let mut requests = JoinSet::new();
@@ -157,10 +188,13 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             Some(ended) = requests.join_next(), if !requests.is_empty() => report(ended),
+            () = sleep(limits.quiet_timeout), if requests.is_empty() => if shared.crowd.is_dense() {
+                break;
+            },
             stream = connection.accept_bi(), if requests.len() < requests_max => match stream {
                 Err(_) => break,
                 Ok(streams) => {
-                    let request = request(Arc::clone(&shared), Arc::clone(&handler), peer, streams);
+                    let request = request(Arc::clone(&shared), Arc::clone(&handler), asker.clone(), streams);
                     let span = debug_span!("transport.server.request", peer = %short(&peer));
                     requests.spawn(request.instrument(span));
                 }
@@ -179,20 +213,27 @@ fn short(key: &[u8; 32]) -> String {
     key[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Who asks, and the memory that it shares with others of its host.
+#[derive(Clone)]
+struct Asker {
+    peer: [u8; 32],
+    share: Arc<Share>,
+}
+
 /// Reads one request, has it handled, answers.
 async fn request(
     shared: Arc<Shared>,
     handler: Arc<dyn Handler>,
-    peer: [u8; 32],
+    asker: Asker,
     (mut send, mut receive): (SendStream, RecvStream),
 ) {
     let patience = shared.limits.request_timeout;
-    let (head, body) = match handled(&shared, handler, peer, &mut receive).await {
-        Some(Ok((header, body))) => match oversize(&shared, &header, &body) {
-            None => (frame::head(Some(frame::ANSWERED), &header, body.len()), body),
-            Some(refusal) => refused(&refusal),
+    let ((head, body), _room) = match handled(&shared, handler, &asker, &mut receive).await {
+        Some(Ok((header, body, room))) => match oversize(&shared, &header, &body) {
+            None => ((frame::head(Some(frame::ANSWERED), &header, body.len()), body), Some(room)),
+            Some(refusal) => (refused(&refusal), None),
         },
-        Some(Err(refusal)) => refused(&refusal),
+        Some(Err(refusal)) => (refused(&refusal), None),
         None => return,
     };
     // Only what is unread is stopped: a request read to its end is unaffected.
@@ -211,11 +252,11 @@ async fn request(
 async fn handled(
     shared: &Shared,
     handler: Arc<dyn Handler>,
-    peer: [u8; 32],
+    asker: &Asker,
     receive: &mut RecvStream,
-) -> Option<Result<(Vec<u8>, Bytes), Refusal>> {
+) -> Option<Result<(Vec<u8>, Bytes, AnswerRoom), Refusal>> {
     let patience = shared.limits.request_timeout;
-    let (header, body, _permit) = match timeout(patience, read(shared, receive)).await {
+    let (header, body, _room) = match timeout(patience, read(shared, asker, receive)).await {
         Ok(Ok(request)) => request,
         Ok(Err(error @ ReadError::TooLong { .. })) => {
             return Some(Err(Refusal::new(code::TOO_LARGE, error.to_string())));
@@ -231,25 +272,32 @@ async fn handled(
     metrics::counter!("wayleave_transport_requests_total").increment(1);
     metrics::counter!("wayleave_transport_request_bytes_total")
         .increment(u64::try_from(body.len()).unwrap_or(u64::MAX));
-    let outcome = timeout(patience, handler.handle(peer, header, body)).await;
-    Some(outcome.unwrap_or_else(|_| {
+    let answering = async {
+        let most = handler.answer_max(&header).min(shared.max_frame);
+        let room = shared.memory.answer(&asker.share, most).await;
+        let room = room.map_err(|error| Refusal::new(code::BUSY, error.to_string()))?;
+        let (header, body) = handler.handle(asker.peer, header, body).await?;
+        Ok((header, body, room))
+    };
+    Some(timeout(patience, answering).await.unwrap_or_else(|_| {
         Err(Refusal::new(code::TIMED_OUT, "the request took too long to handle"))
     }))
 }
 
-type Request = (Vec<u8>, Bytes, OwnedSemaphorePermit);
+type Request = (Vec<u8>, Bytes, Room);
 
-async fn read(shared: &Shared, receive: &mut RecvStream) -> Result<Request, ReadError> {
-    let bytes = frame::read_length(receive, HEADER_BYTES_MAX).await?;
-    let header = frame::read_exactly(receive, bytes).await?;
-    let bytes = frame::read_length(receive, shared.max_frame).await?;
-    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    let permit = Arc::clone(&shared.budget)
-        .acquire_many_owned(kib)
-        .await
-        .map_err(|_| ReadError::Lost("endpoint closed".into()))?;
-    let body = frame::read_exactly(receive, bytes).await?;
-    Ok((header, body.into(), permit))
+async fn read(
+    shared: &Shared,
+    asker: &Asker,
+    receive: &mut RecvStream,
+) -> Result<Request, ReadError> {
+    let header = frame::read_length(receive, HEADER_BYTES_MAX).await?;
+    let most = shared.limits.inbound_frame_max.min(shared.max_frame);
+    let body = frame::read_length(receive, most).await?;
+    let mut room = shared.memory.announce(&asker.share, header + body).await?;
+    let header = room.read(receive, header).await?;
+    let body = room.read(receive, body).await?;
+    Ok((header, body.into(), room))
 }
 
 fn oversize(shared: &Shared, header: &[u8], body: &Bytes) -> Option<Refusal> {

@@ -96,7 +96,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let client = Client::connect(&config.rpc).await?;
     let clock = client.clock().await?;
     let key = config.secret.key().x();
-    let bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
+    let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
+    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let (intake, accepted) = Intake::open(
         &config.folder,
         config.secret,

@@ -7,6 +7,14 @@ use futures::{FutureExt as _, future::BoxFuture};
 use transport::{Handler, Refusal, code};
 
 impl Handler for Api {
+    /// Files are read whole; everything else is short.
+    fn answer_max(&self, header: &[u8]) -> usize {
+        match Request::from_bytes(header) {
+            Ok(Request::Submit) | Err(_) => evidence::wire::SUBMIT_MAX,
+            Ok(_) => usize::MAX,
+        }
+    }
+
     fn handle(
         &self,
         _: [u8; 32],

@@ -34,6 +34,8 @@ const QUEUE_MAX: usize = 64;
 /// How many shards, and how many bytes of them, are written together.
 const BATCH_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a slice beside the range and a sixteenth of it: its length, and the ends of its tree.
+const SLICE_HEAD_MAX: usize = 8 << 10;
 /// How many rails are looked up at once.
 const LOOKUPS_MAX: usize = 4;
 
@@ -307,6 +309,15 @@ impl transport::Handler for Desk {
                 });
             Ok((response.to_bytes(), body))
         })
+    }
+
+    /// Only reading answers with a body: the range, and a sixteenth of it on top as a slice's hashes.
+    fn answer_max(&self, header: &[u8]) -> usize {
+        let length = match Request::from_bytes(header) {
+            Ok(Request::Get(get)) => usize::try_from(get.length).unwrap_or(usize::MAX),
+            _ => return 0,
+        };
+        length.saturating_add(length / 16).saturating_add(SLICE_HEAD_MAX)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Client, Revert,
-    rpc::{self, Request, RpcError},
+    rpc::{self, BATCH_MAX, Request, RpcError},
 };
 use alloy_primitives::{Address, Bytes, U64};
 use alloy_sol_types::SolCall;
@@ -65,22 +65,26 @@ impl Client {
         self.call_tagged(to, &call, json!(U64::from(height.0))).await
     }
 
-    /// Calls one function many times on the state of one height, in as few round trips as possible.
+    /// Calls one function many times on the state of one height, [`BATCH_MAX`] in a round trip.
     ///
     /// # Errors
-    /// The first call that fails.
+    /// The first call that fails; later batches are not asked for then.
     pub async fn call_each<C: SolCall>(
         &self,
         to: Address,
         calls: &[C],
         height: Height,
     ) -> Result<Vec<C::Return>, CallError> {
-        let requests: Vec<_> = calls
-            .iter()
-            .map(|call| Request::new("eth_call", params(to, call, json!(U64::from(height.0)))))
-            .collect();
-        let answers = self.rpc().batch(&requests).await?;
-        answers.into_iter().map(|answer| decode::<C>(answer?)).collect()
+        let mut results = Vec::new();
+        for part in calls.chunks(BATCH_MAX) {
+            let at = || json!(U64::from(height.0));
+            let requests: Vec<_> =
+                part.iter().map(|call| Request::new("eth_call", params(to, call, at()))).collect();
+            for answer in self.rpc().batch(&requests).await? {
+                results.push(decode::<C>(answer?)?);
+            }
+        }
+        Ok(results)
     }
 
     async fn call_tagged<C: SolCall>(

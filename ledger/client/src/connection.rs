@@ -8,10 +8,11 @@ use crate::{
 use alloy_primitives::{Address, U64, U256};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-/// A client of one ledger through one endpoint, which need not be trusted with anything but being
-/// there. Clones share everything.
+/// A client of one ledger through one endpoint. The endpoint is trusted with what is read by calls and
+/// views; not with memory, fees, what is signed, nor with what [`crate::light`] proves. Clones share
+/// everything.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -36,23 +37,27 @@ impl Client {
     /// Connects with `options`.
     ///
     /// # Errors
-    /// As [`Client::connect`].
+    /// As [`Client::connect`], and when the ledger is not the one of [`Options::chain_id`].
     pub async fn connect_with(url: &str, options: Options) -> Result<Self, RpcError> {
         let rpc = Rpc::new(url, options)?;
         let chain_id: U64 = rpc.request("eth_chainId", &[]).await?;
-        let inner = Inner {
-            rpc,
-            chain_id: chain_id.to(),
-            lanes: Lanes::default(),
-            cache: Cache::default(),
-        };
+        let chain_id = chain_id.to();
+        if let Some(expected) = options.chain_id.filter(|expected| *expected != chain_id) {
+            return Err(RpcError::Chain { url: url.to_owned(), expected, found: chain_id });
+        }
+        let inner = Inner { rpc, chain_id, lanes: Lanes::default(), cache: Cache::default() };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The chain's id. It is asked for once: an endpoint that changes it makes signatures worthless,
-    /// not dangerous.
+    /// The chain's id, as the endpoint says it; [`Options::chain_id`] makes sure of it.
     pub fn chain_id(&self) -> u64 {
         self.0.chain_id
+    }
+
+    /// The chain's id for what is signed: the one of [`Options::chain_id`], or what a node on this machine
+    /// says. A stranger's word is not enough.
+    pub(crate) fn signing_chain_id(&self) -> Option<u64> {
+        self.options().chain_id.or_else(|| is_loopback(self.url()).then_some(self.0.chain_id))
     }
 
     /// The endpoint.
@@ -95,5 +100,39 @@ impl Client {
 
     pub(crate) fn cache(&self) -> &Cache {
         &self.0.cache
+    }
+}
+
+/// Whether a URL leads to this machine.
+fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    let host = match place.strip_prefix('[') {
+        Some(inner) => inner.split(']').next(),
+        None => place.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in ["http://127.0.0.1:8545", "http://localhost/", "http://[::1]:8545/rpc"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://ledger.example:8545",
+            "http://203.0.113.1",
+            "http://127.0.0.1@ledger.example/",
+            "http://localhost.example",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 }

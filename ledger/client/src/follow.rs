@@ -1,17 +1,13 @@
-//! Following the ledger: heights in order, none left out, and the logs of ranges of heights.
+//! Following the ledger: heights in order, none left out.
 
 use crate::{
     Client,
     rpc::{self, RpcError},
 };
 use alloy_primitives::{B256, U64};
-use alloy_rpc_types_eth::{Filter, Log};
 use protocol::Height;
 use serde::Deserialize;
 use serde_json::json;
-
-/// How many heights one request for logs spans.
-pub const SPAN_MAX: u64 = 1_000;
 
 /// What a reader needs to know of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,27 +105,5 @@ impl Client {
     /// Waits until `height` exists.
     pub async fn wait_for(&self, height: Height) -> Height {
         self.follow(height).next().await
-    }
-
-    /// The logs that match `filter` in the blocks `from ..= to`, in order. The range is asked for in
-    /// parts of [`SPAN_MAX`] heights.
-    ///
-    /// # Errors
-    /// When the endpoint does not answer as it should.
-    pub async fn logs(
-        &self,
-        filter: &Filter,
-        from: Height,
-        to: Height,
-    ) -> Result<Vec<Log>, RpcError> {
-        let mut logs = Vec::new();
-        let mut start = from.0;
-        while start <= to.0 {
-            let end = to.0.min(start.saturating_add(SPAN_MAX - 1));
-            let part = filter.clone().from_block(start).to_block(end);
-            logs.extend(self.rpc().request::<Vec<Log>>("eth_getLogs", &[json!(part)]).await?);
-            start = end.saturating_add(1);
-        }
-        Ok(logs)
     }
 }

@@ -5,10 +5,12 @@
 //! * [`Client::send`] ends *applied* or with a named reason: nonces, fees, lost answers and restarts of
 //!   the ledger are its business, not the caller's;
 //! * [`Client::follow`] gives every height once;
-//! * [`light`] proves what an endpoint says, from the genesis hash on.
+//! * [`light`] proves what an endpoint says, from the genesis hash on; calls and views prove nothing: they
+//!   are the endpoint's word, and who needs more asks a node of their own.
 //!
 //! Invariants:
 //! * a transaction's bytes are signed once and applied once at most, however often they are handed over;
+//! * nothing is signed for a ledger that only a stranger names, nor for a fee beyond [`Options`];
 //! * what an endpoint says never makes this crate panic or allocate without bound, and only following
 //!   waits without end;
 //! * only facts that can never change are cached.
@@ -18,6 +20,7 @@
 mod cache;
 mod call;
 mod connection;
+mod cost;
 mod follow;
 pub mod light;
 mod nonce;
@@ -27,13 +30,13 @@ mod rpc;
 mod send;
 mod view;
 
-pub use alloy_rpc_types_eth::{Filter, Log};
+pub use alloy_rpc_types_eth::Log;
 pub use call::CallError;
 pub use connection::Client;
 pub use contracts::{abi, address};
-pub use follow::{Head, Heights, SPAN_MAX};
+pub use follow::{Head, Heights};
 pub use receipt::Receipt;
 pub use revert::Revert;
-pub use rpc::{BATCH_MAX, Options, RESPONSE_MAX, RpcError};
+pub use rpc::{BATCH_MAX, Kind, Options, RESPONSE_MAX, RpcError};
 pub use send::{FLIGHT_MAX, Intent, SendError, Signer};
 pub use view::{LIST_MAX, Purse};

@@ -40,6 +40,7 @@ use commonware_parallel::Sequential;
 use protocol::Height;
 use serde::Deserialize;
 use serde_json::json;
+use std::ops::Deref;
 
 /// How many later headers are looked at for a certificate of an earlier one.
 pub const CERTIFICATE_DISTANCE_MAX: u64 = 64;
@@ -70,6 +71,14 @@ pub enum LightError {
     /// Neither the header nor one of the next [`CERTIFICATE_DISTANCE_MAX`] has a certificate here.
     #[error("the endpoint has no certificate for height {0}; ask another, or for a newer height")]
     Uncertified(u64),
+    /// The endpoint proves an older state than the one asked for.
+    #[error("the endpoint proves the state of height {height}, older than {since}; ask another")]
+    Old {
+        /// Of which height the state is.
+        height: Height,
+        /// Of which it has to be at least.
+        since: Height,
+    },
     /// The proof is malformed or does not lead to the root.
     #[error("the proof does not lead to the state root")]
     Proof,
@@ -78,10 +87,23 @@ pub enum LightError {
     Rpc(#[from] RpcError),
 }
 
+/// A header that is proven to be the ledger's: its genesis, one that a committee certified, or the ancestor
+/// of one. Only [`Light`] makes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified(Header);
+
+impl Deref for Certified {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        &self.0
+    }
+}
+
 /// Checks what endpoints say of one ledger. Holds no connection.
 #[derive(Clone, Debug)]
 pub struct Light {
-    genesis: Header,
+    genesis: Certified,
     namespace: Vec<u8>,
     committee: Committee,
 }
@@ -99,11 +121,11 @@ impl Light {
         }
         named(&header, &committee)?;
         let namespace = [b"wayleave/ledger/1/", genesis.as_slice()].concat();
-        Ok(Self { genesis: header, namespace, committee })
+        Ok(Self { genesis: Certified(header), namespace, committee })
     }
 
     /// The genesis header.
-    pub const fn genesis(&self) -> &Header {
+    pub const fn genesis(&self) -> &Certified {
         &self.genesis
     }
 
@@ -116,7 +138,7 @@ impl Light {
     ///
     /// # Errors
     /// When header or certificate are malformed, of another chain, or do not belong together.
-    pub fn certified(&self, header: &[u8], certificate: &[u8]) -> Result<Header, LightError> {
+    pub fn certified(&self, header: &[u8], certificate: &[u8]) -> Result<Certified, LightError> {
         let header = self.read(header)?;
         let scheme = Scheme::verifier(&self.namespace, self.committee.keys());
         let finalization = Finalization::<Scheme, sha256::Digest>::decode_cfg(
@@ -128,30 +150,30 @@ impl Light {
         let same = finalization.proposal.payload.0 == header.hash.0
             && finalization.epoch().get() == header.term;
         if same && finalization.verify(&mut rand::rng(), &scheme, &Sequential) {
-            Ok(header)
+            Ok(Certified(header))
         } else {
             Err(LightError::Certificate)
         }
     }
 
-    /// Checks that a header is the parent of one that is trusted already.
+    /// Checks that a header is the parent of one that is proven already.
     ///
     /// # Errors
     /// When it is not, or malformed.
-    pub fn parent(&self, child: &Header, header: &[u8]) -> Result<Header, LightError> {
+    pub fn parent(&self, child: &Certified, header: &[u8]) -> Result<Certified, LightError> {
         let header = self.read(header)?;
         if header.hash == child.parent {
-            Ok(header)
+            Ok(Certified(header))
         } else {
             Err(LightError::WrongHeader("not the parent"))
         }
     }
 
-    /// Goes over to the committee that `last`, a trusted header, names for the height after it.
+    /// Goes over to the committee that `last` names for the height after it.
     ///
     /// # Errors
     /// When it names another one.
-    pub fn hand_over(&mut self, last: &Header, next: Committee) -> Result<(), LightError> {
+    pub fn hand_over(&mut self, last: &Certified, next: Committee) -> Result<(), LightError> {
         named(last, &next)?;
         self.committee = next;
         Ok(())
@@ -196,8 +218,8 @@ struct WireEntry {
 /// What an account holds, proven for one height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
-    /// The certified header whose state it is.
-    pub header: Header,
+    /// The header whose state it is.
+    pub header: Certified,
     /// The account; an empty one if it is proven not to exist.
     pub account: Account,
     /// The slots, in the order asked for; zero if proven to be absent.
@@ -222,7 +244,7 @@ impl Client {
         &self,
         light: &Light,
         height: Height,
-    ) -> Result<Header, LightError> {
+    ) -> Result<Certified, LightError> {
         let mut open = Vec::new();
         for distance in 0..=CERTIFICATE_DISTANCE_MAX {
             let at = Height(height.0.saturating_add(distance));
@@ -246,22 +268,27 @@ impl Client {
         Err(LightError::Uncertified(height.0))
     }
 
-    /// What an account and some of its slots hold in the newest state, proven.
+    /// What an account and some of its slots hold in the newest state that the endpoint has, proven. It may
+    /// be any state from the height `since` on: how new an honest endpoint's is, no proof can tell.
     ///
     /// # Errors
-    /// When it cannot be proven.
+    /// When it cannot be proven, or is older than `since`.
     pub async fn proven(
         &self,
         light: &Light,
-        address: Address,
-        slots: &[U256],
+        (address, slots): (Address, &[U256]),
+        since: Height,
     ) -> Result<Proven, LightError> {
         let method = "wayleave_proof";
         let wire: WireProof = self.request(method, &[json!(address), json!(slots)]).await?;
         if wire.slots.len() != slots.len() {
             return Err(malformed(method, "not every slot is answered").into());
         }
-        let header = self.certified_header(light, Height(wire.height.to())).await?;
+        let height = Height(wire.height.to());
+        if height < since {
+            return Err(LightError::Old { height, since });
+        }
+        let header = self.certified_header(light, height).await?;
         let root = header.state_root;
         let account = verify_value(root, account_key(address), &wire.account.proof)?;
         let values = slots.iter().zip(&wire.slots).map(|(slot, entry)| {

@@ -14,7 +14,7 @@ use jsonrpsee::{
     http_client::{HttpClient, HttpClientBuilder},
     types::ErrorObject,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// A billion of the coin's smallest unit.
+const GWEI: u128 = 1_000_000_000;
+
 /// How a client behaves towards its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -38,18 +41,49 @@ pub struct Options {
     pub patience: Duration,
     /// How long a transaction may take from signing until it is applied.
     pub confirm: Duration,
+    /// The EIP-155 id that the ledger must have. Without one, nothing is signed for an endpoint on another
+    /// machine: system contracts have the same addresses on every ledger, so an endpoint that claims
+    /// another ledger's id would get transactions that are valid there.
+    pub chain_id: Option<u64>,
+    /// The highest tip for a unit of gas that is offered, in the coin's smallest unit. What an endpoint
+    /// suggests beyond it is refused.
+    pub tip_max: u128,
+    /// The highest price for a unit of gas that is offered, in the coin's smallest unit. What an endpoint
+    /// names beyond it is refused.
+    pub fee_max: u128,
 }
 
 impl Default for Options {
-    /// Polls every 100 ms, gives one request 10 s, an endpoint 30 s, a transaction 120 s.
+    /// Polls every 100 ms, gives one request 10 s, an endpoint 30 s, a transaction 120 s; offers a tip of
+    /// 10 gwei and a price of 1,000 gwei at most.
     fn default() -> Self {
         Self {
             poll: Duration::from_millis(100),
             timeout: Duration::from_secs(10),
             patience: Duration::from_secs(30),
             confirm: Duration::from_secs(120),
+            chain_id: None,
+            tip_max: 10 * GWEI,
+            fee_max: 1_000 * GWEI,
         }
     }
+}
+
+/// What the ledger says of a transaction that it did not take, or of itself: `kind` in the data of an
+/// error, the same words as in `ledger/rpc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// The same transaction waits already.
+    Known,
+    /// Its number is used up, or taken by another that waits.
+    Stale,
+    /// Not now: the pool is full, or a number before is missing.
+    Later,
+    /// The account cannot pay.
+    Funds,
+    /// The node is going down; it may come back.
+    Stopped,
 }
 
 /// Why a request has no result.
@@ -82,6 +116,18 @@ pub enum RpcError {
         message: String,
         /// The data of a revert.
         data: Option<Bytes>,
+        /// What kind of refusal it is, if the ledger says so.
+        kind: Option<Kind>,
+    },
+    /// The endpoint serves another ledger.
+    #[error("the ledger at {url} has the chain id {found}, not {expected}")]
+    Chain {
+        /// The endpoint.
+        url: String,
+        /// [`Options::chain_id`].
+        expected: u64,
+        /// What the endpoint says.
+        found: u64,
     },
     /// The endpoint answered something that the method cannot answer.
     #[error("{method}: the answer has not the expected form: {message}")]
@@ -139,14 +185,28 @@ impl Rpc {
         method: &str,
         params: &[Value],
     ) -> Result<R, RpcError> {
-        let mut patience = Patience::new(self.options.patience);
+        let mut patience = self.patience();
         loop {
-            let arguments = arguments(method, params)?;
-            match self.http.request::<Value, _>(method, arguments).await {
-                Ok(answer) => return parse(method, answer),
-                Err(error) => patience.bear(self.failure(method, error)).await?,
+            match self.attempt(method, params).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => patience.bear(error).await?,
             }
         }
+    }
+
+    /// Asks once.
+    pub(crate) async fn attempt<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &[Value],
+    ) -> Result<R, RpcError> {
+        let arguments = arguments(method, params)?;
+        let answer = self.http.request::<Value, _>(method, arguments).await;
+        parse(method, answer.map_err(|error| self.failure(method, error))?)
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.options.patience)
     }
 
     /// Asks all of `requests` in batches of [`BATCH_MAX`], each answered or refused on its own.
@@ -156,7 +216,7 @@ impl Rpc {
     ) -> Result<Vec<Result<Value, RpcError>>, RpcError> {
         let mut answers = Vec::with_capacity(requests.len());
         for part in requests.chunks(BATCH_MAX) {
-            let mut patience = Patience::new(self.options.patience);
+            let mut patience = self.patience();
             answers.extend(loop {
                 match self.batch_once(part).await {
                     Ok(part) => break part,
@@ -183,25 +243,41 @@ impl Rpc {
             return Err(malformed("batch", "not every request was answered"));
         }
         let named = answers.into_iter().zip(part);
-        Ok(named.map(|(answer, asked)| answer.map_err(|e| refused(asked.method, &e))).collect())
+        named
+            .map(|(answer, asked)| match answer.map_err(|e| self.refused(asked.method, &e)) {
+                // All of it can be asked again.
+                Err(error @ RpcError::Unreachable { .. }) => Err(error),
+                answer => Ok(answer),
+            })
+            .collect()
     }
 
     fn failure(&self, method: &str, error: Error) -> RpcError {
         match error {
-            // A node that is going down; it may come back.
-            Error::Call(object) if object.message().contains("has stopped") => {
-                let message = object.message().to_owned();
-                RpcError::Unreachable { url: self.url.clone(), message }
-            }
-            Error::Call(object) => refused(method, &object),
+            Error::Call(object) => self.refused(method, &object),
             Error::ParseError(error) => malformed(method, error),
             error => RpcError::Unreachable { url: self.url.clone(), message: reasons(&error) },
         }
     }
+
+    fn refused(&self, method: &str, object: &ErrorObject<'_>) -> RpcError {
+        #[derive(Deserialize)]
+        struct Told {
+            kind: Kind,
+        }
+        let (code, message) = (object.code(), object.message().to_owned());
+        let data = object.data().map(|raw| raw.get()).unwrap_or_default();
+        let kind = serde_json::from_str(data).ok().map(|Told { kind }| kind);
+        if kind == Some(Kind::Stopped) {
+            return RpcError::Unreachable { url: self.url.clone(), message };
+        }
+        let data = serde_json::from_str(data).ok();
+        RpcError::Refused { method: method.to_owned(), code, message, data, kind }
+    }
 }
 
 /// How much longer one request is repeated.
-struct Patience {
+pub(crate) struct Patience {
     start: tokio::time::Instant,
     most: Duration,
     pause: Duration,
@@ -214,7 +290,7 @@ impl Patience {
 
     /// Pauses if nothing answered, twice as long every time; gives the error back if patience is over
     /// or another attempt cannot help.
-    async fn bear(&mut self, error: RpcError) -> Result<(), RpcError> {
+    pub(crate) async fn bear(&mut self, error: RpcError) -> Result<(), RpcError> {
         let hopeless = !matches!(error, RpcError::Unreachable { .. });
         if hopeless || self.start.elapsed() + self.pause > self.most {
             return Err(error);
@@ -241,16 +317,6 @@ fn arguments(method: &str, params: &[Value]) -> Result<ArrayParams, RpcError> {
         arguments.insert(param).map_err(|error| malformed(method, error))?;
     }
     Ok(arguments)
-}
-
-fn refused(method: &str, object: &ErrorObject<'_>) -> RpcError {
-    let data = object.data().and_then(|raw| serde_json::from_str(raw.get()).ok());
-    RpcError::Refused {
-        method: method.to_owned(),
-        code: object.code(),
-        message: object.message().to_owned(),
-        data,
-    }
 }
 
 /// An error and its causes in one line: HTTP clients hide "connection refused" three levels down.

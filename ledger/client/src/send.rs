@@ -8,32 +8,36 @@
 //!    full), the same bytes are handed over again. If another transaction took its number, which proves
 //!    that this one never was and never will be applied, it is numbered and signed anew.
 //!
+//! From the first attempt to hand it over on, whatever goes wrong with the endpoint ends as
+//! [`SendError::Unconfirmed`], which holds the signed bytes: [`Client::resume`] goes on with them. To send
+//! the same intent again instead could apply it twice.
+//!
 //! All of this runs in a task of its own: a caller that stops waiting does not leave a gap in the
 //! account's numbers.
 
 use crate::{
     Client, Receipt, Revert,
-    call::CallError,
+    cost::{Cost, rejection},
     nonce::Lane,
     receipt::Wire,
-    rpc::{self, Request, RpcError},
+    rpc::{Kind, RpcError},
 };
-use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
-use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256, hex};
+use alloy_consensus::{
+    SignableTransaction as _, Transaction as _, TxEip1559, TxEnvelope,
+    transaction::SignerRecoverable as _,
+};
+use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
 use protocol::Height;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 /// How many transactions of one [`Client::send_many`] are under way at once.
 pub const FLIGHT_MAX: usize = 64;
-/// Gas that every transaction gets on top of a quarter more than its estimate: other transactions
-/// that are applied first may make it dearer.
-const GAS_MARGIN: u64 = 25_000;
 /// How many times a transaction is numbered anew before giving up.
 const RENUMBER_MAX: u32 = 16;
 /// How many looks without a receipt before the same bytes are handed over again.
@@ -90,13 +94,36 @@ pub enum SendError {
     /// The ledger refused it for another reason.
     #[error("the ledger refused the transaction: {0}")]
     Rejected(String),
-    /// It was handed over and is not applied after [`crate::Options::confirm`]. It may still be.
-    #[error("transaction {transaction} is not applied after {waited:?}; it may still be")]
+    /// It was handed over, or may have been, and is not known to be applied. It may still be:
+    /// [`Client::resume`] goes on with `raw`.
+    #[error("transaction {transaction} is not applied after {waited:?}; it may still be ({why})")]
     Unconfirmed {
         /// Its hash.
         transaction: B256,
+        /// The signed transaction (EIP-2718 bytes).
+        raw: Bytes,
         /// How long it was watched.
         waited: Duration,
+        /// What was met last.
+        why: String,
+    },
+    /// The endpoint names a price or tip beyond [`crate::Options::fee_max`] or [`crate::Options::tip_max`].
+    #[error(
+        "the ledger asks for {asked} for a unit of gas, over the limit of {limit}; nothing was sent"
+    )]
+    Fee {
+        /// What the endpoint named.
+        asked: u128,
+        /// What is offered at most.
+        limit: u128,
+    },
+    /// Nobody but the endpoint says which ledger it is.
+    #[error(
+        "nothing is signed for the chain id that {url} claims: name the ledger's own (--chain-id)"
+    )]
+    Chain {
+        /// The endpoint.
+        url: String,
     },
     /// The endpoint does not answer as it should.
     #[error(transparent)]
@@ -116,20 +143,24 @@ impl SendError {
     }
 }
 
-/// What a transaction may cost.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    gas: u64,
-    fee_max: u128,
-    tip: u128,
-}
-
 /// A transaction that was handed over.
 #[derive(Clone, Debug)]
 struct Pending {
     nonce: u64,
     hash: B256,
-    raw: String,
+    raw: Bytes,
+}
+
+impl Pending {
+    /// The error of a transaction that may be with the ledger.
+    fn unconfirmed(&self, start: Instant, why: impl ToString) -> SendError {
+        SendError::Unconfirmed {
+            transaction: self.hash,
+            raw: self.raw.clone(),
+            waited: start.elapsed(),
+            why: why.to_string(),
+        }
+    }
 }
 
 /// How the ledger took a transaction.
@@ -216,6 +247,27 @@ impl Client {
         results
     }
 
+    /// Goes on with a transaction that ended [`SendError::Unconfirmed`]: watches it, and hands the same
+    /// bytes over again where the ledger does not have them.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`SendError::Rejected`] when `raw` is no transaction, or another one took its
+    /// number, so that it never was and never will be applied.
+    pub async fn resume(&self, raw: &Bytes) -> Result<Receipt, SendError> {
+        let malformed = |_| SendError::Rejected("the bytes are no signed transaction".to_owned());
+        let envelope = TxEnvelope::decode_2718_exact(raw.as_ref()).map_err(malformed)?;
+        let account = envelope.recover_signer().map_err(|e| SendError::Rejected(e.to_string()))?;
+        let intent = Intent {
+            to: envelope.to().unwrap_or_default(),
+            value: envelope.value(),
+            input: envelope.input().clone(),
+        };
+        let (nonce, hash) = (envelope.nonce(), *envelope.tx_hash());
+        let pending = Pending { nonce, hash, raw: raw.clone() };
+        let watched = self.watch(account, &intent, &pending, Instant::now()).await?;
+        watched.ok_or_else(|| SendError::Rejected("another transaction took its number".to_owned()))
+    }
+
     /// Starts the task of one transaction, and tells when it was handed over.
     fn launch(
         &self,
@@ -240,47 +292,12 @@ impl Client {
         let _ = handed_over.send(());
         for _ in 0..RENUMBER_MAX {
             tracing::debug!(transaction = %pending.hash, nonce = pending.nonce, "handed over");
-            match self.watch(signer, intent, &pending, start).await? {
+            match self.watch(signer.address(), intent, &pending, start).await? {
                 Some(receipt) => return Ok(receipt),
                 None => pending = self.hand_over(signer, intent, cost, start).await?,
             }
         }
         Err(SendError::Rejected("other transactions keep taking its number".to_owned()))
-    }
-
-    /// Estimates gas and fees on the newest state.
-    async fn estimate(&self, from: Address, intent: &Intent) -> Result<Cost, SendError> {
-        let call = json!({
-            "from": from, "to": intent.to, "value": intent.value, "input": intent.input,
-        });
-        let requests = [
-            Request::new("eth_estimateGas", vec![call]),
-            Request::new("eth_gasPrice", vec![]),
-            Request::new("eth_maxPriorityFeePerGas", vec![]),
-        ];
-        let mut answers = self.rpc().batch(&requests).await?.into_iter();
-        let mut next = || answers.next().unwrap_or(Ok(Value::Null));
-        let (gas, price, tip) = (next(), next(), next());
-        let gas: U64 = match gas.map_err(CallError::from) {
-            Ok(answer) => rpc::parse("eth_estimateGas", answer)?,
-            Err(CallError::Reverted(revert)) => return Err(SendError::Refused(revert)),
-            Err(CallError::Rpc(RpcError::Refused { message, .. })) => {
-                return Err(rejection(from, message));
-            }
-            Err(CallError::Rpc(error)) => return Err(error.into()),
-            Err(error @ CallError::Decode(_)) => {
-                return Err(SendError::Rejected(error.to_string()));
-            }
-        };
-        let price: U256 = rpc::parse("eth_gasPrice", price?)?;
-        let tip: U256 = rpc::parse("eth_maxPriorityFeePerGas", tip?)?;
-        let (gas, tip) = (gas.to::<u64>(), tip.saturating_to::<u128>());
-        Ok(Cost {
-            gas: gas.saturating_add(gas / 4).saturating_add(GAS_MARGIN),
-            // Room for the base fee to double before the transaction is applied.
-            fee_max: price.saturating_to::<u128>().saturating_mul(2).saturating_add(tip),
-            tip,
-        })
     }
 
     /// Numbers, signs and submits until the ledger has it.
@@ -314,16 +331,17 @@ impl Client {
         lane: &mut Lane,
         start: Instant,
     ) -> Result<bool, SendError> {
+        let mut lost = false;
         loop {
-            match self.submit(account, pending).await? {
+            let submitted = self.submit(account, pending, &mut lost).await;
+            match submitted.map_err(|error| pending.unconfirmed(start, error))? {
                 Verdict::Taken => {
                     lane.next = pending.nonce.checked_add(1);
                     return Ok(true);
                 }
                 Verdict::Stale => {
                     lane.next = None;
-                    // An answer that got lost on the way back also looks like this.
-                    return Ok(self.receipt_of(pending.hash).await?.is_some());
+                    return Ok(false);
                 }
                 Verdict::Later(why) => {
                     if start.elapsed() > self.options().confirm {
@@ -344,8 +362,11 @@ impl Client {
         cost: Cost,
         nonce: u64,
     ) -> Result<Pending, SendError> {
+        let chain_id = self
+            .signing_chain_id()
+            .ok_or_else(|| SendError::Chain { url: self.url().to_owned() })?;
         let transaction = TxEip1559 {
-            chain_id: self.chain_id(),
+            chain_id,
             nonce,
             gas_limit: cost.gas,
             max_fee_per_gas: cost.fee_max,
@@ -359,36 +380,50 @@ impl Client {
             .sign_hash_sync(&transaction.signature_hash())
             .map_err(|error| SendError::Sign(error.to_string()))?;
         let envelope = TxEnvelope::from(transaction.into_signed(signature));
-        Ok(Pending {
-            nonce,
-            hash: *envelope.tx_hash(),
-            raw: hex::encode_prefixed(envelope.encoded_2718()),
-        })
+        Ok(Pending { nonce, hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into() })
     }
 
-    async fn submit(&self, account: Address, pending: &Pending) -> Result<Verdict, RpcError> {
+    /// Hands the bytes over until there is an answer. `lost` says whether one may have got lost.
+    async fn submit(
+        &self,
+        account: Address,
+        pending: &Pending,
+        lost: &mut bool,
+    ) -> Result<Verdict, RpcError> {
         let params = [json!(pending.raw)];
-        match self.rpc().request::<B256>("eth_sendRawTransaction", &params).await {
-            Ok(_) => Ok(Verdict::Taken),
-            Err(RpcError::Refused { message, .. }) => Ok(verdict(account, message)),
-            Err(error) => Err(error),
+        let mut patience = self.rpc().patience();
+        loop {
+            match self.rpc().attempt::<B256>("eth_sendRawTransaction", &params).await {
+                Ok(_) => return Ok(Verdict::Taken),
+                Err(RpcError::Refused { message, kind, .. }) => {
+                    return Ok(verdict(account, *lost, message, kind));
+                }
+                Err(error) => {
+                    *lost = true;
+                    patience.bear(error).await?;
+                }
+            }
         }
     }
 
     /// Watches until the transaction is applied. None if another took its number.
     async fn watch(
         &self,
-        signer: &Signer,
+        account: Address,
         intent: &Intent,
         pending: &Pending,
         start: Instant,
     ) -> Result<Option<Receipt>, SendError> {
-        let account = signer.address();
         let mut displaced = None;
+        let mut why = "no block holds it".to_owned();
         for look in 1u32.. {
             match self.look(account, pending, look, &mut displaced).await {
                 Ok(Seen::Applied(wire)) => {
-                    return self.conclude(account, intent, pending, wire).await.map(Some);
+                    let concluded = self.conclude(account, intent, pending, wire).await;
+                    return concluded.map(Some).map_err(|error| match error {
+                        SendError::Rpc(error) => pending.unconfirmed(start, error),
+                        error => error,
+                    });
                 }
                 Ok(Seen::Displaced) => {
                     self.lanes().take(account).await.next = None;
@@ -396,10 +431,10 @@ impl Client {
                 }
                 Ok(Seen::Nothing) => {}
                 // The ledger is away; the transaction is not lost by that.
-                Err(error @ RpcError::Unreachable { .. }) => {
+                Err(error) => {
                     tracing::warn!(transaction = %pending.hash, %error, "still waiting");
+                    why = error.to_string();
                 }
-                Err(error) => return Err(error.into()),
             }
             if start.elapsed() > self.options().confirm {
                 break;
@@ -407,7 +442,7 @@ impl Client {
             tokio::time::sleep(self.options().poll).await;
         }
         self.lanes().take(account).await.next = None;
-        Err(SendError::Unconfirmed { transaction: pending.hash, waited: start.elapsed() })
+        Err(pending.unconfirmed(start, why))
     }
 
     /// Looks for the receipt once, and now and then hands the same bytes over again.
@@ -450,7 +485,7 @@ impl Client {
             return self.head().await.map(Some);
         }
         // Whatever the ledger says to a repetition, the receipt decides.
-        self.submit(account, pending).await?;
+        self.submit(account, pending, &mut true).await?;
         Ok(None)
     }
 
@@ -513,25 +548,14 @@ async fn outcome(task: JoinHandle<Result<Receipt, SendError>>) -> Result<Receipt
     task.await.unwrap_or_else(|error| Err(SendError::Sign(error.to_string())))
 }
 
-/// Reads a refusal. The texts are those of go-ethereum, which all clients of Ethereum go by.
-fn verdict(account: Address, message: String) -> Verdict {
-    let text = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["already known", "already imported"]) {
-        Verdict::Taken
-    } else if says(&["nonce too low", "replacement transaction underpriced"]) {
-        Verdict::Stale
-    } else if says(&["nonce too high", "nonce gap", "pool is full", "pool full", "too many"]) {
-        Verdict::Later(message)
-    } else {
-        Verdict::Never(rejection(account, message))
-    }
-}
-
-fn rejection(account: Address, message: String) -> SendError {
-    if message.to_lowercase().contains("insufficient funds") {
-        SendError::Funds { account, message }
-    } else {
-        SendError::Rejected(message)
+/// Reads a refusal. When an answer got lost before, it may be this very transaction that used up its
+/// number: the receipt decides.
+fn verdict(account: Address, lost: bool, message: String, kind: Option<Kind>) -> Verdict {
+    match kind {
+        Some(Kind::Known) => Verdict::Taken,
+        Some(Kind::Stale) if lost => Verdict::Taken,
+        Some(Kind::Stale) => Verdict::Stale,
+        Some(Kind::Later) => Verdict::Later(message),
+        _ => Verdict::Never(rejection(account, message, kind)),
     }
 }

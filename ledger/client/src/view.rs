@@ -18,8 +18,9 @@ use protocol::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// How many devices or rails one view may hold: an endpoint is not trusted with our memory.
-pub const LIST_MAX: u64 = 1 << 24;
+/// How many devices or rails one view may hold: an endpoint is not trusted with our memory. Far more could
+/// not be read call by call between two blocks of an epoch anyway.
+pub const LIST_MAX: u64 = 1 << 17;
 
 /// Money and work of one account, as contracts hold them now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

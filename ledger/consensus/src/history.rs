@@ -32,7 +32,7 @@ use crate::{
     block::{Block, Body, blob_hash},
     header::Header,
 };
-use alloy_primitives::{Address, B256, Bloom, keccak256};
+use alloy_primitives::{B256, Bloom, keccak256};
 use bytes::Bytes;
 use commonware_codec::FixedSize as _;
 use execution::{Receipt, VALUE_BYTES, Value};
@@ -398,15 +398,14 @@ impl History {
         Ok(Some(Located { place, block, transaction, receipt: receipt? }))
     }
 
-    /// Heights from `from` to `to` whose logs may hold one of `addresses` (any if none is given) and
-    /// for each position one of its topics; at most `limit` of them. A bloom may be wrong towards yes.
+    /// Those of `heights` whose logs have a bloom that `may_match`; at most `limit` of them.
     ///
     /// # Errors
     /// The file failed.
     pub fn candidates(
         &self,
         heights: std::ops::RangeInclusive<u64>,
-        (addresses, topics): (&[Address], &[Vec<B256>]),
+        may_match: impl Fn(&Bloom) -> bool,
         limit: usize,
     ) -> Result<Vec<u64>, HistoryError> {
         let headers = self.begin_read()?.open_table(HEADERS)?;
@@ -414,7 +413,7 @@ impl History {
         for entry in headers.range(heights)? {
             let (height, bytes) = entry?;
             let header = read_header(bytes.value())?;
-            if may_hold(&header.logs_bloom, addresses, topics) {
+            if may_match(&header.logs_bloom) {
                 found.push(height.value());
                 if found.len() >= limit {
                     break;
@@ -547,13 +546,6 @@ fn items(
 
 fn receipts_in(txn: &ReadTransaction, height: u64) -> Result<Vec<Receipt>, HistoryError> {
     items(txn, RECEIPTS, height)?.iter().map(|bytes| decode_receipt(bytes)).collect()
-}
-
-/// Whether logs with this bloom may match.
-fn may_hold(bloom: &Bloom, addresses: &[Address], topics: &[Vec<B256>]) -> bool {
-    let has = |input: &[u8]| bloom.contains_input(alloy_primitives::BloomInput::Raw(input));
-    (addresses.is_empty() || addresses.iter().any(|address| has(address.as_slice())))
-        && topics.iter().all(|any| any.is_empty() || any.iter().any(|topic| has(topic.as_slice())))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     queues::{Queues, Transaction},
     state::StateProof,
 };
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, Bloom, U256};
 use bytes::Bytes;
 use execution::{
     Account, Call, CallResult, DecodeError, InvalidTx, Key, Receipt, next_base_fee, validate,
@@ -159,6 +159,15 @@ impl Ledger {
         }
     }
 
+    /// The height of the block with a digest.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn height_of(&self, hash: B256) -> Result<Option<u64>, HistoryError> {
+        let height = self.0.history.height_of(hash)?;
+        Ok(height.filter(|height| *height <= self.head().height()))
+    }
+
     /// The receipts of the block at a height.
     ///
     /// # Errors
@@ -175,18 +184,18 @@ impl Ledger {
         self.0.history.transaction(hash)
     }
 
-    /// Heights whose logs may come from one of `addresses` (any if none is given) and have one of the
-    /// topics given for each position (any if none); at most `limit`. The logs have to be looked at.
+    /// Heights whose logs have a bloom that `may_match`; at most `limit`. A bloom may be wrong towards yes,
+    /// so the logs have to be looked at.
     ///
     /// # Errors
     /// The history could not be read.
     pub fn heights_with_logs(
         &self,
         heights: RangeInclusive<u64>,
-        filter: (&[Address], &[Vec<B256>]),
+        may_match: impl Fn(&Bloom) -> bool,
         limit: usize,
     ) -> Result<Vec<u64>, HistoryError> {
-        self.0.history.candidates(heights, filter, limit)
+        self.0.history.candidates(heights, may_match, limit)
     }
 
     /// The oldest height whose state can be asked for.
@@ -304,20 +313,23 @@ impl Subscription {
     /// # Errors
     /// The history could not be read.
     pub async fn next(&mut self) -> Result<Option<Arc<Finalized>>, HistoryError> {
-        loop {
-            let head = Arc::clone(&self.head.borrow_and_update());
-            if head.height() >= self.next {
-                let block = self.ledger.block(self.next)?;
-                self.next = self.next.saturating_add(1);
-                return match block {
-                    Some(block) => Ok(Some(block)),
-                    None => Err(HistoryError::Corrupt("a height below the head is missing")),
-                };
-            }
-            if self.head.changed().await.is_err() {
-                return Ok(None);
-            }
-        }
+        if self.ready().await { self.read().map(Some) } else { Ok(None) }
+    }
+
+    /// Waits until there is a next block. False once the ledger has stopped and all blocks were given.
+    pub async fn ready(&mut self) -> bool {
+        self.head.wait_for(|head| head.height() >= self.next).await.is_ok()
+    }
+
+    /// The next block, which is there since [`Subscription::ready`] said so. It may wait for the disk.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn read(&mut self) -> Result<Arc<Finalized>, HistoryError> {
+        let block = self.ledger.block(self.next)?;
+        let missing = HistoryError::Corrupt("a height below the head is missing");
+        self.next = self.next.saturating_add(1);
+        block.ok_or(missing)
     }
 
     /// The height of the block that [`Subscription::next`] gives next.

@@ -1,16 +1,17 @@
 //! `eth_call` and `eth_estimateGas`.
 
 use crate::{error::Error, height, server::Context};
+use alloy_eips::BlockId;
 use alloy_primitives::{Bytes, TxKind, U64};
 use alloy_rpc_types_eth::TransactionRequest;
 use execution::{Call, CallOutcome};
 use jsonrpsee::types::{Params, params::ParamsSequence};
 use serde_json::Value;
 
-/// The call and the height that the parameters name.
-fn parse(cx: &Context, mut params: ParamsSequence<'_>) -> Result<(Call, u64), Error> {
+/// The call and the block that the parameters name.
+fn parse(cx: &Context, mut params: ParamsSequence<'_>) -> Result<(Call, Option<BlockId>), Error> {
     let request: TransactionRequest = params.next()?;
-    let height = height::next(cx, &mut params)?;
+    let block: Option<BlockId> = params.optional_next()?;
     // State and block overrides of other nodes: silently to answer without them would be wrong.
     for overrides in
         [params.optional_next()?, params.optional_next::<Value>()?].into_iter().flatten()
@@ -19,7 +20,7 @@ fn parse(cx: &Context, mut params: ParamsSequence<'_>) -> Result<(Call, u64), Er
             return Err(Error::Invalid("state and block overrides are not supported".to_owned()));
         }
     }
-    Ok((convert(request, cx.ledger.chain_id())?, height))
+    Ok((convert(request, cx.ledger.chain_id())?, block))
 }
 
 fn convert(request: TransactionRequest, chain_id: u64) -> Result<Call, Error> {
@@ -52,7 +53,8 @@ fn convert(request: TransactionRequest, chain_id: u64) -> Result<Call, Error> {
 }
 
 pub(crate) async fn call(params: &Params<'_>, cx: &Context) -> Result<Bytes, Error> {
-    let (call, height) = parse(cx, params.sequence())?;
+    let (call, block) = parse(cx, params.sequence())?;
+    let height = height::find(cx, block).await?;
     match cx.ledger.call(call, height).await?.outcome {
         CallOutcome::Returned(data) => Ok(data),
         CallOutcome::Reverted(data) => Err(Error::Reverted(data)),
@@ -61,6 +63,7 @@ pub(crate) async fn call(params: &Params<'_>, cx: &Context) -> Result<Bytes, Err
 }
 
 pub(crate) async fn estimate(params: &Params<'_>, cx: &Context) -> Result<U64, Error> {
-    let (call, height) = parse(cx, params.sequence())?;
+    let (call, block) = parse(cx, params.sequence())?;
+    let height = height::find(cx, block).await?;
     Ok(U64::from(cx.ledger.estimate(call, height).await?))
 }

@@ -3,13 +3,54 @@
 //! Codes: 3 a revert, with its data (as geth; viem, ethers and cast decode custom errors from it);
 //! 4444 state that is no longer kept; -32602 wrong parameters; -32001 no such block; -32005 a limit;
 //! -32000 a call or transaction that cannot be; -32603 a fault of the node. The texts of -32000 hold
-//! the phrases by which those tools know the cause.
+//! the phrases by which those tools know the cause; our own client goes by [`Kind`], in the error's data.
 
 use alloy_primitives::Bytes;
 use alloy_sol_types::{Panic, Revert, SolError as _};
-use consensus::{HistoryError, QueryError, Rejected};
-use execution::CallError;
+use consensus::{HistoryError, PoolRefused, QueryError, Rejected};
+use execution::{CallError, InvalidTx};
 use jsonrpsee::types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE};
+use serde::Serialize;
+
+/// Why a transaction was not taken, or nothing could be asked, as far as a sender must know: `kind` in the
+/// data of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// The same transaction waits already.
+    Known,
+    /// Its number is used up, or taken by another that waits.
+    Stale,
+    /// Not now: the pool is full, or a number before is missing.
+    Later,
+    /// The account cannot pay.
+    Funds,
+    /// The node is going down.
+    Stopped,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Known, Self::Stale, Self::Later, Self::Funds, Self::Stopped];
+
+    const fn of_pool(refused: &PoolRefused) -> Self {
+        match refused {
+            PoolRefused::Known => Self::Known,
+            PoolRefused::NonceTooLow { .. } | PoolRefused::Underpriced => Self::Stale,
+            PoolRefused::NonceTooHigh { .. } | PoolRefused::Full => Self::Later,
+            PoolRefused::Funds { .. } => Self::Funds,
+        }
+    }
+
+    const fn of_transaction(invalid: &InvalidTx) -> Option<Self> {
+        match invalid {
+            InvalidTx::NonceTooLow { .. } => Some(Self::Stale),
+            InvalidTx::NonceTooHigh { .. } => Some(Self::Later),
+            InvalidTx::Funds { .. } => Some(Self::Funds),
+            _ => None,
+        }
+    }
+}
 
 const REVERTED: i32 = 3;
 const PRUNED: i32 = 4444;
@@ -56,6 +97,18 @@ fn object(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(code, message.into(), None::<()>)
 }
 
+fn told(code: i32, message: impl Into<String>, kind: Option<Kind>) -> ErrorObjectOwned {
+    #[derive(Serialize)]
+    struct Data {
+        kind: Kind,
+    }
+    ErrorObjectOwned::owned(code, message.into(), kind.map(|kind| Data { kind }))
+}
+
+fn stopped(error: &dyn std::fmt::Display) -> ErrorObjectOwned {
+    told(INTERNAL_ERROR_CODE, error.to_string(), Some(Kind::Stopped))
+}
+
 /// A fault of the node: its cause is for its owner.
 fn internal(error: &dyn std::fmt::Display) -> ErrorObjectOwned {
     tracing::error!(%error, "a request failed");
@@ -75,10 +128,12 @@ fn reverted(data: Bytes) -> ErrorObjectOwned {
 fn call_failed(error: CallError) -> ErrorObjectOwned {
     match error {
         CallError::Reverted(data) => reverted(data),
-        CallError::Invalid(_)
-        | CallError::Halted(_)
-        | CallError::Allowance(_)
-        | CallError::Loads => object(REFUSED, error.to_string()),
+        CallError::Invalid(ref invalid) => {
+            told(REFUSED, error.to_string(), Kind::of_transaction(invalid))
+        }
+        CallError::Halted(_) | CallError::Allowance(_) | CallError::Loads => {
+            object(REFUSED, error.to_string())
+        }
         CallError::Store(_) | CallError::Thread(_) | CallError::Internal(_) => internal(&error),
     }
 }
@@ -86,6 +141,7 @@ fn call_failed(error: CallError) -> ErrorObjectOwned {
 fn history_failed(error: &HistoryError) -> ErrorObjectOwned {
     match error {
         HistoryError::Pruned { .. } => object(PRUNED, error.to_string()),
+        HistoryError::Closed => stopped(error),
         _ => internal(error),
     }
 }
@@ -95,7 +151,7 @@ fn query_failed(error: QueryError) -> ErrorObjectOwned {
         QueryError::Unknown { .. } => object(NOT_FOUND, error.to_string()),
         QueryError::Call(error) => call_failed(error),
         QueryError::History(error) => history_failed(&error),
-        QueryError::Stopped => object(INTERNAL_ERROR_CODE, error.to_string()),
+        QueryError::Stopped => stopped(&error),
         QueryError::State(_) => internal(&error),
     }
 }
@@ -110,7 +166,14 @@ impl From<Error> for ErrorObjectOwned {
             Error::Reverted(data) => reverted(data),
             Error::Halted(_) => object(REFUSED, error.to_string()),
             Error::Rejected(Rejected::State(error)) | Error::Query(error) => query_failed(error),
-            Error::Rejected(rejected) => object(REFUSED, rejected.to_string()),
+            Error::Rejected(rejected) => {
+                let kind = match &rejected {
+                    Rejected::Pool(refused) => Some(Kind::of_pool(refused)),
+                    Rejected::Invalid(invalid) => Kind::of_transaction(invalid),
+                    Rejected::Decode(_) | Rejected::State(_) => None,
+                };
+                told(REFUSED, rejected.to_string(), kind)
+            }
             Error::History(error) => history_failed(&error),
             Error::Damaged(_) => internal(&error),
         }
@@ -121,7 +184,6 @@ impl From<Error> for ErrorObjectOwned {
 mod tests {
     use super::*;
     use alloy_sol_types::PanicKind;
-    use execution::InvalidTx;
 
     #[test]
     fn a_revert_has_code_3_its_data_and_its_reason() {
@@ -155,6 +217,24 @@ mod tests {
         assert!(text(gas).contains("intrinsic gas too low"));
         assert!(text(InvalidTx::GasLimit(1)).contains("intrinsic gas too high"));
         assert!(text(InvalidTx::Type(3)).contains("transaction type not valid"));
+    }
+
+    #[test]
+    fn our_own_client_is_told_the_kind() {
+        let kind = |error: Error| {
+            let object = ErrorObjectOwned::from(error);
+            object.data().map(|data| data.get().to_owned()).unwrap_or_default()
+        };
+        let pool = |refused: PoolRefused| kind(Error::Rejected(refused.into()));
+        assert_eq!(pool(PoolRefused::Full), r#"{"kind":"later"}"#);
+        assert_eq!(pool(PoolRefused::Known), r#"{"kind":"known"}"#);
+        assert_eq!(pool(PoolRefused::Underpriced), r#"{"kind":"stale"}"#);
+        assert_eq!(kind(Error::Query(QueryError::Stopped)), r#"{"kind":"stopped"}"#);
+        assert_eq!(kind(Error::History(HistoryError::Closed)), r#"{"kind":"stopped"}"#);
+        let (needed, available) = Default::default();
+        let funds = CallError::Invalid(InvalidTx::Funds { needed, available });
+        assert_eq!(kind(Error::Query(funds.into())), r#"{"kind":"funds"}"#);
+        assert_eq!(kind(Error::Rejected(InvalidTx::Type(3).into())), "");
     }
 
     #[test]

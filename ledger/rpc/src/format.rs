@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use alloy_consensus::{Header, Sealed, Transaction as _};
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256, keccak256};
 use alloy_rpc_types_eth::{
     Block, BlockTransactions, Header as RpcHeader, Log, Transaction, TransactionReceipt,
 };
@@ -170,14 +170,21 @@ pub(crate) fn receipts(block: &Finalized) -> Result<Vec<TransactionReceipt>, Err
         .collect()
 }
 
-/// All logs of a block, in order.
-pub(crate) fn block_logs(block: &Finalized) -> Vec<Log> {
+/// The logs of a block that are `wanted`, in order. What has none of them is neither hashed nor copied.
+pub(crate) fn block_logs(
+    block: &Finalized,
+    wanted: impl Fn(&alloy_primitives::Log) -> bool,
+) -> Vec<Log> {
     let mut found: Vec<Log> = Vec::new();
-    let items = block.transaction_hashes().zip(&block.receipts).enumerate();
-    for (index, (hash, receipt)) in items {
-        let first = count(found.len());
-        let place = (Place::within(block, index), hash);
-        found.extend_from_slice(logs(receipt.envelope.clone(), place, first).logs());
+    let mut first = 0;
+    for (index, (bytes, receipt)) in block.transactions.iter().zip(&block.receipts).enumerate() {
+        let held = receipt.envelope.logs();
+        if held.iter().any(&wanted) {
+            let place = (Place::within(block, index), keccak256(bytes));
+            let shown = logs(receipt.envelope.clone(), place, first);
+            found.extend(shown.logs().iter().filter(|log| wanted(&log.inner)).cloned());
+        }
+        first += count(held.len());
     }
     found
 }

@@ -2,7 +2,8 @@
 
 use crate::{error::Error, server::Context};
 use alloy_eips::{BlockId, BlockNumberOrTag};
-use jsonrpsee::types::params::ParamsSequence;
+use alloy_primitives::B256;
+use consensus::Ledger;
 
 /// The height a number or tag names; it may lie above the last block.
 pub(crate) fn of_tag(cx: &Context, tag: BlockNumberOrTag) -> u64 {
@@ -24,14 +25,19 @@ pub(crate) fn of(cx: &Context, id: Option<BlockId>) -> Result<u64, Error> {
             let height = of_tag(cx, tag);
             if height > cx.ledger.head().height() { Err(Error::NoBlock) } else { Ok(height) }
         }
-        BlockId::Hash(hash) => {
-            let block = cx.ledger.block_by_hash(hash.block_hash)?;
-            Ok(block.ok_or(Error::NoBlock)?.height())
-        }
+        BlockId::Hash(hash) => of_hash(&cx.ledger, hash.block_hash),
     }
 }
 
-/// Takes the next parameter as a block and gives its height.
-pub(crate) fn next(cx: &Context, params: &mut ParamsSequence<'_>) -> Result<u64, Error> {
-    of(cx, params.optional_next()?)
+/// The height of the block with this hash.
+pub(crate) fn of_hash(ledger: &Ledger, hash: B256) -> Result<u64, Error> {
+    ledger.height_of(hash)?.ok_or(Error::NoBlock)
+}
+
+/// As [`of`], for methods that must not wait for the disk where they run.
+pub(crate) async fn find(cx: &Context, id: Option<BlockId>) -> Result<u64, Error> {
+    let Some(BlockId::Hash(hash)) = id else { return of(cx, id) };
+    let ledger = cx.ledger.clone();
+    let looked = tokio::task::spawn_blocking(move || of_hash(&ledger, hash.block_hash));
+    looked.await.map_err(|error| Error::Damaged(error.to_string()))?
 }

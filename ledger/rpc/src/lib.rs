@@ -34,4 +34,5 @@ mod subscriptions;
 mod transactions;
 mod wayleave;
 
+pub use error::Kind;
 pub use server::{Limits, ServeError, Server, serve};

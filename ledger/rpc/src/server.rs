@@ -16,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
@@ -38,8 +39,12 @@ pub struct Limits {
     pub subscriptions: u32,
     /// Blocks that one query for logs may span.
     pub log_blocks: u64,
-    /// Logs that one query may return.
+    /// Logs that one query over several blocks may return.
     pub logs: usize,
+    /// Bytes of logs that one query over several blocks may return, before they are written as text.
+    pub log_bytes: usize,
+    /// How long one query for logs may take.
+    pub log_time: Duration,
     /// Queries for logs answered at once; more wait.
     pub log_queries: usize,
     /// Blocks of a fee history.
@@ -56,6 +61,8 @@ impl Default for Limits {
             subscriptions: 32,
             log_blocks: 10_000,
             logs: 10_000,
+            log_bytes: 12 << 20,
+            log_time: Duration::from_secs(5),
             log_queries: 4,
             fee_blocks: 1_024,
         }

@@ -30,7 +30,7 @@ pub(crate) fn block_number(cx: &Context) -> U64 {
 pub(crate) async fn balance(params: &Params<'_>, cx: &Context) -> Result<U256, Error> {
     let mut params = params.sequence();
     let address: Address = params.next()?;
-    let height = height::next(cx, &mut params)?;
+    let height = height::find(cx, params.optional_next()?).await?;
     Ok(cx.ledger.account(address, height).await?.balance)
 }
 
@@ -41,20 +41,20 @@ pub(crate) async fn nonce(params: &Params<'_>, cx: &Context) -> Result<U64, Erro
     if id == Some(BlockId::Number(BlockNumberOrTag::Pending)) {
         return Ok(U64::from(cx.ledger.pending_nonce(address).await?));
     }
-    let height = height::of(cx, id)?;
+    let height = height::find(cx, id).await?;
     Ok(U64::from(cx.ledger.account(address, height).await?.nonce))
 }
 
 pub(crate) async fn code(params: &Params<'_>, cx: &Context) -> Result<Bytes, Error> {
     let mut params = params.sequence();
     let address: Address = params.next()?;
-    let height = height::next(cx, &mut params)?;
+    let height = height::find(cx, params.optional_next()?).await?;
     Ok(cx.ledger.code(address, height).await?.into())
 }
 
 pub(crate) async fn slot(params: &Params<'_>, cx: &Context) -> Result<B256, Error> {
     let mut params = params.sequence();
     let (address, index): (Address, U256) = (params.next()?, params.next()?);
-    let height = height::next(cx, &mut params)?;
+    let height = height::find(cx, params.optional_next()?).await?;
     Ok(cx.ledger.slot(address, index, height).await?.into())
 }

@@ -1,9 +1,10 @@
 //! `eth_subscribe` over WebSocket: new heads and logs.
 //!
 //! A subscriber that reads slowly misses nothing and costs nothing: its blocks are read from the
-//! history when its connection takes them.
+//! history when its connection takes them. A block costs a subscriber of logs one look at its bloom, unless
+//! that may match.
 
-use crate::{error::Error, format, logs, server::Context};
+use crate::{error::Error, format, logs::Matcher, server::Context};
 use alloy_rpc_types_eth::{
     Filter,
     pubsub::{Params as Asked, SubscriptionKind},
@@ -30,7 +31,7 @@ pub(crate) fn register(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodE
 /// What a subscriber wants.
 enum Wanted {
     Heads,
-    Logs(Box<Filter>),
+    Logs(Box<Matcher>),
 }
 
 fn parse(params: &Params<'_>) -> Result<Wanted, Error> {
@@ -39,10 +40,14 @@ fn parse(params: &Params<'_>) -> Result<Wanted, Error> {
     let asked: Option<Asked> = params.optional_next()?;
     match (kind, asked) {
         (SubscriptionKind::NewHeads, None | Some(Asked::None)) => Ok(Wanted::Heads),
-        (SubscriptionKind::Logs, Some(Asked::Logs(filter))) => Ok(Wanted::Logs(filter)),
-        (SubscriptionKind::Logs, None | Some(Asked::None)) => Ok(Wanted::Logs(Box::default())),
+        (SubscriptionKind::Logs, Some(Asked::Logs(filter))) => logs(*filter),
+        (SubscriptionKind::Logs, None | Some(Asked::None)) => logs(Filter::default()),
         _ => Err(Error::Invalid("only newHeads and logs can be subscribed to".to_owned())),
     }
+}
+
+fn logs(filter: Filter) -> Result<Wanted, Error> {
+    Ok(Wanted::Logs(Box::new(Matcher::new(filter)?)))
 }
 
 async fn run(params: &Params<'_>, pending: PendingSubscriptionSink, cx: &Context) {
@@ -54,13 +59,19 @@ async fn run(params: &Params<'_>, pending: PendingSubscriptionSink, cx: &Context
     // An error says that the subscriber has gone.
     let Ok(sink) = pending.accept().await else { return };
     loop {
-        let block = tokio::select! {
+        let ready = tokio::select! {
             () = sink.closed() => return,
-            block = blocks.next() => block,
+            ready = blocks.ready() => ready,
         };
+        if !ready {
+            return;
+        }
+        // A block that was missed comes from the disk.
+        let read = tokio::task::spawn_blocking(move || (blocks.read(), blocks));
+        let Ok((block, rest)) = read.await else { return };
+        blocks = rest;
         let sent = match block {
-            Ok(Some(block)) => send_block(&sink, &wanted, &block).await,
-            Ok(None) => return,
+            Ok(block) => send_block(&sink, &wanted, &block).await,
             Err(error) => {
                 tracing::error!(%error, "a subscription ended");
                 return;
@@ -80,9 +91,9 @@ async fn send_block(
 ) -> Option<()> {
     match wanted {
         Wanted::Heads => send(sink, &format::header(block)).await,
-        Wanted::Logs(filter) => {
-            for log in format::block_logs(block) {
-                if logs::matches(filter, &log.inner) {
+        Wanted::Logs(matcher) => {
+            if matcher.may_match(&block.header.logs_bloom) {
+                for log in format::block_logs(block, |log| matcher.matches(log)) {
                     send(sink, &log).await?;
                 }
             }

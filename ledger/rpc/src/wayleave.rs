@@ -89,7 +89,7 @@ pub(crate) struct Finalization {
 
 pub(crate) async fn finalization(params: &Params<'_>, cx: &Context) -> Result<Finalization, Error> {
     let id: Option<BlockId> = params.sequence().optional_next()?;
-    let height = height::of(cx, id)?;
+    let height = height::find(cx, id).await?;
     let certificate = cx.ledger.certificate(height).await?;
     Ok(Finalization { height: U64::from(height), finalization: certificate.map(Bytes::from) })
 }

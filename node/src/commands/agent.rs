@@ -4,7 +4,6 @@ use super::{join::Joining, key};
 use crate::{cli, devnet::accounts, exit::Failure, out, stop, units};
 use agent::{Validator, keystore};
 use anyhow::Context as _;
-use client::Client;
 use protocol::NetworkId;
 use storage_agent::{Config, StorageAgent};
 
@@ -20,7 +19,7 @@ pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
 
 async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+    let ledger = at.connect().await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
             at.ledger

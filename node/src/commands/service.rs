@@ -25,7 +25,7 @@ pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
 
 async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+    let ledger = at.connect().await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
             at.ledger

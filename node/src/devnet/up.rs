@@ -98,6 +98,7 @@ fn account(named: &Named) {
 async fn live(devnet: &Devnet) -> anyhow::Result<()> {
     let network = Network::connect(&cli::Ledger {
         ledger: devnet.running.rpc.clone(),
+        chain_id: Some(super::accounts::CHAIN_ID),
         validator: devnet.running.http.clone(),
         network: super::genesis::NETWORK.0,
     })

@@ -43,6 +43,7 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour) -> anyhow::Result<()>
     }
     let network = Network::connect(&cli::Ledger {
         ledger: running.rpc.clone(),
+        chain_id: Some(crate::devnet::accounts::CHAIN_ID),
         validator: running.http.clone(),
         network: crate::devnet::genesis::NETWORK.0,
     })

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic where it stands")]
 
+mod hostile;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -136,7 +138,7 @@ async fn an_impostor_at_the_address_is_refused() {
     let impostor = server(config(1)).await;
     let client = Endpoint::bind(config(2)).await.unwrap();
     let wanted = Endpoint::bind(config(3)).await.unwrap();
-    let peer = Peer { key: wanted.id(), addr: impostor.addr() };
+    let peer = Peer { key: wanted.id(), address: impostor.addr() };
     assert!(client.connect(peer, ECHO).await.is_err());
     // The real owner of the address is still reachable.
     client.connect(impostor.peer(), ECHO).await.unwrap();
@@ -168,7 +170,7 @@ async fn the_pool_dials_again_after_a_restart() {
     connection.request(b"one", Bytes::new()).await.unwrap();
     first.close().await;
     drop(first);
-    let second = server(BindConfig::new([1; 32], peer.addr).alpn(ECHO)).await;
+    let second = server(BindConfig::new([1; 32], peer.address).alpn(ECHO)).await;
     assert_eq!(second.peer(), peer);
     let (header, _) = connection.request(b"two", Bytes::new()).await.unwrap();
     assert_eq!(&header[32..], b"two");
@@ -188,7 +190,7 @@ async fn a_peer_that_vanishes_without_a_word_is_noticed() {
     // Dropped, not closed: no packet tells the client.
     drop(first);
     let mut again = quick;
-    again.addr = peer.addr;
+    again.addr = peer.address;
     let _second = server(again).await;
     let answered = loop {
         match connection.request(b"again", Bytes::new()).await {
@@ -225,6 +227,10 @@ impl Default for Holding {
 impl Held {
     async fn arrival(&self) {
         self.0.arrived.acquire().await.unwrap().forget();
+    }
+
+    fn most(&self) -> usize {
+        self.0.most.load(Ordering::SeqCst)
     }
 
     fn let_one_go(&self) {
@@ -278,7 +284,7 @@ async fn requests_beyond_the_limit_wait_and_none_is_lost() {
         assert_eq!(answer.await.unwrap().unwrap().0, b"done");
     }
     release.abort();
-    assert!(held.0.most.load(Ordering::SeqCst) <= 3);
+    assert!(held.most() <= 3);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use alloy_consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable as _};
 use alloy_eips::eip2718::Decodable2718 as _;
-use alloy_primitives::{Address, B256, Bytes, U64};
+use alloy_primitives::{Address, B256, Bytes, U64, U128};
 use client::{Client, Options};
 use jsonrpsee::{
     RpcModule,
@@ -44,8 +44,14 @@ pub(crate) struct State {
     pub(crate) reasons: bool,
     /// Applied transactions to this account revert with this data.
     pub(crate) poison: Option<(Address, Vec<u8>)>,
-    /// Ranges of heights that logs were asked for.
-    pub(crate) spans: Vec<(u64, u64)>,
+    /// Take this many transactions and lose the answer.
+    pub(crate) lose: u32,
+    /// Make a block as soon as a transaction is taken.
+    pub(crate) mine_at_once: bool,
+    /// Show no receipt for this many looks.
+    pub(crate) late: u32,
+    /// What is said of fees: price and tip of a unit of gas.
+    pub(crate) fees: (u128, u128),
     /// The blocks that calls were made on.
     pub(crate) blocks: Vec<String>,
 }
@@ -110,21 +116,26 @@ impl State {
         let (nonce, hash) = (transaction.nonce(), *transaction.tx_hash());
         if self.full > 0 {
             self.full -= 1;
-            return Err(refuse(-32000, "txpool is full", None));
+            return Err(told("later"));
         }
         if nonce < self.nonce(from) {
-            return Err(refuse(-32000, "nonce too low: next nonce is higher", None));
+            return Err(told("stale"));
         }
         if let Some(known) = self.pool.get(&(from, nonce)) {
             let same = *known.tx_hash() == hash;
-            let message =
-                if same { "already known" } else { "replacement transaction underpriced" };
-            return Err(refuse(-32000, message, None));
+            return Err(told(if same { "known" } else { "stale" }));
         }
         if self.forget > 0 {
             self.forget -= 1;
         } else {
             self.pool.insert((from, nonce), transaction);
+        }
+        if self.mine_at_once {
+            self.mine();
+        }
+        if self.lose > 0 {
+            self.lose -= 1;
+            return Err(told("stopped"));
         }
         Ok(json!(hash))
     }
@@ -133,6 +144,11 @@ impl State {
 fn refuse(code: i32, message: &str, data: Option<&[u8]>) -> ErrorObjectOwned {
     let data = data.map(Bytes::copy_from_slice);
     ErrorObjectOwned::owned(code, message, data)
+}
+
+/// Refuses as the ledger does: the text is for people.
+fn told(kind: &str) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(-32000, "refused", Some(json!({ "kind": kind })))
 }
 
 /// A running ledger.
@@ -213,11 +229,11 @@ type Shared = (Arc<Mutex<State>>, Arc<Contract>);
 
 fn module(state: Arc<Mutex<State>>, contract: Arc<Contract>) -> RpcModule<Shared> {
     let mut module = RpcModule::new((state, contract));
-    let methods: [(&'static str, Method); 10] = [
+    let methods: [(&'static str, Method); 9] = [
         ("eth_chainId", |_, _, _| Ok(json!(U64::from(CHAIN_ID)))),
         ("eth_blockNumber", |_, state, _| Ok(json!(U64::from(state.height)))),
-        ("eth_gasPrice", |_, _, _| Ok(json!("0x3b9aca00"))),
-        ("eth_maxPriorityFeePerGas", |_, _, _| Ok(json!("0x1"))),
+        ("eth_gasPrice", |_, state, _| Ok(json!(U128::from(state.fees.0.max(1_000_000_000))))),
+        ("eth_maxPriorityFeePerGas", |_, state, _| Ok(json!(U128::from(state.fees.1.max(1))))),
         ("eth_getTransactionCount", transaction_count),
         ("eth_getTransactionReceipt", receipt),
         ("eth_sendRawTransaction", |params, state, _| {
@@ -227,7 +243,6 @@ fn module(state: Arc<Mutex<State>>, contract: Arc<Contract>) -> RpcModule<Shared
         ("eth_estimateGas", |params, state, contract| {
             call(params, state, contract).map(|_| json!("0x5208"))
         }),
-        ("eth_getLogs", logs),
     ];
     for (name, method) in methods {
         module
@@ -262,6 +277,10 @@ fn receipt(params: Params<'_>, state: &mut State, _: &Contract) -> Result<Value,
         state.mine();
     }
     let hash: B256 = params.sequence().next().unwrap();
+    if state.late > 0 {
+        state.late -= 1;
+        return Ok(Value::Null);
+    }
     Ok(state.receipts.get(&hash).cloned().unwrap_or(Value::Null))
 }
 
@@ -279,11 +298,4 @@ fn call(
         Ok(output) => Ok(json!(Bytes::from(output))),
         Err(data) => Err(refuse(3, "execution reverted", Some(&data))),
     }
-}
-
-fn logs(params: Params<'_>, state: &mut State, _: &Contract) -> Result<Value, ErrorObjectOwned> {
-    let filter: Value = params.sequence().next().unwrap();
-    let bound = |name: &str| serde_json::from_value::<U64>(filter[name].clone()).unwrap().to();
-    state.spans.push((bound("fromBlock"), bound("toBlock")));
-    Ok(json!([]))
 }

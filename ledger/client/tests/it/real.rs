@@ -6,8 +6,8 @@ use client::{
     abi::{IDollars, IToken},
     address,
     light::{
-        Account, Committee, CommitteeError, HEADER_BYTES, Header, Light, LightError, Seat,
-        account_key, slot_key, verify_value,
+        Account, Committee, CommitteeError, HEADER_BYTES, Light, LightError, Seat, account_key,
+        slot_key, verify_value,
     },
 };
 use consensus::{Config, Founding, Genesis, Running, ValidatorKeys};
@@ -130,9 +130,6 @@ async fn calls_are_applied_read_back_and_named_when_refused() {
     let balance = IToken::balanceOfCall { account: signer(1).address() };
     let past = client.call_at(address::DOLLARS, balance, before).await.unwrap();
     assert_eq!(past, U256::ZERO);
-    let filter = client::Filter::new().address(address::DOLLARS);
-    let logs = client.logs(&filter, Height(0), receipt.height).await.unwrap();
-    assert!(logs.iter().any(|log| log.transaction_hash == Some(receipt.transaction)));
     assert!(client.roster(NetworkId(1), receipt.height).await.unwrap().is_empty());
     assert!(client.rails(NetworkId(1), receipt.height).await.unwrap().is_empty());
     let error = client.network(NetworkId(9)).await.unwrap_err();
@@ -189,16 +186,20 @@ async fn accounts_and_slots_are_proven_from_the_genesis_hash_on() {
     assert_eq!(light.committee().seats(), 1);
     let nobody = Address::repeat_byte(0xEE);
     let intent = Intent::transfer(nobody, U256::from(5));
-    client.send_intent(&signer(1), intent).await.unwrap();
+    let since = client.send_intent(&signer(1), intent).await.unwrap().height;
 
-    let proven = client.proven(&light, nobody, &[U256::from(3)]).await.unwrap();
+    let slot = [U256::from(3)];
+    let proven = client.proven(&light, (nobody, &slot), since).await.unwrap();
+    assert!(proven.header.height >= since);
     assert_eq!((proven.account.balance, proven.account.nonce), (U256::from(5), 0));
     assert_eq!(proven.slots, [U256::ZERO], "a slot is proven to be absent");
-    let absent = client.proven(&light, Address::repeat_byte(0xEF), &[]).await.unwrap();
+    let absent = client.proven(&light, (Address::repeat_byte(0xEF), &[]), since).await.unwrap();
     assert_eq!(absent.account, Account::default());
     // The slots of a contract prove what `eth_getStorageAt` merely says.
     let slots: Vec<_> = (0..8).map(U256::from).collect();
-    let proven = client.proven(&light, address::NETWORKS, &slots).await.unwrap();
+    let old = client.proven(&light, (nobody, &[]), Height(1_000_000)).await.unwrap_err();
+    assert!(matches!(old, LightError::Old { since: Height(1_000_000), .. }), "{old}");
+    let proven = client.proven(&light, (address::NETWORKS, &slots), since).await.unwrap();
     let mut present = 0;
     for (slot, value) in slots.iter().zip(&proven.slots) {
         let params = [json!(address::NETWORKS), json!(slot), quantity(proven.header.height.0)];
@@ -266,7 +267,7 @@ async fn a_bent_proof_proves_nothing() {
         let entry = if params.len() == 1 { &answer["account"] } else { &answer["slots"][0] };
         let proof: Bytes = serde_json::from_value(entry["proof"].clone()).unwrap();
         let height: U64 = serde_json::from_value(answer["height"].clone()).unwrap();
-        let header: Header = client.certified_header(&light, Height(height.to())).await.unwrap();
+        let header = client.certified_header(&light, Height(height.to())).await.unwrap();
         let root = header.state_root;
         verify_value(root, key, &proof).unwrap();
         assert!(verify_value(B256::ZERO, key, &proof).is_err());

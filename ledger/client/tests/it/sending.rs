@@ -4,7 +4,7 @@ use crate::ledger::{Ledger, State, options};
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::{SolCall as _, SolError as _};
 use client::{
-    Client, Filter, Intent, Options, RpcError, SPAN_MAX, SendError, Signer,
+    Client, Intent, Options, RpcError, SendError, Signer,
     abi::{IStakes, IToken},
 };
 use protocol::Height;
@@ -276,12 +276,109 @@ async fn every_height_comes_once_and_a_restart_leaves_none_out() {
     assert_eq!(heights.head(), Some(Height(5)));
 }
 
+/// A client that gives up at once.
+async fn hasty(ledger: &Ledger) -> Client {
+    let hasty = Options { patience: Duration::from_millis(1), ..options() };
+    Client::connect_with(&ledger.url(), hasty).await.unwrap()
+}
+
 #[tokio::test]
-async fn logs_are_asked_for_in_bounded_spans() {
+async fn a_lost_answer_ends_unconfirmed_and_is_resumed_without_a_second_application() {
     let ledger = Ledger::start().await;
+    ledger.state().lose = u32::MAX;
+    let client = hasty(&ledger).await;
+    let error = client.send(&signer(), CONTRACT, &approve(1)).await.unwrap_err();
+    let SendError::Unconfirmed { transaction, raw, .. } = error else { panic!("{error}") };
+    {
+        let mut state = ledger.state();
+        (state.eager, state.lose) = (true, 0);
+    }
+    let receipt = client.resume(&raw).await.unwrap();
+    assert_eq!(receipt.transaction, transaction);
+    // Once applied, it stays so however often it is resumed.
+    assert_eq!(client.resume(&raw).await.unwrap(), receipt);
+    assert_eq!(ledger.state().applied.len(), 1);
+    let error = client.resume(&vec![1, 2, 3].into()).await.unwrap_err();
+    assert!(matches!(error, SendError::Rejected(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_an_applied_transaction_is_not_signed_anew() {
+    let ledger = Ledger::start().await;
+    {
+        let mut state = ledger.state();
+        (state.eager, state.lose, state.mine_at_once, state.late) = (true, 1, true, 3);
+    }
     let client = ledger.client().await;
-    client.logs(&Filter::new(), Height(5), Height(5 + SPAN_MAX)).await.unwrap();
-    assert_eq!(ledger.state().spans, [(5, 4 + SPAN_MAX), (5 + SPAN_MAX, 5 + SPAN_MAX)]);
+    client.send(&signer(), CONTRACT, &approve(1)).await.unwrap();
+    assert_eq!(ledger.state().applied.len(), 1);
+}
+
+#[tokio::test]
+async fn a_ledger_that_goes_away_after_the_hand_over_leaves_it_unconfirmed() {
+    let mut ledger = Ledger::start().await;
+    let options = Options {
+        patience: Duration::from_millis(1),
+        confirm: Duration::from_millis(50),
+        ..options()
+    };
+    let client = Client::connect_with(&ledger.url(), options).await.unwrap();
+    let sending = tokio::spawn(async move { client.send(&signer(), CONTRACT, &approve(1)).await });
+    ledger.until(|state| !state.pool.is_empty()).await;
+    ledger.stop().await;
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(matches!(error, SendError::Unconfirmed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn fees_beyond_what_is_offered_are_refused_and_nothing_is_sent() {
+    let gwei = 1_000_000_000;
+    let ledger = Ledger::start().await;
+    ledger.state().eager = true;
+    let client = ledger.client().await;
+    for fees in [(1_001 * gwei, 1), (100 * gwei, 11 * gwei)] {
+        ledger.state().fees = fees;
+        let error = client.send(&signer(), CONTRACT, &approve(1)).await.unwrap_err();
+        assert!(matches!(error, SendError::Fee { .. }), "{error}");
+    }
+    assert_eq!(ledger.state().asked("eth_sendRawTransaction"), 0);
+    ledger.state().fees = (900 * gwei, 10 * gwei);
+    client.send(&signer(), CONTRACT, &approve(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_ledger_than_the_one_named_is_refused() {
+    let ledger = Ledger::start().await;
+    let named = |id| Options { chain_id: Some(id), ..options() };
+    let error = Client::connect_with(&ledger.url(), named(7)).await.unwrap_err();
+    let RpcError::Chain { expected, found, .. } = error else { panic!("{error}") };
+    assert_eq!((expected, found), (7, crate::ledger::CHAIN_ID));
+    Client::connect_with(&ledger.url(), named(found)).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_a_ledger_that_only_a_stranger_names() {
+    let ledger = Ledger::start().await;
+    ledger.state().eager = true;
+    // An address of this machine that does not look like one.
+    let url = ledger.url().replace("127.0.0.1", "0.0.0.0");
+    let client = Client::connect_with(&url, options()).await.unwrap();
+    assert_eq!(client.chain_id(), crate::ledger::CHAIN_ID, "reading is free");
+    let error = client.send(&signer(), CONTRACT, &approve(1)).await.unwrap_err();
+    assert!(matches!(error, SendError::Chain { .. }), "{error}");
+    assert_eq!(ledger.state().asked("eth_sendRawTransaction"), 0);
+    let named = Options { chain_id: Some(crate::ledger::CHAIN_ID), ..options() };
+    let client = Client::connect_with(&url, named).await.unwrap();
+    client.send(&signer(), CONTRACT, &approve(1)).await.unwrap();
+}
+
+#[test]
+fn the_ledgers_words_for_refusals_are_understood() {
+    for kind in rpc::Kind::ALL {
+        let word = serde_json::to_value(kind).unwrap();
+        let read: client::Kind = serde_json::from_value(word).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{kind:?}"));
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,17 @@ async fn a_list_without_end_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_read_batch_by_batch_until_the_first_refusal() {
+    let ledger = Ledger::with(|_, input, _: &State| {
+        on::<IDevices::deviceCountCall>(input, |_| client::LIST_MAX).ok_or_else(|| unknown(input))
+    })
+    .await;
+    ledger.client().await.roster(NETWORK, Height(9)).await.unwrap_err();
+    let asked = usize::try_from(ledger.state().asked("eth_call")).unwrap();
+    assert!(asked <= 1 + client::BATCH_MAX, "{asked} calls");
+}
+
+#[tokio::test]
 async fn a_refused_view_is_named() {
     let ledger = Ledger::with(|_, input, _: &State| Err(unknown(input))).await;
     let error = ledger.client().await.device(DeviceId([1; 32])).await.unwrap_err();

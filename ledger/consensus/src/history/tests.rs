@@ -1,6 +1,6 @@
 use super::*;
 use alloy_consensus::TxReceipt as _;
-use alloy_primitives::{Log, LogData};
+use alloy_primitives::{Address, Log, LogData};
 use execution::ReceiptEnvelope;
 use proptest::prelude::*;
 
@@ -166,20 +166,6 @@ fn blobs_are_pruned_alone() {
         assert_eq!(read.transactions, block(height, 1).transactions);
         assert_eq!(read.receipts.len(), 1);
     }
-}
-
-#[test]
-fn blooms_find_addresses_and_topics() {
-    let of = receipt(true, 3);
-    let bloom = &of.envelope.bloom();
-    let (address, topic) = (Address::repeat_byte(1), B256::repeat_byte(1));
-    let (no_address, no_topic) = (Address::repeat_byte(0x55), B256::repeat_byte(0x55));
-    assert!(may_hold(bloom, &[], &[]));
-    assert!(may_hold(bloom, &[no_address, address], &[vec![no_topic, topic]]));
-    assert!(may_hold(bloom, &[], &[vec![], vec![topic]]));
-    assert!(!may_hold(bloom, &[no_address], &[]));
-    assert!(!may_hold(bloom, &[address], &[vec![no_topic]]));
-    assert!(!may_hold(&Bloom::ZERO, &[address], &[]));
 }
 
 /// A state that remembers everything, to compare with.

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_primitives::{B256, Bytes, U64, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy_rpc_types_eth::{FeeHistory, Log};
 use alloy_sol_types::{SolCall, SolEvent};
 use consensus::Retention;
@@ -163,10 +163,11 @@ async fn logs_are_found_by_address_topic_range_and_block() {
     let wide = error(json!([{ "fromBlock": "0x0", "toBlock": "latest" }])).await;
     assert_eq!(wide.code(), -32005);
     assert!(wide.message().contains("ask for blocks 0 to 19"), "{}", wide.message());
-    // Four at once, within a few blocks.
+    // Four within a few blocks, not all in one.
     let start = node.running.ledger.head().height();
     let txs: Vec<_> = (0..4).map(|_| a.transfer(b.address(), 1)).collect();
-    for tx in &txs[..3] {
+    node.land(&txs[0]).await;
+    for tx in &txs[1..3] {
         let raw = Bytes::from(tx.encoded_2718());
         node.ask::<B256>("eth_sendRawTransaction", json!([raw])).await;
     }
@@ -176,6 +177,48 @@ async fn logs_are_found_by_address_topic_range_and_block() {
     assert_eq!(many.code(), -32005);
     assert!(many.message().contains("more than 3 logs"), "{}", many.message());
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_for_logs_is_bounded_and_a_single_block_is_always_answered() {
+    let limits = Limits { logs: 0, ..Limits::default() };
+    let node = Node::start(limits, Retention::default()).await;
+    let (mut a, b) = (User::new(1), User::new(2));
+    let first = node.land(&a.transfer(b.address(), 1)).await;
+    let last = node.land(&a.transfer(b.address(), 2)).await;
+    let ask = async |filter: Value| node.try_ask::<Vec<Log>>("eth_getLogs", json!([filter])).await;
+    let block = json!({ "blockHash": last.block_hash });
+    assert_eq!(ask(block).await.unwrap(), last.inner.logs());
+    let number = U64::from(last.block_number.unwrap());
+    let block = json!({ "fromBlock": number, "toBlock": number });
+    assert_eq!(ask(block).await.unwrap(), last.inner.logs());
+    let both = json!({ "fromBlock": U64::from(first.block_number.unwrap()), "toBlock": number });
+    assert_eq!(ask(both).await.unwrap_err().code(), -32005);
+    let many: Vec<_> = (0..1_001_u64).map(|i| B256::from(U256::from(i))).collect();
+    let error = ask(json!({ "topics": [null, many] })).await.unwrap_err();
+    assert_eq!(error.code(), -32005, "{error}");
+    let many: Vec<_> = many.iter().map(|word| Address::from_word(*word)).collect();
+    let error = ask(json!({ "address": many })).await.unwrap_err();
+    assert_eq!(error.code(), -32005, "{error}");
+    assert_eq!(ask(json!({ "address": many[1..] })).await.unwrap(), []);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_for_logs_ends_by_bytes_and_time() {
+    for limits in [
+        Limits { log_bytes: 0, ..Limits::default() },
+        Limits { log_time: std::time::Duration::ZERO, ..Limits::default() },
+    ] {
+        let node = Node::start(limits, Retention::default()).await;
+        let (mut a, b) = (User::new(1), User::new(2));
+        node.land(&a.transfer(b.address(), 1)).await;
+        node.land(&a.transfer(b.address(), 2)).await;
+        let all = json!([{ "fromBlock": "0x0" }]);
+        let error = node.try_ask::<Vec<Log>>("eth_getLogs", all).await.unwrap_err();
+        assert_eq!(error.code(), -32005, "{error}");
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

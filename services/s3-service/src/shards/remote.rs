@@ -77,8 +77,7 @@ impl RemoteShards {
         body: Bytes,
         within: Duration,
     ) -> Result<(Response, Bytes), ShardsError> {
-        let to = transport::Peer { key: peer.key, addr: peer.address };
-        let connection = self.endpoint.connection(to, ALPN);
+        let connection = self.endpoint.connection(peer, ALPN);
         let (header, body) = connection
             .request_within(&request.to_bytes(), body, within)
             .await
