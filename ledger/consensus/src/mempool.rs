@@ -33,7 +33,7 @@ use std::{
 pub const REPLACEMENT_PERCENT: u128 = 110;
 
 /// Blocks a transaction waits for those that are missing before it.
-pub const GAP_BLOCKS: u64 = 600;
+const GAP_BLOCKS: u64 = 600;
 
 /// Blocks whose time a transaction may use up.
 const LATE_MAX: u8 = 3;
@@ -201,7 +201,6 @@ impl Tail {
     /// Whether it goes to make room for `new`.
     fn yields_to(&self, new: &Self) -> bool {
         (self.ready, self.max_fee) < (new.ready, new.max_fee)
-            && (self.max_fee < new.max_fee || self.ready != new.ready)
     }
 }
 
@@ -255,9 +254,7 @@ impl<T: Clone> Mempool<T> {
     /// The first nonce of `sender` that is free after its final ones and the waiting ones without a
     /// gap; `next` is the next nonce by final state.
     pub(crate) fn pending_nonce(&self, sender: Address, next: u64) -> u64 {
-        self.senders.get(&sender).map_or(next, |state| {
-            state.free_from(state.next.max(next))
-        })
+        self.senders.get(&sender).map_or(next, |state| state.free_from(state.next.max(next)))
     }
 
     /// Takes a transaction of a sender with this standing.

@@ -78,7 +78,8 @@ fn call_failed(error: CallError) -> ErrorObjectOwned {
         CallError::Invalid(_)
         | CallError::Halted(_)
         | CallError::Allowance(_)
-        | CallError::Loads => object(REFUSED, error.to_string()),
+        | CallError::Loads
+        | CallError::Late => object(REFUSED, error.to_string()),
         CallError::Store(_) | CallError::Thread(_) | CallError::Internal(_) => internal(&error),
     }
 }

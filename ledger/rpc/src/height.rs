@@ -24,10 +24,7 @@ pub(crate) fn of(cx: &Context, id: Option<BlockId>) -> Result<u64, Error> {
             let height = of_tag(cx, tag);
             if height > cx.ledger.head().height() { Err(Error::NoBlock) } else { Ok(height) }
         }
-        BlockId::Hash(hash) => {
-            let block = cx.ledger.block_by_hash(hash.block_hash)?;
-            Ok(block.ok_or(Error::NoBlock)?.height())
-        }
+        BlockId::Hash(hash) => cx.ledger.height_of(hash.block_hash)?.ok_or(Error::NoBlock),
     }
 }
 
