@@ -190,15 +190,12 @@ pub(crate) async fn start<E: Runtime>(
     );
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
-    let answers = Arc::new(Answers {
+    let answers = Answers {
         shared: Arc::clone(&shared),
         databases: mailbox.subscribe_databases().await,
         certificates: certificates(marshal.clone()),
-    });
-    for lane in questions {
-        let answers = Arc::clone(&answers);
-        context.child("answers").spawn(move |runtime| answers.serve(runtime, lane));
-    }
+    };
+    answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
     let terms = terms::Terms {

@@ -131,8 +131,17 @@ pub(crate) struct Answers<E: Spawner + StorageContext> {
 }
 
 impl<E: Spawner + StorageContext> Answers<E> {
+    /// Serves all lanes below `context`.
+    pub(crate) fn start(self, context: &E, questions: Asked) {
+        let this = Arc::new(self);
+        for lane in questions {
+            let this = Arc::clone(&this);
+            context.child("answers").spawn(move |runtime| this.serve(runtime, lane));
+        }
+    }
+
     /// Serves the questions of a lane.
-    pub(crate) async fn serve(
+    async fn serve(
         self: Arc<Self>,
         runtime: E,
         (lane, mut questions): (Lane, mpsc::Receiver<Query>),
