@@ -1,9 +1,11 @@
 //! The state machine that `glue` drives: builds, checks, records and publishes blocks.
 //!
-//! * **propose** drafts a header, lets execution choose from the waiting transactions, and fills in
-//!   what only execution knows. It never sleeps: finality waits for it (see [`crate::pace`]).
+//! * **propose** drafts a header, lets execution choose from the waiting transactions for at most
+//!   [`BUILD_TIME`], and fills in what only execution knows. It never sleeps: finality waits for it
+//!   (see [`crate::pace`]).
 //! * **process** checks every field of a header. A block with an invalid transaction is invalid. What
-//!   depends on the clock delays the verdict and never decides it.
+//!   depends on the clock delays the verdict and never decides it, and a time as early as the parent
+//!   allows does not even that: the ledger goes on where all clocks are behind its head.
 //! * **capture** records the block, its receipts and what it overwrites, durably, before its state is
 //!   applied (see [`crate::history`]).
 //! * **finalized** removes from the queues what the block took and publishes the new head.
@@ -18,7 +20,7 @@ use crate::{
     history::{Finalized, History, Undo},
     outcome::{Executed, Outcomes},
     queues::{Queues, Transaction},
-    rules::{Chain, SKEW_MS, environment},
+    rules::{Chain, SKEW_MS, earliest, environment},
     state::{self, AppliedStore, Batch, BatchStore, Databases, Sealed, StateDb, Targets},
     trie,
 };
@@ -34,7 +36,9 @@ use commonware_glue::stateful::{Application, Finality, Input, Proposed, db::Read
 use commonware_runtime::{Clock, Spawner};
 use commonware_storage::Context as StorageContext;
 use commonware_utils::SystemTimeExt as _;
-use execution::{ExecuteError, Receipt, Store, account_at, execute_block, propose_block};
+use execution::{
+    ExecuteError, Key, Patience, Receipt, Store, account_at, execute_block, propose_block,
+};
 use futures::StreamExt as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +46,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::watch;
+
+/// How long a leader chooses transactions: half of what is left of its view after its pace (see
+/// `terms`), so that a slow disk makes small blocks instead of none.
+const BUILD_TIME: Duration = Duration::from_millis(750);
 
 /// What the application shares with the rest of the node.
 #[derive(Debug)]
@@ -108,14 +116,17 @@ impl App {
         parent: &Header,
         mut header: Header,
         (batch, taken): (Batch<E>, Taken),
+        patience: Patience,
     ) -> Result<(Block, Sealed<E>), ExecuteError> {
         let shared = &self.0;
         let limits = (MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES);
         let candidates = shared.queues.candidates(header.base_fee, &taken.nonces, limits);
         let env = environment(&header);
-        let proposal = propose_block(&BatchStore::<E>(&batch), &env, &candidates).await?;
+        let store = BatchStore::<E>(&batch);
+        let proposal = propose_block(&store, &env, &candidates, patience).await?;
+        let first = proposal.included.is_empty();
         for skipped in &proposal.skipped {
-            shared.queues.skipped(&candidates[skipped.index], &skipped.reason);
+            shared.queues.skipped(&candidates[skipped.index], &skipped.reason, first);
         }
         let chosen: Vec<&Transaction> =
             proposal.included.iter().map(|index| &candidates[*index]).collect();
@@ -236,7 +247,7 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
     type Context = ConsensusContext;
     type Block = Block;
     type Databases = Databases<E>;
-    type Captured = Arc<(Finalized, Vec<(Address, u64)>)>;
+    type Captured = Arc<(Finalized, Arc<Executed>)>;
     type Provider = ();
     type Input = ();
 
@@ -261,7 +272,9 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         let round = (context.epoch().get(), context.view(), context.parent.0);
         let now = runtime.current().epoch_millis();
         let header = self.0.chain.draft(parent.inner().header(), &self.0.keys, round, now)?;
-        match self.build::<E>(parent.inner().header(), header, (batch, taken)).await {
+        let until = runtime.current() + BUILD_TIME;
+        let patience = Patience::while_true(move || runtime.current() < until);
+        match self.build::<E>(parent.inner().header(), header, (batch, taken), patience).await {
             Ok((block, merkleized)) => Some(Proposed { block, merkleized }),
             Err(error) => fail_stop("failed to build a block", &error),
         }
@@ -283,8 +296,10 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
                 tracing::warn!(height = header.height, %error, "block breaks a rule");
                 return None;
             }
-            let early = Duration::from_millis(header.timestamp_ms.saturating_sub(SKEW_MS));
-            runtime.sleep_until(SystemTime::UNIX_EPOCH + early).await;
+            if header.timestamp_ms > earliest(parent.inner().header()) {
+                let early = Duration::from_millis(header.timestamp_ms.saturating_sub(SKEW_MS));
+                runtime.sleep_until(SystemTime::UNIX_EPOCH + early).await;
+            }
         }
         match self.apply::<E>(block.inner(), batch).await {
             Ok(sealed) => sealed,
@@ -300,13 +315,13 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         readers: Reader<StateDb<E>>,
     ) -> Self::Captured {
         let executed = self.outcome::<E>(block, &readers).await;
-        let captured = Arc::new((executed.finalized(block), executed.used.clone()));
+        let captured = Arc::new((executed.finalized(block), executed));
         let (history, record) = (Arc::clone(&self.0.history), Arc::clone(&captured));
         // The write waits for the disk, so it runs where waiting is allowed.
         let recording = runtime
             .child("history")
             .shared(true)
-            .spawn(move |_| async move { history.record(&record.0, &executed.undo) });
+            .spawn(move |_| async move { history.record(&record.0, &record.1.undo) });
         match recording.await {
             Ok(Ok(())) => captured,
             Ok(Err(error)) => fail_stop("failed to record a block", &error),
@@ -322,10 +337,11 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         captured: Self::Captured,
         readers: Reader<StateDb<E>>,
     ) {
-        let (finalized, used) = (&captured.0, &captured.1);
+        let (finalized, executed) = (&captured.0, &captured.1);
         let height = finalized.height();
         let carried = finalized.blobs.iter().flatten().map(|blob| blob_hash(blob));
-        for sender in self.0.queues.finalized(height, used, carried) {
+        let taken = (&executed.used[..], &executed.touched[..]);
+        for sender in self.0.queues.finalized(height, taken, carried) {
             match account_at(&AppliedStore(&readers), sender).await {
                 Ok(account) => self.0.queues.check(sender, &account),
                 Err(error) => fail_stop("failed to read the state", &error),
@@ -356,7 +372,12 @@ impl Executed {
 
     fn new(height: u64, outcome: execution::BlockOutcome, used: Vec<(Address, u64)>) -> Self {
         let undo: Undo = outcome.undo.iter().map(|(key, value)| (key.hash(), *value)).collect();
-        Self { height, receipts: outcome.receipts, undo, used }
+        let account = |key: &Key| match key {
+            Key::Account(address) => Some(*address),
+            _ => None,
+        };
+        let touched = outcome.undo.keys().filter_map(account).collect();
+        Self { height, receipts: outcome.receipts, undo, used, touched }
     }
 }
 

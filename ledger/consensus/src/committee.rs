@@ -15,7 +15,7 @@ use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
 use commonware_utils::ordered::Set;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// Most seats in a committee.
 pub const MAX_COMMITTEE: usize = 256;
@@ -195,32 +195,6 @@ impl Seat {
             .filter(|seed| seed.possessed(&validator.possession.0))
             .ok_or(CommitteeError::SeedKey(validator.key))?;
         Ok(Self { key, seed, validator: *validator })
-    }
-}
-
-/// Which committee certifies which term.
-///
-/// The genesis validators hold every term; a source that follows stake takes its place behind the
-/// same two questions.
-#[derive(Clone, Debug)]
-pub(crate) struct Committees {
-    genesis: Arc<Committee>,
-    term_length: u64,
-}
-
-impl Committees {
-    pub(crate) const fn new(genesis: Arc<Committee>, term_length: u64) -> Self {
-        Self { genesis, term_length }
-    }
-
-    /// The committee of a term.
-    pub(crate) fn of_term(&self, _term: u64) -> &Arc<Committee> {
-        &self.genesis
-    }
-
-    /// The committee that certifies `height`.
-    pub(crate) fn at(&self, height: u64) -> &Arc<Committee> {
-        self.of_term(height / self.term_length)
     }
 }
 

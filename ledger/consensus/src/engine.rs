@@ -18,7 +18,7 @@ use crate::{
     history::{Finalized, History, HistoryError, Undo},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
     pace::Paced,
-    query::{Answers, Certificates, Query},
+    query::{Answers, Asked, Certificates},
     state::{self, BUFFER_BYTES, StateDb, StateOperation},
     terms::{self, Schemes},
 };
@@ -55,7 +55,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::mpsc;
 
 /// Finalized blocks delivered and not yet acknowledged.
 const PENDING_BLOCKS: NonZeroUsize = NZUsize!(8);
@@ -147,14 +146,14 @@ pub(crate) async fn start<E: Runtime>(
     context: &E,
     settings: &Settings,
     shared: Arc<Shared>,
-    questions: mpsc::Receiver<Query>,
+    questions: Asked,
 ) -> Result<(), EngineError> {
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let net = network::start(context.child("network"), keys, listen, &namespace);
     let epocher = FixedEpocher::new(settings.term_length);
-    let schemes = Schemes::new(namespace, keys, shared.chain.committees.clone());
+    let schemes = Schemes::new(namespace, keys, Arc::clone(&shared.chain.committee));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
     let plan = SyncPlan::init(context.child("plan"), &settings.prefix).await;
@@ -196,7 +195,7 @@ pub(crate) async fn start<E: Runtime>(
         databases: mailbox.subscribe_databases().await,
         certificates: certificates(marshal.clone()),
     };
-    context.child("answers").spawn(move |runtime| answers.serve(runtime, questions));
+    answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
     let terms = terms::Terms {

@@ -9,11 +9,13 @@ use crate::{
     committee::{Committee, CommitteeError, Validator},
     header::{Header, REVEAL_BYTES, StateCommitment},
 };
-use alloy_primitives::{Address, B256, Bloom, U256};
+use alloy_primitives::{Address, B256, Bloom, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 use commonware_cryptography::{Hasher as _, Sha256};
-use contracts::GenesisConfig;
-use execution::{BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Slots, Value, contracts_at_genesis};
+use contracts::{GenesisConfig, address::SETTLEMENTS};
+use execution::{
+    BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Slots, Value, call_at_genesis, contracts_at_genesis,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -132,6 +134,19 @@ impl Genesis {
             return Err(GenesisError::Supply);
         }
         Ok(Committee::new(&self.validators)?)
+    }
+
+    /// Blocks in which a final root can be disputed; none if the file has no settlements.
+    pub(crate) fn dispute_blocks(&self) -> u64 {
+        let answer = call_at_genesis(
+            &mut self.contracts.clone(),
+            (self.chain_id, self.timestamp_ms / 1000),
+            Address::ZERO,
+            SETTLEMENTS,
+            &keccak256("disputeWindow()")[..4],
+        );
+        let epochs = answer.ok().and_then(|word| U256::try_from_be_slice(&word));
+        self.epoch_length.saturating_mul(epochs.map_or(0, |epochs| epochs.saturating_to()))
     }
 
     /// SHA-256 of the canonical JSON: the parent of the genesis block.

@@ -9,7 +9,7 @@ use crate::{
     header::Header,
     history::{Finalized, History, HistoryError, Located},
     mempool::{BlobRefused, PoolRefused},
-    query::{Query, QueryError},
+    query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
     state::StateProof,
 };
@@ -19,7 +19,7 @@ use execution::{
     Account, Call, CallResult, DecodeError, InvalidTx, Key, Receipt, next_base_fee, validate,
 };
 use std::{ops::RangeInclusive, sync::Arc};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// Why a transaction was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) history: Arc<History>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) head: watch::Receiver<Arc<Finalized>>,
-    pub(crate) queries: mpsc::Sender<Query>,
+    pub(crate) queries: Asking,
 }
 
 /// A handle on a running ledger.
@@ -146,6 +146,15 @@ impl Ledger {
             return Ok(None);
         }
         Ok(self.0.history.finalized(height)?.map(Arc::new))
+    }
+
+    /// The height of the block with a digest.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn height_of(&self, hash: B256) -> Result<Option<u64>, HistoryError> {
+        let height = self.0.history.height_of(hash)?;
+        Ok(height.filter(|height| *height <= self.head().height()))
     }
 
     /// The block with a digest.
@@ -291,7 +300,7 @@ impl Ledger {
         query: impl FnOnce(oneshot::Sender<Result<T, QueryError>>) -> Query,
     ) -> Result<T, QueryError> {
         let (reply, answer) = oneshot::channel();
-        self.0.queries.send(query(reply)).await.map_err(|_| QueryError::Stopped)?;
+        self.0.queries.ask(query(reply)).await?;
         answer.await.map_err(|_| QueryError::Stopped)?
     }
 }

@@ -8,9 +8,14 @@
 //!   a check against final state removes a transaction, so a lost proposal loses nothing;
 //! * a replacement pays at least 10 % more in both fee and tip ([`REPLACEMENT_PERCENT`]);
 //! * a sender has at most [`Limits::per_sender`] transactions, within as many nonces of the next one
-//!   and within its balance in all;
+//!   and within its balance in all, which is checked again whenever a block wrote its account;
+//! * a transaction that waits for a missing nonce costs its sender nothing, so there are few of them
+//!   ([`Limits::gapped`]), they go first when the pool is full, and by themselves after
+//!   [`GAP_BLOCKS`];
 //! * when full, a newcomer evicts the lowest-paying *last* transaction of some other sender, never
-//!   one from the middle of a queue, and only if it pays more;
+//!   one from the middle of a queue, and only if it pays more or fills a block sooner;
+//! * one that used up a block's time alone is tried after all others, and goes after
+//!   [`LATE_MAX`] times;
 //! * all order is by price, then by arrival: two pools with one history give one answer.
 
 mod blobs;
@@ -27,6 +32,12 @@ use std::{
 /// What a replacement pays of what it replaces, in per cent.
 pub const REPLACEMENT_PERCENT: u128 = 110;
 
+/// Blocks a transaction waits for those that are missing before it.
+const GAP_BLOCKS: u64 = 600;
+
+/// Blocks whose time a transaction may use up.
+const LATE_MAX: u8 = 3;
+
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -36,11 +47,13 @@ pub struct Limits {
     pub transactions: usize,
     /// Most bytes of all transactions.
     pub bytes: usize,
+    /// Most transactions of all senders before which a nonce is missing.
+    pub gapped: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_sender: 1_024, transactions: 16_384, bytes: 16 * 1024 * 1024 }
+        Self { per_sender: 1_024, transactions: 16_384, bytes: 16 * 1024 * 1024, gapped: 1_024 }
     }
 }
 
@@ -128,15 +141,67 @@ pub enum PoolRefused {
 struct Sender<T> {
     /// Next nonce by final state.
     next: u64,
+    /// Every nonce from `next` to before this one waits.
+    free: u64,
+    /// Transactions behind a nonce that is missing.
+    gapped: usize,
+    /// Where the last transaction stands in [`Mempool::tails`].
+    tail: Option<Tail>,
     /// What all waiting transactions may cost.
     cost: U256,
     queue: BTreeMap<u64, Waiting<T>>,
 }
 
+impl<T> Sender<T> {
+    /// The first nonce from `next` on that does not wait.
+    fn free_from(&self, next: u64) -> u64 {
+        let mut free = self.free.max(next);
+        while self.queue.contains_key(&free) {
+            free += 1;
+        }
+        free
+    }
+
+    /// The last transaction before `nonce`.
+    fn tail_before(&self, nonce: u64) -> Option<Tail> {
+        let (_, waiting) = self.queue.range(..nonce).next_back()?;
+        Some(Tail::new(&waiting.pooled, self.free))
+    }
+}
+
 #[derive(Debug)]
 struct Waiting<T> {
     arrival: u64,
+    /// The height at which it came.
+    since: u64,
+    /// Blocks whose time it used up.
+    late: u8,
     pooled: Pooled<T>,
+}
+
+/// A sender's last transaction, in the order of eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Tail {
+    /// Whether no nonce is missing before it.
+    ready: bool,
+    max_fee: u128,
+    max_tip: u128,
+    hash: B256,
+    sender: Address,
+    nonce: u64,
+    bytes: usize,
+}
+
+impl Tail {
+    fn new<T>(pooled: &Pooled<T>, free: u64) -> Self {
+        let Pooled { hash, sender, nonce, max_fee, max_tip, bytes, .. } = *pooled;
+        Self { ready: nonce <= free, max_fee, max_tip, hash, sender, nonce, bytes }
+    }
+
+    /// Whether it goes to make room for `new`.
+    fn yields_to(&self, new: &Self) -> bool {
+        (self.ready, self.max_fee) < (new.ready, new.max_fee)
+    }
 }
 
 /// The waiting transactions.
@@ -145,7 +210,13 @@ pub(crate) struct Mempool<T> {
     limits: Limits,
     senders: BTreeMap<Address, Sender<T>>,
     hashes: BTreeMap<B256, (Address, u64)>,
-    /// Senders whose transactions an execution skipped: to be checked against final state.
+    /// The last transaction of each sender, the first to go first.
+    tails: BTreeSet<Tail>,
+    /// Senders with transactions behind a missing nonce, and how many those are.
+    gaps: BTreeSet<Address>,
+    gapped: usize,
+    /// Senders whose accounts changed or whose transactions an execution skipped: to be checked
+    /// against final state.
     suspects: BTreeSet<Address>,
     /// The last final height that [`Mempool::finalized`] was told of.
     height: u64,
@@ -159,6 +230,9 @@ impl<T: Clone> Mempool<T> {
             limits,
             senders: BTreeMap::new(),
             hashes: BTreeMap::new(),
+            tails: BTreeSet::new(),
+            gaps: BTreeSet::new(),
+            gapped: 0,
             suspects: BTreeSet::new(),
             height: 0,
             bytes: 0,
@@ -180,13 +254,7 @@ impl<T: Clone> Mempool<T> {
     /// The first nonce of `sender` that is free after its final ones and the waiting ones without a
     /// gap; `next` is the next nonce by final state.
     pub(crate) fn pending_nonce(&self, sender: Address, next: u64) -> u64 {
-        self.senders.get(&sender).map_or(next, |state| {
-            let mut free = state.next.max(next);
-            while state.queue.contains_key(&free) {
-                free += 1;
-            }
-            free
-        })
+        self.senders.get(&sender).map_or(next, |state| state.free_from(state.next.max(next)))
     }
 
     /// Takes a transaction of a sender with this standing.
@@ -218,69 +286,96 @@ impl<T: Clone> Mempool<T> {
         if others.saturating_add(new.cost) > balance {
             return Err(PoolRefused::Funds { balance });
         }
-        for (sender, nonce) in self.victims(&new, old)? {
+        let free = state.map_or(next, |state| state.free_from(next));
+        for Tail { sender, nonce, .. } in self.victims(&Tail::new(&new, free), old)? {
             self.remove(sender, nonce);
+            self.refresh(sender);
         }
+        self.advance(new.sender, next);
         self.remove(new.sender, new.nonce);
         if height < self.height {
             self.suspects.insert(new.sender);
         }
-        self.add(new, next);
+        self.add(new, next, height);
         Ok(())
     }
 
     /// Whom `new` pushes out, if anybody.
-    fn victims(
-        &self,
-        new: &Pooled<T>,
-        old: Option<&Pooled<T>>,
-    ) -> Result<Vec<(Address, u64)>, PoolRefused> {
+    fn victims(&self, new: &Tail, old: Option<&Pooled<T>>) -> Result<Vec<Tail>, PoolRefused> {
         let mut count = self.len() + 1 - old.map_or(0, |_| 1);
         let mut bytes = self.bytes + new.bytes - old.map_or(0, |old| old.bytes);
+        let mut gapped = self.gapped + usize::from(!new.ready && old.is_none());
         let mut victims = Vec::new();
-        let mut gone: BTreeMap<Address, usize> = BTreeMap::new();
-        while count > self.limits.transactions || bytes > self.limits.bytes {
-            let cheapest = self
-                .senders
-                .iter()
-                .filter(|(sender, _)| **sender != new.sender)
-                .filter_map(|(sender, state)| {
-                    let skip = gone.get(sender).copied().unwrap_or(0);
-                    state.queue.values().rev().nth(skip).map(|last| &last.pooled)
-                })
-                .min_by_key(|last| (last.max_fee, last.max_tip, last.hash))
-                .filter(|last| last.max_fee < new.max_fee)
-                .ok_or(PoolRefused::Full)?;
+        let mut tails = self.tails.iter().filter(|tail| tail.sender != new.sender).peekable();
+        // What becomes a sender's last transaction when the one behind it goes.
+        let mut bared: BTreeSet<Tail> = BTreeSet::new();
+        let limits = &self.limits;
+        while count > limits.transactions || bytes > limits.bytes || gapped > limits.gapped {
+            let cheapest = match (tails.peek(), bared.first()) {
+                (Some(tail), Some(bare)) if bare < *tail => bared.pop_first(),
+                (None, _) => bared.pop_first(),
+                _ => tails.next().copied(),
+            };
+            let cheapest = cheapest.filter(|tail| tail.yields_to(new)).ok_or(PoolRefused::Full)?;
             count -= 1;
             bytes -= cheapest.bytes;
-            *gone.entry(cheapest.sender).or_default() += 1;
-            victims.push((cheapest.sender, cheapest.nonce));
+            gapped -= usize::from(!cheapest.ready);
+            let state = self.senders.get(&cheapest.sender);
+            bared.extend(state.and_then(|state| state.tail_before(cheapest.nonce)));
+            victims.push(cheapest);
         }
         Ok(victims)
     }
 
-    fn add(&mut self, pooled: Pooled<T>, next: u64) {
+    fn add(&mut self, pooled: Pooled<T>, next: u64, height: u64) {
         self.bytes += pooled.bytes;
         self.hashes.insert(pooled.hash, (pooled.sender, pooled.nonce));
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let sender = self.senders.entry(pooled.sender).or_insert_with(|| Sender {
+        let address = pooled.sender;
+        let sender = self.senders.entry(address).or_insert_with(|| Sender {
             next,
+            free: next,
+            gapped: 0,
+            tail: None,
             cost: U256::ZERO,
             queue: BTreeMap::new(),
         });
-        sender.next = next;
         sender.cost += pooled.cost;
-        sender.queue.insert(pooled.nonce, Waiting { arrival, pooled });
+        let since = self.height.max(height);
+        sender.queue.insert(pooled.nonce, Waiting { arrival, since, late: 0, pooled });
+        self.refresh(address);
     }
 
+    /// Takes a transaction out; [`Mempool::refresh`] follows.
     fn remove(&mut self, sender: Address, nonce: u64) {
         let Some(state) = self.senders.get_mut(&sender) else { return };
         if let Some(Waiting { pooled, .. }) = state.queue.remove(&nonce) {
             state.cost -= pooled.cost;
+            state.free = state.free.min(nonce);
             self.bytes -= pooled.bytes;
             self.hashes.remove(&pooled.hash);
         }
+    }
+
+    /// Brings what is known about a sender's queue up to date, after it changed.
+    fn refresh(&mut self, sender: Address) {
+        let Some(state) = self.senders.get_mut(&sender) else { return };
+        state.free = state.free_from(state.next);
+        let ready = usize::try_from(state.free - state.next).unwrap_or(usize::MAX);
+        let gapped = state.queue.len().saturating_sub(ready);
+        self.gapped = self.gapped - state.gapped + gapped;
+        state.gapped = gapped;
+        if gapped == 0 {
+            self.gaps.remove(&sender);
+        } else {
+            self.gaps.insert(sender);
+        }
+        if let Some(tail) = state.tail.take() {
+            self.tails.remove(&tail);
+        }
+        state.tail = state.tail_before(u64::MAX);
+        self.tails.extend(state.tail);
         if state.queue.is_empty() {
             self.senders.remove(&sender);
         }
@@ -300,7 +395,7 @@ impl<T: Clone> Mempool<T> {
             if let Some((waiting, tip)) =
                 waiting.and_then(|waiting| Some((waiting, waiting.pooled.tip(base_fee)?)))
             {
-                heads.push((tip, Reverse(waiting.arrival), sender, nonce));
+                heads.push((Reverse(waiting.late), tip, Reverse(waiting.arrival), sender, nonce));
             }
         };
         for (sender, state) in &self.senders {
@@ -308,7 +403,7 @@ impl<T: Clone> Mempool<T> {
             push(&mut heads, *sender, next);
         }
         let (mut chosen, mut left) = (Vec::new(), bytes);
-        while let Some((_, _, sender, nonce)) = heads.pop() {
+        while let Some((.., sender, nonce)) = heads.pop() {
             let Some(waiting) = self.senders[&sender].queue.get(&nonce) else { continue };
             if chosen.len() == count || waiting.pooled.bytes > left {
                 break;
@@ -321,7 +416,7 @@ impl<T: Clone> Mempool<T> {
     }
 
     /// Removes what the final block at `height` made obsolete: everything of each sender up to the
-    /// nonce used.
+    /// nonce used, and what has waited too long for a missing nonce.
     pub(crate) fn finalized(
         &mut self,
         height: u64,
@@ -331,16 +426,42 @@ impl<T: Clone> Mempool<T> {
         for (sender, nonce) in used {
             self.advance(sender, nonce.saturating_add(1));
         }
+        for sender in self.gaps.clone() {
+            let Some(state) = self.senders.get(&sender) else { continue };
+            let gapped = state.queue.range(state.free..);
+            let old = |waiting: &Waiting<T>| waiting.since.saturating_add(GAP_BLOCKS) <= height;
+            let expired = gapped.filter(|(_, waiting)| old(waiting)).map(|(nonce, _)| *nonce);
+            self.remove_all(sender, expired.collect());
+        }
     }
 
     /// Removes a transaction that no state makes valid.
     pub(crate) fn discard(&mut self, hash: &B256) {
         if let Some((sender, nonce)) = self.hashes.get(hash).copied() {
-            self.remove(sender, nonce);
+            self.remove_all(sender, vec![nonce]);
         }
     }
 
-    /// Notes a sender whose transaction an execution skipped.
+    /// Notes that a transaction used up a block's time alone.
+    pub(crate) fn late(&mut self, hash: &B256) {
+        let Some((sender, nonce)) = self.hashes.get(hash).copied() else { return };
+        let waiting = self.senders.get_mut(&sender).and_then(|state| state.queue.get_mut(&nonce));
+        if let Some(waiting) = waiting {
+            waiting.late += 1;
+            if waiting.late >= LATE_MAX {
+                self.remove_all(sender, vec![nonce]);
+            }
+        }
+    }
+
+    fn remove_all(&mut self, sender: Address, nonces: Vec<u64>) {
+        for nonce in nonces {
+            self.remove(sender, nonce);
+        }
+        self.refresh(sender);
+    }
+
+    /// Notes a sender whose transaction an execution skipped, or whose account changed.
     pub(crate) fn suspect(&mut self, sender: Address) {
         if self.senders.contains_key(&sender) {
             self.suspects.insert(sender);
@@ -352,29 +473,26 @@ impl<T: Clone> Mempool<T> {
         std::mem::take(&mut self.suspects)
     }
 
-    /// Removes what cannot run by final state: used nonces, and whatever costs more than the balance.
+    /// Removes what cannot run by final state: used nonces, and whatever the balance does not pay for
+    /// beside the transactions before it.
     pub(crate) fn check(&mut self, sender: Address, next: u64, balance: U256) {
         self.advance(sender, next);
-        let unpayable: Vec<u64> = self
-            .senders
-            .get(&sender)
-            .into_iter()
-            .flat_map(|state| state.queue.iter())
-            .filter(|(_, waiting)| waiting.pooled.cost > balance)
-            .map(|(nonce, _)| *nonce)
-            .collect();
-        for nonce in unpayable {
-            self.remove(sender, nonce);
+        let Some(state) = self.senders.get(&sender) else { return };
+        let (mut left, mut unpayable) = (balance, Vec::new());
+        for (nonce, waiting) in &state.queue {
+            match left.checked_sub(waiting.pooled.cost) {
+                Some(rest) => left = rest,
+                None => unpayable.push(*nonce),
+            }
         }
+        self.remove_all(sender, unpayable);
     }
 
     fn advance(&mut self, sender: Address, next: u64) {
         let Some(state) = self.senders.get_mut(&sender) else { return };
         state.next = state.next.max(next);
-        let used: Vec<u64> = state.queue.range(..state.next).map(|(nonce, _)| *nonce).collect();
-        for nonce in used {
-            self.remove(sender, nonce);
-        }
+        let used = state.queue.range(..state.next).map(|(nonce, _)| *nonce).collect();
+        self.remove_all(sender, used);
     }
 }
 

@@ -23,6 +23,7 @@ use commonware_p2p::{
 use commonware_runtime::{Clock, Metrics, Network as RuntimeNetwork, Quota, Resolver, Spawner};
 use commonware_storage::mmr;
 use commonware_stream::{
+    Upgrader,
     cups::{self, Cups},
     sake::{self, Sake},
 };
@@ -77,6 +78,38 @@ fn message_limit() -> u32 {
     ])
 }
 
+/// Encrypted connections between known keys.
+fn handshake(keys: &ValidatorKeys) -> impl Upgrader<PublicKey = ed25519::PublicKey> {
+    Cups::<_, ChaCha20Poly1305>::new(
+        Sake {
+            signer: keys.signer().clone(),
+            synchrony_bound: Duration::from_secs(5),
+            max_handshake_age: Duration::from_secs(10),
+            version: sake::Version::V1,
+        },
+        cups::Version::V1,
+    )
+}
+
+/// commonware's recommendation, or on a loopback address its settings for one machine, which let peers
+/// connect more often than a network should. Nobody is discovered, so addresses may be private.
+fn config<H: Upgrader>(
+    handshake: H,
+    namespace: &[u8],
+    listen: SocketAddr,
+    most_peers: NonZeroUsize,
+) -> lookup::Config<H> {
+    let make =
+        if listen.ip().is_loopback() { lookup::Config::local } else { lookup::Config::recommended };
+    let config = make(handshake, namespace, listen, most_peers, message_limit(), MAILBOX);
+    lookup::Config {
+        allow_private_ips: true,
+        allow_dns: false,
+        tracked_peer_sets: NZUsize!(2),
+        ..config
+    }
+}
+
 /// Listens on `listen` and connects to `peers`; `namespace` names the ledger.
 pub(crate) fn start<E>(
     context: E,
@@ -87,20 +120,9 @@ pub(crate) fn start<E>(
 where
     E: Spawner + Clock + CryptoRng + RuntimeNetwork + Resolver + Metrics,
 {
-    let handshake = Cups::<_, ChaCha20Poly1305>::new(
-        Sake {
-            signer: keys.signer().clone(),
-            synchrony_bound: Duration::from_secs(5),
-            max_handshake_age: Duration::from_secs(10),
-            version: sake::Version::V1,
-        },
-        cups::Version::V1,
-    );
+    let handshake = handshake(keys);
     let most_peers = NonZeroUsize::new(peers.len() + 2).unwrap_or(NonZeroUsize::MIN);
-    let mut config =
-        lookup::Config::local(handshake, namespace, listen, most_peers, message_limit(), MAILBOX);
-    config.allow_dns = false;
-    config.tracked_peer_sets = NZUsize!(2);
+    let config = config(handshake, namespace, listen, most_peers);
     let (mut network, mut oracle) = Network::new(context, config);
     let addresses = std::iter::once((keys.signer().public_key(), Address::from(listen))).chain(
         peers.iter().filter_map(|peer| {
@@ -120,4 +142,21 @@ where
     };
     network.start();
     net
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_machine_runs_with_the_settings_for_one_machine() {
+        let cooldown = |ip: [u8; 4]| {
+            let handshake = handshake(&ValidatorKeys::derive(&[1; 32]));
+            let config = config(handshake, b"test", SocketAddr::from((ip, 1)), NonZeroUsize::MIN);
+            assert!(config.allow_private_ips && !config.allow_dns);
+            config.peer_connection_cooldown
+        };
+        assert!(cooldown([127, 0, 0, 1]) < cooldown([10, 0, 0, 1]));
+        assert_eq!(cooldown([0, 0, 0, 0]), cooldown([10, 0, 0, 1]));
+    }
 }

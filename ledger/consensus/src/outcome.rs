@@ -22,6 +22,8 @@ pub(crate) struct Executed {
     pub(crate) undo: Undo,
     /// Sender and nonce of each transaction.
     pub(crate) used: Vec<(Address, u64)>,
+    /// Accounts it wrote.
+    pub(crate) touched: Vec<Address>,
 }
 
 /// Outcomes by block hash.
@@ -62,7 +64,8 @@ mod tests {
         let outcomes = Outcomes::default();
         let hash = |n: u64| B256::left_padding_from(&n.to_be_bytes());
         for height in 1..=40 {
-            let executed = Executed { height, receipts: vec![], undo: Undo::new(), used: vec![] };
+            let (undo, used, touched) = (Undo::new(), vec![], vec![]);
+            let executed = Executed { height, receipts: vec![], undo, used, touched };
             outcomes.insert(hash(height), executed);
         }
         assert!(outcomes.get(hash(8)).is_none());

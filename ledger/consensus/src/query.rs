@@ -1,8 +1,8 @@
 //! Questions about the state, answered inside the ledger's own runtime.
 //!
-//! The state's files belong to that runtime, so a [`crate::Ledger`] asks through a bounded channel.
-//! At most [`ANSWERS`] questions are answered at once, each on a thread that may wait; a question
-//! whose asker has gone is not answered.
+//! The state's files belong to that runtime, so a [`crate::Ledger`] asks through bounded channels, one
+//! a [`Lane`]: sending needs an account's nonce, and must not wait for somebody's long calls. Each
+//! answer runs on a thread that may wait, and ends when its asker has gone; a call has [`CALL_TIME`].
 
 use crate::{
     application::Shared,
@@ -15,16 +15,69 @@ use bytes::Bytes;
 use commonware_runtime::Spawner;
 use commonware_storage::Context as StorageContext;
 use execution::{
-    Account, Call, CallError, CallResult, Key, StoreError, account_at, call, code_at, estimate,
-    slot_at,
+    Account, Call, CallError, CallResult, Key, Patience, StoreError, account_at, call, code_at,
+    estimate, slot_at,
 };
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, thread::available_parallelism, time::Duration};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// Questions that may wait.
-pub(crate) const QUESTIONS: usize = 256;
-/// Questions answered at once.
-const ANSWERS: usize = 8;
+/// Questions that may wait in a lane.
+const QUESTIONS: usize = 256;
+/// Reads answered at once.
+const READS: usize = 8;
+/// How long a call or an estimate may run.
+const CALL_TIME: Duration = Duration::from_secs(5);
+
+/// What kind of question, and so who waits for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lane {
+    /// A few values of the state.
+    Reads,
+    /// Calls and estimates, which compute: half of the cores are for them.
+    Calls,
+}
+
+impl Lane {
+    fn slots(self) -> usize {
+        match self {
+            Self::Reads => READS,
+            Self::Calls => available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+        }
+    }
+}
+
+/// The askers' end of all lanes.
+#[derive(Clone, Debug)]
+pub(crate) struct Asking {
+    reads: mpsc::Sender<Query>,
+    calls: mpsc::Sender<Query>,
+}
+
+/// The answering end of all lanes.
+pub(crate) type Asked = [(Lane, mpsc::Receiver<Query>); 2];
+
+/// Opens all lanes.
+pub(crate) fn lanes() -> (Asking, Asked) {
+    let ((reads, of_reads), (calls, of_calls)) =
+        (mpsc::channel(QUESTIONS), mpsc::channel(QUESTIONS));
+    (Asking { reads, calls }, [(Lane::Reads, of_reads), (Lane::Calls, of_calls)])
+}
+
+impl Asking {
+    /// Asks, once there is room in the question's lane.
+    pub(crate) async fn ask(&self, query: Query) -> Result<(), QueryError> {
+        let lane = match query {
+            Query::Call(..) | Query::Estimate(..) => &self.calls,
+            _ => &self.reads,
+        };
+        lane.send(query).await.map_err(|_| QueryError::Stopped)
+    }
+
+    /// Whether nobody answers any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.reads.is_closed()
+    }
+}
 
 /// Why a question about the state has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +131,22 @@ pub(crate) struct Answers<E: Spawner + StorageContext> {
 }
 
 impl<E: Spawner + StorageContext> Answers<E> {
-    /// Serves `questions`.
-    pub(crate) async fn serve(self, runtime: E, mut questions: mpsc::Receiver<Query>) {
+    /// Serves all lanes below `context`.
+    pub(crate) fn start(self, context: &E, questions: Asked) {
         let this = Arc::new(self);
-        let free = Arc::new(Semaphore::new(ANSWERS));
+        for lane in questions {
+            let this = Arc::clone(&this);
+            context.child("answers").spawn(move |runtime| this.serve(runtime, lane));
+        }
+    }
+
+    /// Serves the questions of a lane.
+    async fn serve(
+        self: Arc<Self>,
+        runtime: E,
+        (lane, mut questions): (Lane, mpsc::Receiver<Query>),
+    ) {
+        let free = Arc::new(Semaphore::new(lane.slots()));
         while let Some(query) = questions.recv().await {
             if let Query::Metrics(reply) = query {
                 drop(reply.send(Ok(runtime.encode())));
@@ -89,15 +154,17 @@ impl<E: Spawner + StorageContext> Answers<E> {
             }
             // The semaphore is never closed.
             let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-            let this = Arc::clone(&this);
-            runtime.child("answer").shared(true).spawn(move |_| async move {
-                this.answer(query).await;
+            let this = Arc::clone(&self);
+            runtime.child("answer").shared(true).spawn(move |runtime| async move {
+                let until = runtime.current() + CALL_TIME;
+                let patience = Patience::while_true(move || runtime.current() < until);
+                this.answer(query, patience).await;
                 drop(permit);
             });
         }
     }
 
-    async fn answer(&self, query: Query) {
+    async fn answer(&self, query: Query, patience: Patience) {
         match query {
             Query::Account(address, height, reply) => {
                 self.reply(reply, height, async |store| Ok(account_at(store, address).await?))
@@ -117,14 +184,14 @@ impl<E: Spawner + StorageContext> Answers<E> {
             Query::Call(request, height, reply) => {
                 let run = async |store: &PastStore<E>| {
                     let header = self.header(height)?;
-                    Ok(call(store, &environment(&header), &request).await?)
+                    Ok(call(store, &environment(&header), &request, patience).await?)
                 };
                 self.reply(reply, height, run).await;
             }
             Query::Estimate(request, height, reply) => {
                 let run = async |store: &PastStore<E>| {
                     let header = self.header(height)?;
-                    Ok(estimate(store, &environment(&header), &request).await?)
+                    Ok(estimate(store, &environment(&header), &request, patience).await?)
                 };
                 self.reply(reply, height, run).await;
             }
@@ -145,18 +212,19 @@ impl<E: Spawner + StorageContext> Answers<E> {
         self.shared.history.header(height)?.ok_or(QueryError::Unknown { height, head })
     }
 
-    /// Answers from the state after `height`, unless that is unknown or gone.
+    /// Answers from the state after `height`, unless that is unknown or gone, or the asker is.
     async fn reply<T>(
         &self,
-        reply: Reply<T>,
+        mut reply: Reply<T>,
         height: u64,
         answer: impl AsyncFnOnce(&PastStore<E>) -> Result<T, QueryError>,
     ) {
-        if reply.is_closed() {
-            return;
-        }
         let result = match self.past(height) {
-            Ok(store) => answer(&store).await,
+            Ok(store) => tokio::select! {
+                biased;
+                () = reply.closed() => return,
+                result = answer(&store) => result,
+            },
             Err(error) => Err(error),
         };
         drop(reply.send(result));

@@ -91,10 +91,15 @@ impl Queues {
     }
 
     /// Deals with a candidate that could not run: one that never can goes at once, one that state may
-    /// refuse is checked against final state after the next block.
-    pub(crate) fn skipped(&self, tx: &Transaction, reason: &InvalidTx) {
+    /// refuse is checked against final state after the next block, and one that used up a block's time
+    /// though it was the `first` has to wait for others.
+    pub(crate) fn skipped(&self, tx: &Transaction, reason: &InvalidTx, first: bool) {
         let mut transactions = lock(&self.transactions);
         match reason {
+            InvalidTx::BlockTime if first => {
+                tracing::warn!(hash = %tx.tx_hash(), "a transaction takes longer than a block may");
+                transactions.late(tx.tx_hash());
+            }
             InvalidTx::NonceTooLow { .. } | InvalidTx::Funds { .. } | InvalidTx::SenderHasCode => {
                 transactions.suspect(tx.signer());
             }
@@ -104,15 +109,20 @@ impl Queues {
     }
 
     /// Removes what the final block at `height` used and carries; gives the senders to [`Queues::check`].
+    /// Those whose account the block wrote are among them: delegated code and authorizations
+    /// (EIP-7702) use nonces and coins without a transaction of their owner.
     pub(crate) fn finalized(
         &self,
         height: u64,
-        used: &[(Address, u64)],
+        (used, touched): (&[(Address, u64)], &[Address]),
         carried: impl IntoIterator<Item = B256>,
     ) -> BTreeSet<Address> {
         lock(&self.blobs).finalized(carried);
         let mut transactions = lock(&self.transactions);
         transactions.finalized(height, used.iter().copied());
+        for account in touched {
+            transactions.suspect(*account);
+        }
         transactions.take_suspects()
     }
 

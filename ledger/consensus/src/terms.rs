@@ -6,7 +6,7 @@
 
 use crate::{
     application::Shared,
-    committee::{Committees, ValidatorKeys},
+    committee::{Committee, ValidatorKeys},
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
     history::Finalized,
     network::{Channel, MAILBOX},
@@ -42,21 +42,21 @@ pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
     [b"wayleave/ledger/1/", genesis.as_slice()].concat()
 }
 
-/// The signing scheme of each term: with our vote if we have a seat.
+/// The signing scheme of every term: with our vote if we have a seat.
 #[derive(Clone, Debug)]
 pub(crate) struct Schemes {
     namespace: Vec<u8>,
     key: ed25519::PrivateKey,
-    committees: Committees,
+    committee: Arc<Committee>,
 }
 
 impl Schemes {
-    pub(crate) fn new(namespace: Vec<u8>, keys: &ValidatorKeys, committees: Committees) -> Self {
-        Self { namespace, key: keys.signer().clone(), committees }
+    pub(crate) fn new(namespace: Vec<u8>, keys: &ValidatorKeys, committee: Arc<Committee>) -> Self {
+        Self { namespace, key: keys.signer().clone(), committee }
     }
 
-    fn of(&self, term: u64) -> Scheme {
-        let seats = self.committees.of_term(term).participants();
+    fn scheme(&self) -> Scheme {
+        let seats = self.committee.participants();
         Scheme::signer(&self.namespace, seats.clone(), self.key.clone())
             .unwrap_or_else(|| Scheme::verifier(&self.namespace, seats))
     }
@@ -66,8 +66,8 @@ impl certificate::Provider for Schemes {
     type Scope = Term;
     type Scheme = Scheme;
 
-    fn scoped(&self, term: Term) -> Option<Scoped<Scheme>> {
-        Some(Scoped::scheme(Arc::new(self.of(term.get()))))
+    fn scoped(&self, _: Term) -> Option<Scoped<Scheme>> {
+        Some(Scoped::scheme(Arc::new(self.scheme())))
     }
 }
 
@@ -197,7 +197,7 @@ impl<E: Runtime> Terms<E> {
         let leader_timeout = 2 * self.settings.pace + Duration::from_secs(1);
         let certification_timeout = leader_timeout + Duration::from_secs(1);
         simplex::Config {
-            scheme: self.schemes.of(term),
+            scheme: self.schemes.scheme(),
             elector: RoundRobin::<Sha256>::default(),
             blocker: self.blocker.clone(),
             automaton: self.automaton.clone(),

@@ -5,8 +5,8 @@ use crate::{
     Config, Finalized, Founding, Genesis, History, Ledger, MemoryFile, Retention, ValidatorKeys,
     validator::Launch,
 };
-use alloy_consensus::{SignableTransaction as _, TxEip1559};
-use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
+use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
 use alloy_primitives::{Address, Bytes, TxKind, U256, address};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
@@ -67,6 +67,26 @@ pub(crate) fn transaction(n: u8, nonce: u64, to: Address, value: u128, input: By
         ..TxEip1559::default()
     };
     let signature = signer(n).sign_hash_sync(&tx.signature_hash()).unwrap();
+    tx.into_signed(signature).encoded_2718()
+}
+
+/// A transaction by which one sender carries another's authorization (EIP-7702), each with its nonce.
+pub(crate) fn delegation(sender: (u8, u64), authority: (u8, u64)) -> Vec<u8> {
+    let authorization =
+        Authorization { chain_id: U256::from(CHAIN), address: NOBODY, nonce: authority.1 };
+    let hash = authorization.signature_hash();
+    let signed = authorization.into_signed(signer(authority.0).sign_hash_sync(&hash).unwrap());
+    let tx = TxEip7702 {
+        chain_id: CHAIN,
+        nonce: sender.1,
+        gas_limit: 100_000,
+        max_fee_per_gas: 10_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to: NOBODY,
+        authorization_list: vec![signed],
+        ..TxEip7702::default()
+    };
+    let signature = signer(sender.0).sign_hash_sync(&tx.signature_hash()).unwrap();
     tx.into_signed(signature).encoded_2718()
 }
 

@@ -12,7 +12,7 @@
 
 use crate::{
     application::Shared,
-    committee::{Committees, ValidatorKeys},
+    committee::ValidatorKeys,
     engine::{self, EngineError, Runtime, Settings},
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
@@ -20,7 +20,7 @@ use crate::{
     mempool::Limits,
     network::Peer,
     outcome::Outcomes,
-    query::QUESTIONS,
+    query,
     queues::Queues,
     rules::Chain,
 };
@@ -36,7 +36,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// Threads of the ledger's runtime.
 const THREADS: usize = 2;
@@ -44,6 +44,16 @@ const THREADS: usize = 2;
 const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Threads that may wait for the disk or execute calls.
 const BLOCKING_THREADS: usize = 64;
+
+/// Least time between two blocks unless the configuration says otherwise.
+const PACE: Duration = Duration::from_millis(500);
+/// How long blobs are kept once they cannot be disputed any more.
+const BLOBS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// The most blocks of that time at the usual pace.
+fn blocks_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / PACE.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// How to run a validator.
 #[derive(Clone, Debug)]
@@ -69,17 +79,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// A single validator with default bounds and a block every 500 ms.
+    /// A single validator with default bounds and a block every 500 ms. It keeps blobs for as long as
+    /// evidence can be disputed, and 30 days (design 5).
     pub fn new(data: PathBuf, listen: SocketAddr, keys: ValidatorKeys, genesis: Genesis) -> Self {
+        let blobs = genesis.dispute_blocks().saturating_add(blocks_of(BLOBS_KEPT));
         Self {
             data,
             listen,
             peers: Vec::new(),
             keys,
-            pace: Duration::from_millis(500),
+            pace: PACE,
             genesis,
             limits: Limits::default(),
-            retention: Retention::default(),
+            retention: Retention { blobs: Some(blobs), ..Retention::default() },
             blocks_served: 4_096,
         }
     }
@@ -253,14 +265,14 @@ impl Launch {
                 .await?;
         let genesis = Arc::new(genesis);
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
-        let (queries, questions) = mpsc::channel(QUESTIONS);
+        let (queries, questions) = query::lanes();
         let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
         let queues = Arc::new(Queues::new(config.limits));
         let shared = Arc::new(Shared {
             chain: Chain {
                 chain_id: config.genesis.chain_id,
                 epoch_length: config.genesis.epoch_length,
-                committees: Committees::new(committee, config.genesis.term_length),
+                committee,
             },
             genesis: Arc::clone(&genesis),
             keys: config.keys,

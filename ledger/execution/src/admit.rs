@@ -114,6 +114,9 @@ pub enum InvalidTx {
     /// The block has no more values left to read.
     #[error("the block reads too much state to hold it")]
     BlockLoads,
+    /// The time for building the block is over.
+    #[error("the block's time is over")]
+    BlockTime,
     /// A system contract cannot go on: its storage holds what it never wrote, or it panicked.
     #[error("execution failed: {0}")]
     Fatal(String),
@@ -131,6 +134,7 @@ impl InvalidTx {
                 | Self::BelowBaseFee { .. }
                 | Self::BlockGas { .. }
                 | Self::BlockLoads
+                | Self::BlockTime
                 | Self::Funds { .. }
         )
     }

@@ -4,15 +4,17 @@
 //! its changes are committed, then the changes and their undoing are drawn up.
 //!
 //! A transaction that reads more of the state than one may (`TX_LOADS_MAX` values) stays in the
-//! block, fails, and pays all its gas, like one that ran out of gas.
+//! block, fails, and pays all its gas, like one that ran out of gas. What it read counts for the
+//! block, so that no block makes its readers read more than `BLOCK_LOADS_MAX` values in all.
 
 use crate::{
     admit::{InvalidTx, check_form},
     env::BlockEnv,
     key::{Key, Value},
+    patience::Patience,
     state::{Changes, Fault, State},
     store::{Store, StoreError},
-    suspend::{Loader, SuspendError, suspended},
+    suspend::{SuspendError, suspended},
     system::{self, Dispatch},
 };
 use alloy_consensus::{
@@ -63,7 +65,7 @@ pub struct BlockOutcome {
     pub gas_used: u64,
     /// Base fees burned, in the coin's smallest unit.
     pub burned: U256,
-    /// Values read from the store, each once.
+    /// Values read from the store: each once, and those read for nothing.
     pub loads: u64,
 }
 
@@ -131,7 +133,7 @@ pub async fn execute_block<S: Store>(
 ) -> Result<BlockOutcome, ExecuteError> {
     let (env, txs) = (*env, txs.to_vec());
     suspended(store, move |loader| {
-        let mut block = Block::new(loader, env);
+        let mut block = Block::new(State::new(loader, Patience::ENDLESS), env);
         for (index, tx) in txs.iter().enumerate() {
             block.run(tx).map_err(|stop| stop.verdict(index))?;
         }
@@ -140,7 +142,9 @@ pub async fn execute_block<S: Store>(
     .await?
 }
 
-/// Chooses the candidates that can be executed, in their order, until the block is full.
+/// Chooses the candidates that can be executed, in their order, until the block is full or the
+/// patience is over. The candidate during which it was is the last one skipped, with
+/// [`InvalidTx::BlockTime`].
 ///
 /// # Errors
 /// Never because of a candidate: only when the store, the thread or the program fails.
@@ -148,19 +152,20 @@ pub async fn propose_block<S: Store>(
     store: &S,
     env: &BlockEnv,
     candidates: &[Recovered<TxEnvelope>],
+    patience: Patience,
 ) -> Result<Proposal, ExecuteError> {
     let (env, candidates) = (*env, candidates.to_vec());
     suspended(store, move |loader| {
-        let mut block = Block::new(loader, env);
+        let mut block = Block::new(State::new(loader, patience), env);
         let mut proposal = Proposal::default();
         for (index, tx) in candidates.iter().enumerate() {
-            if block.gas_left() < TX_GAS_MIN {
+            if block.gas_left() < TX_GAS_MIN || block.machine.state().is_late() {
                 break;
             }
             match block.run(tx) {
                 Ok(()) => proposal.included.push(index),
                 Err(Stop::Invalid(reason)) => {
-                    let full = reason == InvalidTx::BlockLoads;
+                    let full = matches!(reason, InvalidTx::BlockLoads | InvalidTx::BlockTime);
                     proposal.skipped.push(Skipped { index, reason });
                     if full {
                         break;
@@ -206,6 +211,7 @@ impl From<Fault> for Stop {
         match fault {
             Fault::TxLoads => Self::TxLoads,
             Fault::BlockLoads => Self::Invalid(InvalidTx::BlockLoads),
+            Fault::Late => Self::Invalid(InvalidTx::BlockTime),
             Fault::Closed(_) | Fault::Code(_) => Self::Internal(fault.to_string()),
         }
     }
@@ -259,8 +265,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(loader: Loader, env: BlockEnv) -> Self {
-        let mut state = State::new(loader);
+    fn new(mut state: State, env: BlockEnv) -> Self {
         state.record_parent(env.number, env.parent_hash);
         Self { machine: Machine::new(state, env.machine()), env, receipts: Vec::new(), gas_used: 0 }
     }
@@ -288,8 +293,9 @@ impl Block {
         let machine_tx = TxEnv::from_recovered_tx(tx.inner(), tx.signer());
         let done = match self.machine.transact(machine_tx.clone()) {
             Err(Stop::TxLoads) => {
-                self.machine.state().discard();
-                self.machine.transact(failing(machine_tx))
+                let before = self.machine.state().waste();
+                let failed = self.machine.transact(failing(machine_tx));
+                failed.inspect_err(|_| self.machine.state().unwaste(before))
             }
             other => other,
         };

@@ -1,12 +1,15 @@
 //! Calls that are not transactions: `eth_call` and `eth_estimateGas` over any snapshot.
 //!
 //! They follow the block's rules, except that the nonce does not matter, gas costs nothing unless
-//! the caller names a price, and a contract may be the sender. Nothing is committed.
+//! the caller names a price, and a contract may be the sender. Nothing is committed. They end when the
+//! caller's [`Patience`] does: it is asked before every read and every run, and a run without reads is
+//! bounded by its gas.
 
 use crate::{
     admit::InvalidTx,
     block::{Machine, Stop},
     env::{BLOCK_GAS_LIMIT, BlockEnv, TX_GAS_LIMIT},
+    patience::Patience,
     state::{Fault, State},
     store::{Store, StoreError},
     suspend::{SuspendError, suspended},
@@ -83,6 +86,9 @@ pub enum CallError {
     /// It reads more of the state than a block may.
     #[error("the call reads too much state")]
     Loads,
+    /// It takes longer than it may.
+    #[error("the call takes too long")]
+    Late,
     /// The store could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,6 +114,7 @@ impl From<Stop> for CallError {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Invalid(InvalidTx::BlockLoads) | Stop::TxLoads => Self::Loads,
+            Stop::Invalid(InvalidTx::BlockTime) => Self::Late,
             Stop::Invalid(reason) => Self::Invalid(reason),
             Stop::Fatal(text) | Stop::Internal(text) => Self::Internal(text),
         }
@@ -128,10 +135,11 @@ pub async fn call<S: Store>(
     store: &S,
     env: &BlockEnv,
     call: &Call,
+    patience: Patience,
 ) -> Result<CallResult, CallError> {
     let (env, call) = (*env, call.clone());
     suspended(store, move |loader| {
-        let mut machine = Machine::new(State::new(loader), env.machine_for_calls());
+        let mut machine = Machine::new(State::new(loader, patience), env.machine_for_calls());
         let gas = call.gas.unwrap_or(BLOCK_GAS_LIMIT).min(BLOCK_GAS_LIMIT);
         let (result, _) = attempt(&mut machine, &call, env.chain_id, gas)?;
         Ok(result)
@@ -144,10 +152,15 @@ pub async fn call<S: Store>(
 ///
 /// # Errors
 /// When it does not succeed with all the gas it may use, or as [`call`].
-pub async fn estimate<S: Store>(store: &S, env: &BlockEnv, call: &Call) -> Result<u64, CallError> {
+pub async fn estimate<S: Store>(
+    store: &S,
+    env: &BlockEnv,
+    call: &Call,
+    patience: Patience,
+) -> Result<u64, CallError> {
     let (env, call) = (*env, call.clone());
     suspended(store, move |loader| {
-        let mut machine = Machine::new(State::new(loader), env.machine_for_calls());
+        let mut machine = Machine::new(State::new(loader, patience), env.machine_for_calls());
         search(&mut machine, &call, env.chain_id)
     })
     .await?
@@ -179,6 +192,9 @@ fn attempt(
     chain_id: u64,
     gas: u64,
 ) -> Result<(CallResult, u64), CallError> {
+    if machine.state().is_late() {
+        return Err(CallError::Late);
+    }
     let done = machine.transact(machine_tx(call, chain_id, gas)?)?;
     let spent = done.result.gas();
     let needed = spent.total_gas_spent().max(spent.floor_gas());

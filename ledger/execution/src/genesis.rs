@@ -76,7 +76,8 @@ pub fn contracts_at_genesis(
 }
 
 /// Runs a call of a system contract on the storage at height 0, as if `caller` had sent it before the
-/// first block: what a network begins with is made by the same calls that would make it later.
+/// first block: what a network begins with is made by the same calls that would make it later. Gives
+/// what the call returns.
 ///
 /// # Errors
 /// When the contract refuses the call; what it wrote until then stays, so the storage is not to be used.
@@ -86,13 +87,13 @@ pub fn call_at_genesis(
     caller: Address,
     contract: Address,
     input: &[u8],
-) -> Result<(), Failure> {
+) -> Result<Vec<u8>, Failure> {
     let mut recorder = Recorder { slots: std::mem::take(slots), chain_id, timestamp };
     let call =
         Call { contract, caller, value: U256::ZERO, input, is_static: false, is_direct: true };
     let result = contracts::call(&mut recorder, &call);
     *slots = recorder.slots;
-    result.map(drop)
+    result
 }
 
 /// An empty ledger at height 0 that records what is written. Nobody sees the logs of genesis.

@@ -25,6 +25,7 @@ mod call;
 mod env;
 mod genesis;
 mod key;
+mod patience;
 mod state;
 mod store;
 mod suspend;
@@ -43,6 +44,7 @@ pub use key::{
     Account, CODE_BYTES_MAX, Key, VALUE_BYTES, Value, ValueError, code_chunks, code_writes,
     join_code, slot, slot_value,
 };
-pub use store::{MemoryStore, Overlay, Store, StoreError, account_at, code_at, slot_at};
+pub use patience::Patience;
+pub use store::{MemoryStore, Store, StoreError, account_at, code_at, slot_at};
 
 pub use alloy_consensus::{ReceiptEnvelope, TxEnvelope, transaction::Recovered};

@@ -3,12 +3,14 @@
 //! Invariants:
 //! * a key is asked of the store at most once for the transactions that stay in the block;
 //! * what a discarded transaction loaded is forgotten, so that a block's loads do not depend on the
-//!   candidates its proposer threw away;
+//!   candidates its proposer threw away; what a transaction that stays in the block as failed had
+//!   loaded is forgotten too, and counts ([`State::waste`]);
 //! * after a fault nothing of the transaction is committed.
 
 use crate::{
     env::BLOCK_LOADS_MAX,
     key::{Account, Key, Value, ValueError, code_chunks, code_writes, join_code, slot, slot_value},
+    patience::Patience,
     suspend::{Closed, Loader},
 };
 use alloy_eips::eip2935::HISTORY_STORAGE_ADDRESS;
@@ -39,6 +41,9 @@ pub(crate) enum Fault {
     /// The block's transactions would load more than [`BLOCK_LOADS_MAX`] values.
     #[error("the block reads more than {BLOCK_LOADS_MAX} values")]
     BlockLoads,
+    /// The patience for this execution is over.
+    #[error("there is no time left to execute it")]
+    Late,
     /// The store holds something that is not a contract's code.
     #[error("the stored code is damaged: {0}")]
     Code(#[from] ValueError),
@@ -58,6 +63,7 @@ pub(crate) struct Changes {
 #[derive(Debug)]
 pub(crate) struct State {
     loader: Loader,
+    patience: Patience,
     /// Values as the store has them.
     loaded: BTreeMap<Key, Option<Value>>,
     /// Values as the transactions so far left them.
@@ -66,18 +72,22 @@ pub(crate) struct State {
     codes: BTreeMap<B256, Bytecode>,
     /// What the running transaction has loaded.
     fresh: Vec<Key>,
+    /// How many values were loaded for nothing by transactions that stay in the block as failed.
+    wasted: usize,
     /// The first thing that went wrong in the running transaction.
     fault: Option<Fault>,
 }
 
 impl State {
-    pub(crate) fn new(loader: Loader) -> Self {
+    pub(crate) fn new(loader: Loader, patience: Patience) -> Self {
         Self {
             loader,
+            patience,
             loaded: BTreeMap::new(),
             written: BTreeMap::new(),
             codes: BTreeMap::new(),
             fresh: Vec::new(),
+            wasted: 0,
             fault: None,
         }
     }
@@ -154,9 +164,28 @@ impl State {
         }
     }
 
+    /// As [`State::discard`], and what was loaded counts for the block. Gives the count before, for
+    /// [`State::unwaste`].
+    pub(crate) fn waste(&mut self) -> usize {
+        let before = self.wasted;
+        self.wasted += self.fresh.len();
+        self.discard();
+        before
+    }
+
+    /// Takes back the last [`State::waste`]: its transaction does not stay in the block.
+    pub(crate) fn unwaste(&mut self, before: usize) {
+        self.wasted = before;
+    }
+
+    /// Whether there is no time left.
+    pub(crate) fn is_late(&self) -> bool {
+        self.patience.is_over()
+    }
+
     /// Ends the block: its changes, and their undoing.
     pub(crate) fn finish(self) -> Result<Changes, Fault> {
-        let Self { loader, mut loaded, written, .. } = self;
+        let Self { loader, mut loaded, written, wasted, .. } = self;
         let unknown: Vec<Key> =
             written.keys().filter(|key| !loaded.contains_key(key)).copied().collect();
         if !unknown.is_empty() {
@@ -165,7 +194,7 @@ impl State {
         let mut changes = Changes {
             writes: BTreeMap::new(),
             undo: BTreeMap::new(),
-            loads: u64::try_from(loaded.len()).unwrap_or(u64::MAX),
+            loads: u64::try_from(loaded.len() + wasted).unwrap_or(u64::MAX),
         };
         for (key, value) in written {
             let before = loaded.get(&key).copied().flatten();
@@ -195,9 +224,12 @@ impl State {
         if self.fresh.len() + keys.len() > TX_LOADS_MAX {
             return Err(fault(self, Fault::TxLoads));
         }
-        let loads = u64::try_from(self.loaded.len() + keys.len()).unwrap_or(u64::MAX);
-        if loads > BLOCK_LOADS_MAX {
+        let loads = self.loaded.len() + self.wasted + keys.len();
+        if u64::try_from(loads).unwrap_or(u64::MAX) > BLOCK_LOADS_MAX {
             return Err(fault(self, Fault::BlockLoads));
+        }
+        if self.is_late() {
+            return Err(fault(self, Fault::Late));
         }
         let values = match self.loader.load(keys.clone()) {
             Ok(values) => values,

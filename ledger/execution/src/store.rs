@@ -84,25 +84,6 @@ impl Store for MemoryStore {
     }
 }
 
-/// A store seen through changes that lie over it: a past block through the undo log, or the state
-/// behind blocks that are not final.
-#[derive(Clone, Debug, Default)]
-pub struct Overlay<S> {
-    /// What lies below.
-    pub base: S,
-    /// What is different above it; `None` hides a value of the base.
-    pub changes: BTreeMap<Key, Option<Value>>,
-}
-
-impl<S: Store> Store for Overlay<S> {
-    async fn get(&self, key: &Key) -> Result<Option<Value>, StoreError> {
-        match self.changes.get(key) {
-            Some(value) => Ok(*value),
-            None => self.base.get(key).await,
-        }
-    }
-}
-
 /// The account at `address`; an empty one when there is none.
 ///
 /// # Errors

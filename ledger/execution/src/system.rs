@@ -107,8 +107,11 @@ impl Frame<'_> {
         Ok(())
     }
 
-    /// Loads an account for its cold price (EIP-2929), or not at all.
-    fn account(&mut self, address: Address) -> Result<Box<dyn JournaledAccountTr + '_>, Fault> {
+    /// Loads an account for its cold price (EIP-2929), or not at all. Gives the gas left after it too.
+    fn account(
+        &mut self,
+        address: Address,
+    ) -> Result<(Box<dyn JournaledAccountTr + '_>, u64), Fault> {
         let price = self.params.cold_account_additional_cost();
         let unpaid = self.left < price;
         let left = &mut self.left;
@@ -117,7 +120,7 @@ impl Frame<'_> {
         if is_cold {
             *left = left.checked_sub(price).ok_or(Fault::OutOfGas)?;
         }
-        Ok(data)
+        Ok((data, *left))
     }
 
     fn writable(&self) -> Result<(), Fault> {
@@ -137,10 +140,9 @@ impl Env for Frame<'_> {
     fn load(&mut self, contract: Address, slot: U256) -> Result<U256, Fault> {
         self.take(self.params.warm_storage_read_cost())?;
         let price = self.params.cold_storage_additional_cost();
-        let unpaid = self.left < price;
         let (word, is_cold) = {
-            let mut account = self.account(contract)?;
-            let load = account.sload(slot, unpaid).map_err(fault)?;
+            let (mut account, left) = self.account(contract)?;
+            let load = account.sload(slot, left < price).map_err(fault)?;
             (load.data.present_value(), load.is_cold)
         };
         if is_cold {
@@ -156,8 +158,10 @@ impl Env for Frame<'_> {
             return Err(Fault::OutOfGas);
         }
         self.take(self.params.sstore_static_gas())?;
-        let unpaid = self.left < self.params.cold_storage_cost();
-        let load = self.account(contract)?.sstore(slot, value, unpaid).map_err(fault)?;
+        let price = self.params.cold_storage_cost();
+        let (mut account, left) = self.account(contract)?;
+        let load = account.sstore(slot, value, left < price).map_err(fault)?;
+        drop(account);
         self.take(self.params.sstore_dynamic_gas(true, &load.data, load.is_cold))?;
         self.refund += self.params.sstore_refund(true, &load.data);
         Ok(())
@@ -181,7 +185,7 @@ impl Env for Frame<'_> {
         self.writable()?;
         self.take(self.params.create_cost())?;
         self.take(self.params.code_deposit_cost(MARKER.len()))?;
-        let mut account = self.account(contract)?;
+        let (mut account, _) = self.account(contract)?;
         if account.nonce() == 0 {
             account.bump_nonce();
         }
@@ -191,7 +195,7 @@ impl Env for Frame<'_> {
 
     fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
         self.take(self.params.warm_storage_read_cost())?;
-        let account = self.account(account)?;
+        let (account, _) = self.account(account)?;
         Ok(*account.code_hash() != KECCAK256_EMPTY && !account.code_hash().is_zero())
     }
 

@@ -131,7 +131,7 @@ fn call_failed(error: CallError) -> ErrorObjectOwned {
         CallError::Invalid(ref invalid) => {
             told(REFUSED, error.to_string(), Kind::of_transaction(invalid))
         }
-        CallError::Halted(_) | CallError::Allowance(_) | CallError::Loads => {
+        CallError::Halted(_) | CallError::Allowance(_) | CallError::Loads | CallError::Late => {
             object(REFUSED, error.to_string())
         }
         CallError::Store(_) | CallError::Thread(_) | CallError::Internal(_) => internal(&error),

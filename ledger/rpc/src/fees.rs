@@ -7,6 +7,7 @@ use alloy_rpc_types_eth::FeeHistory;
 use consensus::Header;
 use execution::{Receipt, next_base_fee};
 use jsonrpsee::types::Params;
+use std::sync::{Arc, PoisonError};
 
 /// Blocks whose tips a suggestion follows.
 const RECENT: u64 = 20;
@@ -16,6 +17,20 @@ const TIP_MIN: u128 = 100_000_000;
 const TIP_MAX: u128 = 500_000_000_000;
 /// Percentiles that one request may ask for.
 const PERCENTILES: usize = 100;
+
+/// Runs `work` where it may wait for the disk, once it is its turn.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    cx: Arc<Context>,
+    work: impl FnOnce(&Context) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    // The semaphore is never closed.
+    let permit = Arc::clone(&cx.fee_queries).acquire_owned().await;
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work(&cx)
+    });
+    work.await.map_err(|error| Error::Damaged(error.to_string()))?
+}
 
 /// `eth_maxPriorityFeePerGas`: the median of the tips paid in the last blocks.
 pub(crate) fn tip(cx: &Context) -> Result<U256, Error> {
@@ -29,6 +44,11 @@ pub(crate) fn gas_price(cx: &Context) -> Result<U256, Error> {
 
 fn suggested(cx: &Context) -> Result<u128, Error> {
     let head = cx.ledger.head().height();
+    // A pair of numbers is whole at every point where its holder could panic.
+    let mut last = cx.last_tip.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, tip)) = last.filter(|(height, _)| *height == head) {
+        return Ok(tip);
+    }
     let mut tips = Vec::new();
     for height in head.saturating_sub(RECENT - 1)..=head {
         let (header, receipts) = read(cx, height)?;
@@ -36,7 +56,9 @@ fn suggested(cx: &Context) -> Result<u128, Error> {
     }
     tips.sort_unstable();
     let median = tips.get(tips.len() / 2).copied().unwrap_or(TIP_MIN);
-    Ok(median.clamp(TIP_MIN, TIP_MAX))
+    let tip = median.clamp(TIP_MIN, TIP_MAX);
+    *last = Some((head, tip));
+    Ok(tip)
 }
 
 /// The tip a transaction paid.
@@ -55,10 +77,18 @@ fn read(cx: &Context, height: u64) -> Result<(Header, Vec<Receipt>), Error> {
 }
 
 /// `eth_feeHistory`.
-pub(crate) fn history(params: &Params<'_>, cx: &Context) -> Result<FeeHistory, Error> {
+pub(crate) async fn history(params: &Params<'_>, cx: Arc<Context>) -> Result<FeeHistory, Error> {
     let mut params = params.sequence();
     let (blocks, newest): (U64, BlockNumberOrTag) = (params.next()?, params.next()?);
     let percentiles: Option<Vec<f64>> = params.optional_next()?;
+    in_turn(cx, move |cx| of(cx, (blocks, newest), percentiles)).await
+}
+
+fn of(
+    cx: &Context,
+    (blocks, newest): (U64, BlockNumberOrTag),
+    percentiles: Option<Vec<f64>>,
+) -> Result<FeeHistory, Error> {
     let newest = height::of(cx, Some(newest.into()))?;
     let blocks = blocks.to::<u64>().min(cx.limits.fee_blocks).min(newest.saturating_add(1));
     if let Some(percentiles) = &percentiles {

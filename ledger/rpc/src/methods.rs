@@ -59,9 +59,12 @@ fn history(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
         transactions::receipt(&p, &cx)
     })?;
     m.register_async_method("eth_getLogs", |p, cx, _| async move { logs::get(&p, cx).await })?;
-    m.register_blocking_method("eth_feeHistory", |p, cx, _| fees::history(&p, &cx))?;
-    m.register_blocking_method("eth_gasPrice", |_, cx, _| fees::gas_price(&cx))?;
-    m.register_blocking_method("eth_maxPriorityFeePerGas", |_, cx, _| fees::tip(&cx))?;
+    m.register_async_method(
+        "eth_feeHistory",
+        |p, cx, _| async move { fees::history(&p, cx).await },
+    )?;
+    m.register_async_method("eth_gasPrice", |_, cx, _| fees::in_turn(cx, fees::gas_price))?;
+    m.register_async_method("eth_maxPriorityFeePerGas", |_, cx, _| fees::in_turn(cx, fees::tip))?;
     Ok(())
 }
 

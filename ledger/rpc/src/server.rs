@@ -13,7 +13,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,6 +23,9 @@ use tower_http::cors::{Any, CorsLayer};
 
 /// Bytes of a request and of its answer that a trace shows.
 const LOGGED_BYTES: u32 = 256;
+
+/// Questions about fees answered at once; more wait.
+const FEE_QUERIES: usize = 2;
 
 /// What the server refuses to exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,10 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     /// Permits of queries for logs.
     pub(crate) log_queries: Arc<Semaphore>,
+    /// Permits of fee methods.
+    pub(crate) fee_queries: Arc<Semaphore>,
+    /// The tip last suggested, and after which height.
+    pub(crate) last_tip: Mutex<Option<(u64, u128)>>,
 }
 
 /// A running server. Dropping it stops it.
@@ -124,6 +131,8 @@ pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<S
         ledger,
         limits,
         log_queries: Arc::new(Semaphore::new(limits.log_queries.max(1))),
+        fee_queries: Arc::new(Semaphore::new(FEE_QUERIES)),
+        last_tip: Mutex::new(None),
     };
     let config = ServerConfig::builder()
         .max_request_body_size(limits.request_bytes)

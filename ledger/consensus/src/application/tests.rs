@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     BodyError, Finalized, History, Limits, MemoryFile, Retention,
-    committee::{Committee, Committees},
+    committee::Committee,
     engine,
     testing::{CHAIN, COIN, genesis, keys, transfer},
 };
@@ -31,8 +31,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(context: E) -> Self {
-        let file = genesis(1, 100);
+    async fn new(context: E, file: crate::Genesis) -> Self {
         let committee: Arc<Committee> = Arc::new(file.check().unwrap());
         let history =
             History::open_in(MemoryFile::new(), file.digest(), Retention::default()).unwrap();
@@ -49,11 +48,7 @@ impl Bench {
         let first = history.finalized(0).unwrap().unwrap();
         let (head, _) = watch::channel(Arc::<Finalized>::new(first));
         let shared = Shared {
-            chain: Chain {
-                chain_id: CHAIN,
-                epoch_length: file.epoch_length,
-                committees: Committees::new(committee, 100),
-            },
+            chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, committee },
             genesis: Arc::new(block.clone()),
             keys: keys(0),
             history: Arc::new(history),
@@ -114,8 +109,12 @@ impl Bench {
 }
 
 fn bench<T>(scenario: impl AsyncFnOnce(Bench) -> T) -> T {
+    bench_of(genesis(1, 100), scenario)
+}
+
+fn bench_of<T>(file: crate::Genesis, scenario: impl AsyncFnOnce(Bench) -> T) -> T {
     deterministic::Runner::seeded(1)
-        .start(async |context: E| scenario(Box::pin(Bench::new(context)).await).await)
+        .start(async |context: E| scenario(Box::pin(Bench::new(context, file)).await).await)
 }
 
 /// The block with some of its header changed, its body as it was.
@@ -186,6 +185,46 @@ fn a_time_ahead_of_the_clock_delays_and_does_not_reject() {
         let before = bench.context.current();
         assert!(bench.verdict(later, Finality::Finalized).await);
         assert!(bench.context.current().duration_since(before).unwrap() < skew);
+    });
+}
+
+#[test]
+fn a_clock_behind_the_head_delays_no_verdict() {
+    let mut file = genesis(1, 100);
+    file.timestamp_ms = 3_600_000;
+    bench_of(file, async |bench| {
+        let block = bench.propose(1).await.block;
+        assert_eq!(block.header().timestamp_ms, 3_600_001);
+        let before = bench.context.current();
+        assert!(bench.verdict(block, Finality::Candidate).await);
+        assert_eq!(bench.context.current(), before);
+    });
+}
+
+#[test]
+fn a_slow_state_stops_no_height_and_no_other_transaction() {
+    bench(async |bench| {
+        bench.queue(&transfer(1, 0, COIN));
+        bench.queue(&transfer(2, 0, COIN));
+        let build = async |reads: usize| {
+            let parent = bench.genesis.inner().header();
+            let shared = &bench.app.0;
+            let round = (0, View::new(1), View::zero());
+            let header = shared.chain.draft(parent, &shared.keys, round, 1_000).unwrap();
+            let left = std::sync::atomic::AtomicUsize::new(reads);
+            let order = std::sync::atomic::Ordering::Relaxed;
+            let patience = Patience::while_true(move || {
+                left.fetch_update(order, order, |left| left.checked_sub(1)).is_ok()
+            });
+            let parts = (bench.batch().await, Taken::default());
+            let (block, _) = bench.app.build::<E>(parent, header, parts, patience).await.unwrap();
+            let raw = block.transactions().to_vec();
+            raw.iter().map(|tx| execution::decode(tx).unwrap().signer()).collect::<Vec<_>>()
+        };
+        let [slow, other] = [1, 2].map(|n| crate::testing::signer(n).address());
+        // The time is over while the first is read: an empty block, and the next tries it last.
+        assert_eq!(build(1).await, [Address::ZERO; 0]);
+        assert_eq!(build(usize::MAX).await, [other, slow]);
     });
 }
 

@@ -27,7 +27,8 @@ fn pooled(sender: u8, nonce: u64, fee: u128) -> Pooled<(u8, u64, u128)> {
 }
 
 fn pool(per_sender: u64, transactions: usize) -> Mempool<(u8, u64, u128)> {
-    Mempool::new(Limits { per_sender, transactions, bytes: 100 * transactions })
+    let bytes = 100 * transactions;
+    Mempool::new(Limits { per_sender, transactions, bytes, gapped: transactions })
 }
 
 fn all(pool: &Mempool<(u8, u64, u128)>) -> Vec<(u8, u64, u128)> {
@@ -109,6 +110,70 @@ fn a_full_pool_evicts_the_cheapest_last_transaction() {
     assert_eq!(all(&pool), [(3, 0, 41), (1, 0, 10), (1, 1, 50)]);
     // Nobody evicts their own.
     assert_eq!(pool.insert(pooled(1, 2, 41), standing(0, RICH)), Err(PoolRefused::Full));
+}
+
+#[test]
+fn gaps_are_few_and_go_before_what_a_block_could_hold() {
+    let mut pool = pool(64, 8);
+    pool.limits.gapped = 3;
+    for nonce in 10..13 {
+        pool.insert(pooled(1, nonce, 1_000), standing(0, RICH)).unwrap();
+    }
+    assert_eq!(pool.insert(pooled(1, 13, 2_000), standing(0, RICH)), Err(PoolRefused::Full));
+    assert_eq!(pool.insert(pooled(2, 1, 1_000), standing(0, RICH)), Err(PoolRefused::Full));
+    // Who pays more may wait for a missing nonce instead, and what can run needs no such place.
+    pool.insert(pooled(2, 1, 1_001), standing(0, RICH)).unwrap();
+    assert_eq!(pool.len(), 3);
+    for sender in 3..8 {
+        pool.insert(pooled(sender, 0, 5), standing(0, RICH)).unwrap();
+    }
+    assert_eq!(pool.len(), 8);
+    for sender in 8..11 {
+        pool.insert(pooled(sender, 0, 2), standing(0, RICH)).unwrap();
+    }
+    assert_eq!((pool.len(), pool.gapped), (8, 0));
+    assert_eq!(pool.insert(pooled(11, 0, 2), standing(0, RICH)), Err(PoolRefused::Full));
+    assert_eq!(pool.insert(pooled(11, 1, 9), standing(0, RICH)), Err(PoolRefused::Full));
+}
+
+#[test]
+fn what_waits_for_a_nonce_does_not_wait_for_ever() {
+    let mut pool = pool(64, 16);
+    let seen = Standing { height: 50, next: 0, balance: RICH };
+    pool.insert(pooled(1, 0, 10), seen).unwrap();
+    pool.insert(pooled(1, 2, 10), seen).unwrap();
+    pool.insert(pooled(2, 1, 10), seen).unwrap();
+    pool.finalized(49 + GAP_BLOCKS, []);
+    assert_eq!(pool.len(), 3);
+    // The missing one may still come.
+    pool.insert(pooled(2, 0, 10), seen).unwrap();
+    pool.finalized(50 + GAP_BLOCKS, []);
+    assert_eq!(all(&pool), [(1, 0, 10), (2, 0, 10), (2, 1, 10)]);
+    assert_eq!((pool.len(), pool.gapped), (3, 0));
+}
+
+#[test]
+fn what_takes_longer_than_a_block_is_tried_last_and_goes() {
+    let mut pool = pool(64, 16);
+    pool.insert(pooled(1, 0, 100), standing(0, RICH)).unwrap();
+    pool.insert(pooled(2, 0, 10), standing(0, RICH)).unwrap();
+    let slow = pooled(1, 0, 100).hash;
+    pool.late(&slow);
+    assert_eq!(all(&pool), [(2, 0, 10), (1, 0, 100)]);
+    for _ in 1..LATE_MAX {
+        pool.late(&slow);
+    }
+    assert_eq!(all(&pool), [(2, 0, 10)]);
+}
+
+#[test]
+fn all_that_a_sender_has_waiting_is_within_its_balance() {
+    let mut pool = pool(64, 16);
+    for nonce in 0..4 {
+        pool.insert(pooled(1, nonce, 10), standing(0, RICH)).unwrap();
+    }
+    pool.check(Address::repeat_byte(1), 1, U256::from(25));
+    assert_eq!(all(&pool), [(1, 1, 10), (1, 2, 10)]);
 }
 
 #[test]
@@ -218,7 +283,16 @@ proptest! {
                 prop_assert_eq!(state.cost, cost);
                 prop_assert!(!state.queue.is_empty());
                 prop_assert!(state.queue.keys().all(|nonce| *nonce >= state.next));
+                prop_assert!((state.next..state.free).all(|nonce| state.queue.contains_key(&nonce)));
+                prop_assert!(!state.queue.contains_key(&state.free));
+                prop_assert_eq!(state.gapped, state.queue.range(state.free..).count());
+                prop_assert!(state.tail.is_some() && state.tail == state.tail_before(u64::MAX));
             }
+            let gapped = |state: &Sender<_>| state.gapped;
+            prop_assert_eq!(pool.gapped, pool.senders.values().map(gapped).sum::<usize>());
+            prop_assert_eq!(pool.gaps.len(), pool.senders.values().filter(|s| s.gapped > 0).count());
+            let tails: BTreeSet<_> = pool.senders.values().filter_map(|s| s.tail).collect();
+            prop_assert_eq!(&pool.tails, &tails);
             // Candidates: each once, each sender's nonces without a gap from its next one.
             let mut next: BTreeMap<u8, u64> = BTreeMap::new();
             for (sender, nonce, _) in all(&pool) {

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     HistoryError, KeyProof, QueryError, Rejected, Subscription,
     testing::{
-        CHAIN, COIN, FUNDS, NOBODY, STABLE, World, block_at, genesis, included, launch, roots,
-        signer, transaction, transfer,
+        CHAIN, COIN, FUNDS, NOBODY, STABLE, World, block_at, delegation, genesis, included, launch,
+        roots, signer, transaction, transfer,
     },
     trie, verify_state,
 };
@@ -13,7 +13,7 @@ use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bloom, BloomInput, U256};
 use alloy_sol_types::{SolCall as _, sol};
 use bytes::Bytes;
-use commonware_runtime::deterministic;
+use commonware_runtime::{Clock as _, deterministic};
 use contracts::address::STABLECOIN;
 use execution::{Call, CallOutcome, Key};
 
@@ -327,6 +327,63 @@ fn a_transaction_that_another_made_unpayable_goes_away() {
         block_at(&ledger, head + 1).await;
         assert_eq!(ledger.load().0, 0);
     });
+}
+
+#[test]
+fn a_nonce_used_by_an_authorization_leaves_nothing_behind() {
+    World::new(13, genesis(1, 1_000)).session(async |_, ledger| {
+        // The second's transaction waits for its first nonce, which an authorization uses in its place.
+        let waiting = ledger.submit(&transfer(2, 1, COIN)).await.unwrap();
+        let raw = delegation((1, 0), (2, 0));
+        included(&ledger, ledger.submit(&raw).await.unwrap()).await;
+        assert_eq!(ledger.pending_nonce(signer(2).address()).await.unwrap(), 2);
+        let located = included(&ledger, waiting).await;
+        assert!(located.receipt.envelope.status());
+        assert_eq!(ledger.load().0, 0);
+    });
+}
+
+#[test]
+fn a_clock_behind_the_head_stops_nothing() {
+    let mut file = genesis(1, 1_000);
+    file.timestamp_ms = 3_600_000;
+    World::new(14, file).session(async |runtime, ledger| {
+        let began = runtime.current();
+        let times = [block_at(&ledger, 1).await, block_at(&ledger, 6).await];
+        assert!(runtime.current().duration_since(began).unwrap() < Duration::from_secs(10));
+        assert_eq!(times.map(|block| block.header.timestamp_ms), [3_600_001, 3_600_006]);
+    });
+}
+
+#[test]
+fn reads_do_not_wait_for_calls() {
+    World::new(15, genesis(1, 1_000)).session(async |_, ledger| {
+        let height = ledger.head().height();
+        let done = std::cell::Cell::new(0);
+        let calls = (0..300).map(|_| async {
+            let call = Call { to: Some(STABLECOIN), ..Call::default() };
+            drop(ledger.call(call, height).await);
+            done.set(done.get() + 1);
+        });
+        let calls = futures::future::join_all(calls);
+        let submit = async {
+            ledger.submit(&transfer(1, 0, COIN)).await.unwrap();
+            done.get()
+        };
+        let (_, before) = futures::join!(calls, submit);
+        assert!(before < 100, "{before} calls came first");
+        assert_eq!(done.get(), 300);
+    });
+}
+
+#[test]
+fn blobs_are_kept_for_disputes_and_a_month() {
+    let file = genesis(1, 1_000);
+    // Two epochs of four blocks, and 30 days of two blocks a second.
+    assert_eq!(file.dispute_blocks(), 8);
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config::new("unused".into(), listen, crate::testing::keys(0), file);
+    assert_eq!(config.retention.blobs, Some(8 + 30 * 86_400 * 2));
 }
 
 #[test]

@@ -4,9 +4,10 @@ use crate::support::*;
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip4844, TxEnvelope, TxLegacy};
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use execution::{
-    Account, BLOCK_GAS_LIMIT, ExecuteError, InvalidTx, Recovered, TX_BYTES_MAX, TX_GAS_LIMIT,
-    validate,
+    Account, BLOCK_GAS_LIMIT, BLOCK_LOADS_MAX, ExecuteError, InvalidTx, Patience, Recovered,
+    Skipped, TX_BYTES_MAX, TX_GAS_LIMIT, propose_block, validate,
 };
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Gas of a call to code that does nothing else but push, beyond the 21,000.
 fn gas_of(chain: &mut Chain, a: &mut User, code: &Asm) -> u64 {
@@ -85,7 +86,7 @@ fn a_transaction_that_reads_too_much_fails_and_pays_all_its_gas() {
     let ends: Vec<_> =
         outcome.receipts.iter().map(|r| (r.envelope.is_success(), r.gas_used == 500_000)).collect();
     assert_eq!(ends, [(true, false), (false, true), (true, false)]);
-    assert!(outcome.loads < 15_000, "what the failed one read does not count: {}", outcome.loads);
+    assert!(outcome.loads > 25_000, "what the failed one read counts: {}", outcome.loads);
     let proposal = chain.propose(&txs);
     assert_eq!((proposal.included.len(), &proposal.outcome), (3, &outcome));
     let call = execution::Call { to: Some(too_much), ..execution::Call::default() };
@@ -93,23 +94,85 @@ fn a_transaction_that_reads_too_much_fails_and_pays_all_its_gas() {
 }
 
 #[test]
+fn transactions_that_fail_by_reading_too_much_do_not_make_a_block_read_more() {
+    let mut chain = Chain::new();
+    let too_much = install_giants(&mut chain, 0, 48);
+    let mut a = User::new(1);
+    let txs: Vec<_> = (0..10).map(|_| a.call(too_much, 500_000, [])).collect();
+    let store = Slow { base: chain.store.clone(), ..Slow::default() };
+    let env = chain.env();
+    let proposal = block_on(propose_block(&store, &env, &txs, Patience::ENDLESS)).unwrap();
+    assert_eq!(proposal.included, [0, 1]);
+    assert_eq!(proposal.skipped[0].reason, InvalidTx::BlockLoads);
+    let asked = store.asked.lock().unwrap().len();
+    assert!(asked < 2 * usize::try_from(BLOCK_LOADS_MAX).unwrap(), "{asked}");
+    assert_eq!(chain.try_run(&txs[..2]).unwrap(), proposal.outcome);
+    assert!(matches!(
+        chain.try_run(&txs).unwrap_err(),
+        ExecuteError::Invalid { index: 2, reason: InvalidTx::BlockLoads }
+    ));
+}
+
+#[test]
 fn a_block_reads_no_more_than_its_limit() {
     let mut chain = Chain::new();
     let mut users = [User::new(1), User::new(2), User::new(3), User::new(4)];
     let mut txs = Vec::new();
-    for n in 0..5 {
+    for n in 0..3 {
         let looker = install_giants(&mut chain, n * 100, 45);
         txs.push(users[usize::try_from(n % 4).unwrap()].call(looker, 500_000, []));
     }
     let proposal = chain.propose(&txs);
-    assert_eq!(proposal.included, [0, 1, 2, 3]);
+    assert_eq!(proposal.included, [0, 1]);
     assert_eq!(proposal.skipped[0].reason, InvalidTx::BlockLoads);
     let error = chain.try_run(&txs).unwrap_err();
     assert!(
-        matches!(error, ExecuteError::Invalid { index: 4, reason: InvalidTx::BlockLoads }),
+        matches!(error, ExecuteError::Invalid { index: 2, reason: InvalidTx::BlockLoads }),
         "{error}"
     );
-    assert_eq!(chain.try_run(&txs[..4]).unwrap(), proposal.outcome);
+    assert_eq!(chain.try_run(&txs[..2]).unwrap(), proposal.outcome);
+}
+
+/// Patience for `reads` questions.
+fn patience(reads: usize) -> Patience {
+    let left = AtomicUsize::new(reads);
+    let take = |left: usize| left.checked_sub(1);
+    Patience::while_true(move || left.fetch_update(Relaxed, Relaxed, take).is_ok())
+}
+
+#[test]
+fn a_block_closes_when_its_time_is_over() {
+    let mut chain = Chain::new();
+    let looker = install_giants(&mut chain, 0, 40);
+    let (mut a, mut b) = (User::new(1), User::new(2));
+    let txs =
+        [a.pay(BENEFICIARY, coins(1)), b.call(looker, 500_000, []), a.pay(BENEFICIARY, coins(1))];
+    let propose = |reads: usize, txs: &[Recovered<TxEnvelope>]| {
+        block_on(propose_block(&chain.store, &chain.env(), txs, patience(reads))).unwrap()
+    };
+    let early = propose(30, &txs);
+    assert_eq!(early.included, [0]);
+    assert_eq!(early.skipped, [Skipped { index: 1, reason: InvalidTx::BlockTime }]);
+    assert!(early.skipped[0].reason.may_become_valid());
+    assert_eq!(chain.try_run(&txs[..1]).unwrap(), early.outcome);
+    // Alone it gets no further, and the block is empty: its height goes on.
+    let alone = propose(30, &txs[1..2]);
+    assert_eq!((alone.included.len(), alone.skipped[0].index), (0, 0));
+    assert_eq!(chain.try_run(&[]).unwrap(), alone.outcome);
+    assert_eq!(propose(0, &txs).skipped, []);
+    assert_eq!(propose(usize::MAX, &txs).included, [0, 1, 2]);
+}
+
+#[test]
+fn calls_end_with_the_patience() {
+    let mut chain = Chain::new();
+    let looker = install_giants(&mut chain, 0, 40);
+    let call = execution::Call { to: Some(looker), ..execution::Call::default() };
+    let late = block_on(execution::call(&chain.store, &chain.env(), &call, patience(20)));
+    assert!(matches!(late, Err(execution::CallError::Late)), "{late:?}");
+    let late = block_on(execution::estimate(&chain.store, &chain.env(), &call, patience(20)));
+    assert!(matches!(late, Err(execution::CallError::Late)), "{late:?}");
+    assert!(chain.call(&call).is_ok());
 }
 
 /// What the mempool says of a good transaction after `change`.

@@ -6,8 +6,8 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use execution::{
     BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, BlockEnv, BlockOutcome, Call, CallError, CallResult,
-    ExecuteError, Genesis, Key, MemoryStore, Proposal, Recovered, Store, StoreError, Value,
-    account_at, code_writes, execute_block, genesis, propose_block, slot_at,
+    ExecuteError, Genesis, Key, MemoryStore, Patience, Proposal, Recovered, Store, StoreError,
+    Value, account_at, code_writes, execute_block, genesis, propose_block, slot_at,
 };
 use std::{
     future::Future,
@@ -208,7 +208,7 @@ impl Chain {
     }
 
     pub(crate) fn propose(&self, txs: &[Recovered<TxEnvelope>]) -> Proposal {
-        block_on(propose_block(&self.store, &self.env(), txs)).unwrap()
+        block_on(propose_block(&self.store, &self.env(), txs, Patience::ENDLESS)).unwrap()
     }
 
     /// Executes a block and applies it.
@@ -220,11 +220,11 @@ impl Chain {
     }
 
     pub(crate) fn call(&self, call: &Call) -> Result<CallResult, CallError> {
-        block_on(execution::call(&self.store, &self.env(), call))
+        block_on(execution::call(&self.store, &self.env(), call, Patience::ENDLESS))
     }
 
     pub(crate) fn estimate(&self, call: &Call) -> Result<u64, CallError> {
-        block_on(execution::estimate(&self.store, &self.env(), call))
+        block_on(execution::estimate(&self.store, &self.env(), call, Patience::ENDLESS))
     }
 
     /// Puts a contract into the state, as if it had always been there.
