@@ -557,4 +557,4 @@ fn may_hold(bloom: &Bloom, addresses: &[Address], topics: &[Vec<B256>]) -> bool 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -95,9 +95,19 @@ impl Ledger {
         self.0.queues.insert_blob(blob)
     }
 
-    /// A transaction that waits for a block.
-    pub fn waiting(&self, hash: B256) -> Option<Transaction> {
-        self.0.queues.get(&hash)
+    /// A transaction that waits for a block, or whose block is final and not readable yet: whoever asks
+    /// this first and [`Ledger::transaction`] second misses none on its way.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn waiting(&self, hash: B256) -> Result<Option<Transaction>, HistoryError> {
+        if let Some(waiting) = self.0.queues.get(&hash) {
+            return Ok(Some(waiting));
+        }
+        let ahead = self.0.history.transaction(hash)?.filter(|located| !self.readable(located));
+        let Some(located) = ahead else { return Ok(None) };
+        let decoded = execution::decode(&located.transaction);
+        decoded.map(Some).map_err(|_| HistoryError::Corrupt("a transaction does not decode"))
     }
 
     /// Number of waiting transactions, and bytes of waiting blobs.
@@ -167,12 +177,17 @@ impl Ledger {
         self.0.history.receipts(height)
     }
 
-    /// A final transaction, its place and its receipt.
+    /// A final transaction, its place and its receipt, once the state after its block can be read: the
+    /// history holds a block a moment before the state does, and who sees a receipt expects its effects.
     ///
     /// # Errors
     /// The history could not be read.
     pub fn transaction(&self, hash: B256) -> Result<Option<Located>, HistoryError> {
-        self.0.history.transaction(hash)
+        Ok(self.0.history.transaction(hash)?.filter(|located| self.readable(located)))
+    }
+
+    fn readable(&self, located: &Located) -> bool {
+        located.place.height <= self.head().height()
     }
 
     /// Heights whose logs may come from one of `addresses` (any if none is given) and have one of the
@@ -325,3 +340,6 @@ impl Subscription {
         self.next
     }
 }
+
+#[cfg(test)]
+mod tests;
