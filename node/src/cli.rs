@@ -162,6 +162,9 @@ pub(crate) struct StorageAgent {
     /// Where to listen for services (UDP).
     #[arg(long, default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
+    #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// `wayleave service`.
@@ -169,7 +172,7 @@ pub(crate) struct StorageAgent {
 pub(crate) enum Service {
     /// Serve S3.
     #[command(
-        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json\n\nRun it again after it says what it needs (deposit, rails): finished steps are skipped."
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 100\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
     )]
     S3(S3Service),
 }
@@ -185,9 +188,16 @@ pub(crate) struct S3Service {
     /// The customer's keystore file, whose deposit pays. Its passphrase is read from WAYLEAVE_PASSPHRASE.
     #[arg(long)]
     pub(crate) payer_key: PathBuf,
+    /// Keep this many dollars deposited for rails: what is missing is taken from the payer's dollars and
+    /// stablecoin. Without it nothing is deposited.
+    #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
+    pub(crate) deposit: Option<protocol::Micros>,
     /// Where S3 tools connect.
     #[arg(long, default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
+    /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
+    #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// `wayleave why`.

@@ -1,7 +1,13 @@
 //! `wayleave agent`: joins a network with hardware and runs until it is stopped.
 
 use super::{join::Joining, key};
-use crate::{cli, devnet::accounts, exit::Failure, out, stop, units};
+use crate::{
+    cli,
+    devnet::accounts,
+    exit::Failure,
+    metrics::{self, Sources},
+    out, stop, units,
+};
 use agent::{Validator, keystore};
 use anyhow::Context as _;
 use client::Client;
@@ -39,6 +45,10 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
         capacity: arguments.capacity,
         owner: &owner,
     };
+    if let Some(address) = arguments.metrics {
+        let sources = Sources { recorder: metrics::recorder()?, ledger: None, s3: None };
+        metrics::serve(address, sources).await?;
+    }
     joining.enroll(&ledger, |message| secret.sign(message)).await?;
     let mut config =
         Config::new(joining.network, at.ledger.clone(), arguments.data.clone(), secret);
@@ -46,7 +56,9 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     config.listen = arguments.listen;
     config.validators = vec![Validator { http: at.validator.clone(), peer: None }];
     let running = StorageAgent::start(config).await?;
-    joining.announce(&ledger, &running.endpoint()).await?;
+    if joining.announce(&ledger, &running.endpoint()).await? {
+        out::line(format!("announced {}", running.endpoint()));
+    }
     out::line(format!(
         "offering {} as device {}; its duties begin with the next epoch after a customer opens a rail",
         units::bytes(arguments.capacity),

@@ -10,17 +10,22 @@ pub(crate) const BUCKET: &str = "demo";
 const FILES: usize = 4;
 const LARGEST: usize = 1 << 20;
 
-/// Stores the demo files. Doing it again replaces them with the same bytes.
-pub(crate) async fn store(access: &Access) -> anyhow::Result<()> {
+/// Stores the demo files that are not there: all of them at first, none when a devnet resumes, and what
+/// is missing if it was stopped in between.
+pub(crate) async fn complete(access: &Access) -> anyhow::Result<()> {
     let s3 = S3::new(access, BUCKET)?;
     s3.create().await?;
     for number in 1..=FILES {
+        let name = format!("demo-{number}.bin");
+        if s3.has(&name).await? {
+            continue;
+        }
         let mut bytes = vec![0; LARGEST / FILES * number];
         blake3::Hasher::new_derive_key("wayleave devnet 2026-11 demo file")
             .update(&number.to_be_bytes())
             .finalize_xof()
             .fill(&mut bytes);
-        s3.put(&format!("demo-{number}.bin"), Bytes::from(bytes)).await?;
+        s3.put(&name, Bytes::from(bytes)).await?;
     }
     Ok(())
 }
