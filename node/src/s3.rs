@@ -24,6 +24,19 @@ pub struct Access {
     pub secret: String,
 }
 
+impl Access {
+    /// The lines to copy with which S3 tools find the service.
+    pub(crate) fn exports(&self) -> [String; 4] {
+        [
+            ("AWS_ENDPOINT_URL", self.url.as_str()),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", &self.key),
+            ("AWS_SECRET_ACCESS_KEY", &self.secret),
+        ]
+        .map(|(name, value)| format!("  export {name}={value}"))
+    }
+}
+
 /// One bucket.
 #[derive(Clone, Debug)]
 pub struct S3 {

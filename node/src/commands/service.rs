@@ -6,7 +6,9 @@ use crate::{
     devnet::accounts,
     exit::Failure,
     metrics::{self, Sources},
-    out, stop,
+    out,
+    s3::Access,
+    stop,
     storefront::{Open, SHAPE, Storefront},
 };
 use alloy_primitives::U256;
@@ -18,7 +20,7 @@ use contracts::{
     address,
 };
 use protocol::{Micros, NetworkId};
-use s3_service::RailPlan;
+use s3_service::{Credentials, RailPlan};
 use storage_kind::STORAGE;
 
 /// The service's own key in the data folder: it signs vouchers and owns nothing but gas.
@@ -59,17 +61,10 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     };
     let keyring = front.keyring(ledger.chain_id()).await?;
     let running = front.open(ledger, keyring).await?;
-    let credentials = running.credentials();
+    let Credentials { access_key, secret_key } = running.credentials().clone();
     out::line(format!("S3 answers at {}", running.url()));
-    out::line(format!(
-        "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
-        running.url(),
-        crate::s3::REGION
-    ));
-    out::line(format!(
-        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}",
-        credentials.access_key, credentials.secret_key
-    ));
+    let access = Access { url: running.url(), key: access_key, secret: secret_key };
+    access.exports().iter().for_each(out::line);
     out::line(format!("the key folder to back up: {}", arguments.data.display()));
     let service = Open::new(running);
     if let (Some(address), Some(recorder)) = (arguments.metrics, recorder) {
@@ -150,6 +145,7 @@ impl<'a> Deposit<'a> {
         };
         if missing.is_zero() {
             out::line(format!("{} is deposited", self.deposited));
+            self.warn(self.deposited);
             return Ok(());
         }
         let from_stable = missing.saturating_sub(self.dollars);
@@ -166,15 +162,27 @@ impl<'a> Deposit<'a> {
         for result in self.ledger.send_many(self.payer, transfers(missing, from_stable)).await {
             result?;
         }
-        out::line(format!("deposited {missing}, now {}", self.deposited.saturating_add(missing)));
+        let now = self.deposited.saturating_add(missing);
+        out::line(format!("deposited {missing}, now {now}"));
+        self.warn(now);
         Ok(())
+    }
+
+    /// Says if a deposit does not go far enough.
+    fn warn(&self, deposited: Micros) {
+        if deposited < self.needed {
+            out::line(format!(
+                "rails to {} agents reserve {}: nothing can be stored before that is deposited",
+                SHAPE.1, self.needed
+            ));
+        }
     }
 
     /// What is needed, what is there, and the command to copy.
     fn ask(&self) -> String {
         let command: Vec<String> = std::env::args().collect();
         format!(
-            "nothing is deposited for rails, and nothing is without being asked\n  \
+            "nothing is deposited for rails yet, and only what --deposit says ever is\n  \
              needed     {} reserved by rails to {} agents, the fewest that keep data\n  \
              there      {} in dollars and {} in stablecoin, of {}\n  \
              next       {} --deposit {}",

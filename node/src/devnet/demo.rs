@@ -1,5 +1,6 @@
-//! The devnet's demo data: a few files stored as soon as S3 answers, so that there are duties from the
-//! first full epoch on.
+//! The devnet's demo data: a few files stored as soon as S3 answers, so that there are duties from
+//! epoch 1 on, the first that can have any: a rail counts from the epoch after the one it was opened in,
+//! those of the genesis included, and a dataset frozen there would be one that no agent has signed.
 
 use crate::s3::{Access, S3};
 use bytes::Bytes;

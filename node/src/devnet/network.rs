@@ -28,11 +28,15 @@ const PASSPHRASE: &str = "devnet";
 /// The S3 credentials of a devnet.
 const CREDENTIALS: (&str, &str) = ("wayleave", "wayleave-devnet");
 
+/// Less than this of free space stops a ledger, in bytes.
+const FULL: u64 = 4 << 20;
+
 /// A running devnet.
 #[derive(Debug)]
 pub(crate) struct Devnet {
     /// Where it answers.
     pub(crate) running: Running,
+    home: Home,
     ledger: consensus::Running,
     rpc: rpc::Server,
     validator: validator::Running,
@@ -99,7 +103,7 @@ impl Devnet {
                 }
             }),
         ];
-        Ok(Self { running, ledger, rpc, validator, agents, s3, tasks })
+        Ok(Self { running, home: home.clone(), ledger, rpc, validator, agents, s3, tasks })
     }
 
     /// Ends when the ledger fails, which it does for good: a full disk, or a fault of its own.
@@ -108,8 +112,15 @@ impl Devnet {
             Err(fault) => fault.to_string(),
             Ok(()) => "it was told to".into(),
         };
+        let path = self.home.path();
+        let mend = match storage_agent::disk::free_bytes(path) {
+            Ok(free) if free < FULL => {
+                format!("the disk of {} is full: free some space", path.display())
+            }
+            _ => "see `wayleave doctor`".into(),
+        };
         anyhow::anyhow!(
-            "the ledger stopped ({cause}); what was acknowledged is kept: see `wayleave doctor`, then run `wayleave up` again"
+            "the ledger stopped ({cause}); what was acknowledged is kept; {mend}, then run `wayleave up` again"
         )
     }
 

@@ -11,9 +11,7 @@ use crate::{
     cli::{self, Up},
     commands::{network::Network, status},
     home::Home,
-    out,
-    s3::Access,
-    stop,
+    out, stop,
 };
 use anyhow::Context as _;
 use serde_json::json;
@@ -99,7 +97,8 @@ impl Made {
             fact("Metrics", format!("{control}/metrics")),
             fact("All state", home.path().display().to_string()),
         ]);
-        credentials(s3);
+        section("S3 credentials");
+        s3.exports().iter().for_each(out::line);
         section("Accounts (keys that everybody knows: never send them anything of value)");
         if let Ok(accounts) = Accounts::derive(*agents) {
             for named in accounts.all().take(4) {
@@ -118,18 +117,6 @@ impl Made {
             fact("wayleave why agent-1", "# what it proved and earned, and why".into()),
         ]);
         out::line("");
-    }
-}
-
-fn credentials(s3: &Access) {
-    section("S3 credentials");
-    for (name, value) in [
-        ("AWS_ENDPOINT_URL", s3.url.as_str()),
-        ("AWS_DEFAULT_REGION", crate::s3::REGION),
-        ("AWS_ACCESS_KEY_ID", &s3.key),
-        ("AWS_SECRET_ACCESS_KEY", &s3.secret),
-    ] {
-        out::line(format!("  export {name}={value}"));
     }
 }
 
