@@ -2,8 +2,12 @@
 //!
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
+use crate::{devnet::running::Running, home::Home};
 use clap::{Args, Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -97,19 +101,19 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Where Ethereum wallets and tools connect.
-    #[arg(long, default_value = "127.0.0.1:8545")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8545")]
     pub(crate) rpc: SocketAddr,
     /// Where S3 tools connect.
-    #[arg(long, default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) s3: SocketAddr,
     /// The validator's HTTP: evidence, inputs, statements.
-    #[arg(long, default_value = "127.0.0.1:8546")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8546")]
     pub(crate) http: SocketAddr,
     /// Metrics and the devnet's controls.
-    #[arg(long, default_value = "127.0.0.1:8547")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8547")]
     pub(crate) control: SocketAddr,
     /// How many storage agents to run.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(6..=32))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u8).range(6..=32))]
     pub(crate) agents: u8,
 }
 
@@ -117,22 +121,68 @@ pub(crate) struct Up {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Tour {
     /// A folder of yours to store; by default the tour writes a few files of its own.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
 }
 
 /// Where a ledger answers.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Ledger {
-    /// The ledger's JSON-RPC.
-    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL")]
-    pub(crate) ledger: String,
-    /// A validator's HTTP.
-    #[arg(long, default_value = "http://127.0.0.1:8546", value_name = "URL")]
-    pub(crate) validator: String,
+    /// The ledger's JSON-RPC. By default that of the devnet running in the home folder, or
+    /// http://127.0.0.1:8545.
+    #[arg(long, value_name = "URL")]
+    pub(crate) ledger: Option<String>,
+    /// A validator's HTTP. By default that of the devnet running in the home folder, or
+    /// http://127.0.0.1:8546.
+    #[arg(long, value_name = "URL")]
+    pub(crate) validator: Option<String>,
     /// The network.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) network: u64,
+}
+
+impl Ledger {
+    /// The URL of the ledger's JSON-RPC.
+    pub(crate) fn rpc(&self) -> &str {
+        self.ledger.as_deref().unwrap_or("http://127.0.0.1:8545")
+    }
+
+    /// The URL of a validator's HTTP.
+    pub(crate) fn http(&self) -> &str {
+        self.validator.as_deref().unwrap_or("http://127.0.0.1:8546").trim_end_matches('/')
+    }
+
+    /// Takes what was not given from the devnet that runs in the home folder `root`, if nothing was.
+    fn complete(&mut self, root: &Path) {
+        if self.ledger.is_none()
+            && self.validator.is_none()
+            && let Some(running) = Running::here(&Home::devnet(root))
+        {
+            self.ledger = Some(running.rpc);
+            self.validator = Some(running.http);
+        }
+    }
+}
+
+impl Cli {
+    /// Fills in where the ledger answers, as far as this machine knows.
+    pub(crate) fn complete(&mut self) {
+        let ledger = match &mut self.command {
+            Command::Agent(Agent::Storage(StorageAgent { ledger, .. }))
+            | Command::Service(Service::S3(S3Service { ledger, .. }))
+            | Command::Status(ledger)
+            | Command::Why(Why { ledger, .. })
+            | Command::Statement(Statement { ledger, .. })
+            | Command::Claim(Claim { ledger, .. })
+            | Command::VerifyEpoch(VerifyEpoch { ledger, .. }) => ledger,
+            Command::Up(_)
+            | Command::Tour(_)
+            | Command::Doctor(_)
+            | Command::Key(_)
+            | Command::Remove(_) => return,
+        };
+        ledger.complete(&self.home);
+    }
 }
 
 /// `wayleave agent`.
@@ -151,16 +201,16 @@ pub(crate) struct StorageAgent {
     #[command(flatten)]
     pub(crate) ledger: Ledger,
     /// Where shards, index and keys live.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) data: PathBuf,
     /// How much to offer: 500GiB, 2TiB, or bytes.
-    #[arg(long, value_parser = crate::units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_bytes)]
     pub(crate) capacity: u64,
     /// The owner's keystore file; made by `wayleave key new`. Its passphrase is read from WAYLEAVE_PASSPHRASE.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) owner_key: PathBuf,
     /// Where to listen for services (UDP).
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
     #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
@@ -172,7 +222,7 @@ pub(crate) struct StorageAgent {
 pub(crate) enum Service {
     /// Serve S3.
     #[command(
-        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 100\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
     )]
     S3(S3Service),
 }
@@ -183,17 +233,17 @@ pub(crate) struct S3Service {
     #[command(flatten)]
     pub(crate) ledger: Ledger,
     /// Where index and keys live.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) data: PathBuf,
     /// The customer's keystore file, whose deposit pays. Its passphrase is read from WAYLEAVE_PASSPHRASE.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) payer_key: PathBuf,
     /// Keep this many dollars deposited for rails: what is missing is taken from the payer's dollars and
     /// stablecoin. Without it nothing is deposited.
     #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
     pub(crate) deposit: Option<protocol::Micros>,
     /// Where S3 tools connect.
-    #[arg(long, default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
     /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
     #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
@@ -226,7 +276,7 @@ pub(crate) struct Claim {
     /// A devnet account by name; needs no key file.
     pub(crate) account: Option<String>,
     /// The account's keystore file.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ledger: Ledger,
@@ -238,7 +288,7 @@ pub(crate) struct VerifyEpoch {
     /// The epoch.
     pub(crate) epoch: u64,
     /// The archive's folder; the devnet's by default.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) archive: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ledger: Ledger,

@@ -25,7 +25,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.complete();
     if let Err(error) = log(&cli.log) {
         report(&error);
         return ExitCode::from(2);

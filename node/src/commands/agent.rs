@@ -26,10 +26,10 @@ pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
 
 async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+    let ledger = Client::connect(at.rpc()).await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
-            at.ledger
+            at.rpc()
         ))
     })?;
     let owner = key::read(&arguments.owner_key)?;
@@ -51,10 +51,10 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     }
     joining.enroll(&ledger, |message| secret.sign(message)).await?;
     let mut config =
-        Config::new(joining.network, at.ledger.clone(), arguments.data.clone(), secret);
+        Config::new(joining.network, at.rpc().to_owned(), arguments.data.clone(), secret);
     config.capacity = arguments.capacity;
     config.listen = arguments.listen;
-    config.validators = vec![Validator { http: at.validator.clone(), peer: None }];
+    config.validators = vec![Validator { http: at.http().to_owned(), peer: None }];
     let running = StorageAgent::start(config).await?;
     if joining.announce(&ledger, &running.endpoint()).await? {
         out::line(format!("announced {}", running.endpoint()));

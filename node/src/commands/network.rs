@@ -19,18 +19,18 @@ pub(crate) struct Network {
 impl Network {
     /// Connects to the ledger.
     pub(crate) async fn connect(at: &cli::Ledger) -> anyhow::Result<Self> {
-        let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+        let ledger = Client::connect(at.rpc()).await.map_err(|error| {
             tracing::debug!(%error, "connecting failed");
             Failure::Unreachable(format!(
                 "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
-                at.ledger
+                at.rpc()
             ))
         })?;
         Ok(Self {
             ledger,
             id: NetworkId(at.network),
             http: Http::new(),
-            validator: at.validator.trim_end_matches('/').to_owned(),
+            validator: at.http().to_owned(),
         })
     }
 

@@ -35,10 +35,10 @@ pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
 
 async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = Client::connect(&at.ledger).await.map_err(|error| {
+    let ledger = Client::connect(at.rpc()).await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
-            at.ledger
+            at.rpc()
         ))
     })?;
     let payer = key::read(&arguments.payer_key)?;

@@ -41,7 +41,7 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         return out::json(&figures);
     }
     let name = network.ledger.network(network.id).await?.name;
-    out::line(format!("network {} ({name}) on {}", network.id, ledger.ledger));
+    out::line(format!("network {} ({name}) on {}", network.id, ledger.rpc()));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     out::table(&[
         fact("block", figures.height.to_string()),

@@ -134,8 +134,8 @@ fn account(named: &Named) {
 /// Shows the figures after every block until the user stops it.
 async fn live(devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
     let network = Network::connect(&cli::Ledger {
-        ledger: devnet.running.rpc.clone(),
-        validator: devnet.running.http.clone(),
+        ledger: Some(devnet.running.rpc.clone()),
+        validator: Some(devnet.running.http.clone()),
         network: super::genesis::NETWORK.0,
     })
     .await?;

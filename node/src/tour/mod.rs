@@ -48,8 +48,8 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour, json: bool) -> anyhow
         bail!("the tour needs 8 agents: start the devnet with `wayleave up --agents 8`");
     }
     let network = Network::connect(&cli::Ledger {
-        ledger: running.rpc.clone(),
-        validator: running.http.clone(),
+        ledger: Some(running.rpc.clone()),
+        validator: Some(running.http.clone()),
         network: crate::devnet::genesis::NETWORK.0,
     })
     .await?;
