@@ -336,3 +336,48 @@ pub(crate) struct Remove {
     #[arg(long)]
     pub(crate) yes: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::Access;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_contradicts_nothing() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_ledger_that_was_not_named_is_that_of_the_running_devnet() {
+        let root = tempfile::tempdir().unwrap();
+        let parsed = |more: &[&str]| {
+            let home = root.path().to_str().unwrap();
+            let mut cli = Cli::parse_from([&["wayleave", "status", "--home", home], more].concat());
+            cli.complete();
+            let Command::Status(ledger) = cli.command else { unreachable!("it is `status`") };
+            (ledger.rpc().to_owned(), ledger.http().to_owned())
+        };
+        let defaults = ("http://127.0.0.1:8545".to_owned(), "http://127.0.0.1:8546".to_owned());
+        assert_eq!(parsed(&[]), defaults);
+        let home = Home::devnet(root.path());
+        home.create().unwrap();
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let s3 = Access { url: url(4), key: String::new(), secret: String::new() };
+        let running = Running {
+            rpc: url(1),
+            http: url(2),
+            control: url(3),
+            token: String::new(),
+            s3,
+            agents: 8,
+        };
+        running.write(&home).unwrap();
+        // A file that an ended program left behind says nothing.
+        assert_eq!(parsed(&[]), defaults);
+        let _lock = home.lock().unwrap();
+        assert_eq!(parsed(&[]), (url(1), url(2)));
+        assert_eq!(Running::ports(&home), [1, 2, 3, 4]);
+        assert_eq!(parsed(&["--ledger", "http://x:9"]), ("http://x:9".to_owned(), defaults.1));
+    }
+}
