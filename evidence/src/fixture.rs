@@ -3,12 +3,12 @@
 use crate::{Batch, Sizes};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use protocol::{
-    Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, Tokens,
+    Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
     body::{COMMON, Common, Report},
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
-    inputs::{Device, Inputs},
+    inputs::{Device, Inputs, Rail},
     key::{DeviceKey, DeviceSecret},
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
 };
@@ -97,7 +97,28 @@ pub(crate) fn inputs_of(epoch: Epoch) -> Inputs {
         roster,
         rails: Vec::new(),
         datasets: Vec::new(),
+        by_device: Default::default(),
     }
+}
+
+/// The inputs of [`EPOCH`] in which device 1 serves a rail, so that its quota is twice [`QUOTA`].
+pub(crate) fn serving() -> Inputs {
+    let mut inputs = inputs();
+    inputs.rails.push(Rail {
+        id: RailId(1),
+        payer: Account::repeat_byte(5),
+        payee: Account::repeat_byte(1),
+        signer: Account::repeat_byte(6),
+        device: secret(1).id(),
+        limit: Micros(1),
+        rate: Micros::ZERO,
+        nonce: 0,
+        opened: Epoch(0),
+        expiry: EPOCH,
+        class: 0,
+        presented: Micros::ZERO,
+    });
+    inputs
 }
 
 pub(crate) fn inputs() -> Inputs {

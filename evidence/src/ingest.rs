@@ -10,7 +10,7 @@
 //! * The identity of an envelope is (device, network, sequence), within the epoch it names. The same
 //!   payload again is answered with the acceptance of the first time, whatever its signature. A second
 //!   payload is accepted, since it proves the device's fault; a third adds nothing and is refused.
-//! * The quota counts the bytes of all envelopes accepted of a device and epoch, and of those that
+//! * The quota ([`Inputs::quota`]) counts the bytes of all envelopes accepted of a device and epoch, and of those that
 //!   other validators had carried ([`Ingest::carried`]).
 //! * A report's clock is compared with the validator's at ingest and with the block's at replay, so a device
 //!   at the edge of the allowed skew may be accepted here and dropped there.
@@ -268,7 +268,8 @@ impl Ingest {
             }
         }
         let used = sent.map_or(0, |sent| sent.bytes);
-        let quota = usize::try_from(rules.quota_bytes).unwrap_or(usize::MAX);
+        let quota = open.inputs.quota(envelope.device());
+        let quota = usize::try_from(quota).unwrap_or(usize::MAX);
         if used.saturating_add(bytes.len()) > quota {
             return Err(Reason::OverQuota);
         }

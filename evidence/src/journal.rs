@@ -14,6 +14,7 @@
 use protocol::Epoch;
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
@@ -24,9 +25,29 @@ const HEAD: usize = 12;
 /// The largest record taken seriously when reading, in bytes.
 const RECORD_MAX: usize = 1024 * 1024;
 
+/// What makes written bytes durable: the system, or what a test puts in its place.
+pub trait Medium: Send + Debug {
+    /// Returns when all that was written to `file` would survive a loss of power.
+    ///
+    /// # Errors
+    /// When it may not.
+    fn sync(&self, file: &File) -> io::Result<()>;
+}
+
+/// The system's disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Medium for System {
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+}
+
 /// Accepted envelopes on disk. All calls block.
 #[derive(Debug)]
 pub struct Journal {
+    medium: Box<dyn Medium>,
     folder: PathBuf,
     files: BTreeMap<Epoch, Tail>,
 }
@@ -56,8 +77,19 @@ impl Journal {
     /// # Errors
     /// When the system refuses.
     pub fn open(folder: &Path) -> Result<(Self, Vec<Vec<u8>>), JournalError> {
+        Self::open_on(folder, Box::new(System))
+    }
+
+    /// As [`Journal::open`], on another medium.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn open_on(
+        folder: &Path,
+        medium: Box<dyn Medium>,
+    ) -> Result<(Self, Vec<Vec<u8>>), JournalError> {
         fs::create_dir_all(folder).map_err(failed(folder))?;
-        let mut journal = Self { folder: folder.to_owned(), files: BTreeMap::new() };
+        let mut journal = Self { medium, folder: folder.to_owned(), files: BTreeMap::new() };
         let mut epochs = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed(folder))? {
             let name = entry.map_err(failed(folder))?.file_name();
@@ -100,7 +132,7 @@ impl Journal {
                     place.insert(tail)
                 }
             };
-            tail.append(&bytes).map_err(failed(&path))?;
+            tail.append(&bytes, self.medium.as_ref()).map_err(failed(&path))?;
         }
         Ok(())
     }
@@ -146,8 +178,8 @@ impl Tail {
         Ok(tail)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+    fn append(&mut self, bytes: &[u8], medium: &dyn Medium) -> io::Result<()> {
+        let written = self.file.write_all(bytes).and_then(|()| medium.sync(&self.file));
         if let Err(error) = written {
             // The first error is the one to report; a file that cannot be cut is cut at the next start.
             let _ = self.cut();

@@ -8,7 +8,7 @@
 //! 3. of equal payloads under one identity the first carried counts (lowest height, then lowest digest);
 //!    of different payloads under one identity the first two are kept, which proves the fault;
 //! 4. of each device's envelopes, taken by ascending (height, sequence, digest), those count that still
-//!    fit into the quota beside the ones that counted before.
+//!    fit into the device's quota ([`Inputs::quota`]) beside the ones that counted before.
 //!
 //! The result is a function of the set of (blob, height) alone. An envelope that its author could not
 //! honestly have accepted (form, size, network, signature, roster, kind, quota) is the author's fault
@@ -191,11 +191,12 @@ fn unique(mut candidates: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
 
 /// Rule 4.
 fn within_quota(inputs: &Inputs, candidates: Vec<Candidate<'_>>, replayed: &mut Replayed) {
-    let quota = usize::try_from(inputs.manifest.evidence.quota_bytes).unwrap_or(usize::MAX);
     let mut used: (DeviceId, usize) = (DeviceId::default(), 0);
+    let mut quota = 0;
     for candidate in candidates {
         if used.0 != candidate.device.id {
             used = (candidate.device.id, 0);
+            quota = usize::try_from(inputs.quota(used.0)).unwrap_or(usize::MAX);
         }
         let sum = used.1.saturating_add(candidate.envelope.bytes().len());
         if sum > quota {

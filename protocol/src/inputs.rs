@@ -3,6 +3,11 @@
 //! It is built from the state at the last height before the epoch, written once to the archive in
 //! this canonical form, and its BLAKE3 hash goes onto the ledger. Roster, rails and datasets are
 //! sorted by id and hold no id twice ([`Inputs::validate`]).
+//!
+//! It also answers, for agent, ingest and replay alike, how many bytes of evidence a device may send in
+//! the epoch ([`Inputs::quota`]): what it can owe, so that serving more rails never means more silence.
+//! The manifest's quota is what every device has, and the most that one rail adds to it; between the two a
+//! rail adds an envelope for its vouchers and [`DUTY_BYTES`] for each of its duties.
 
 use crate::{
     Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, RailId, Tokens, cbor,
@@ -13,6 +18,13 @@ use crate::{
 };
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+
+/// What one duty may take of a device's quota, in bytes: the answer, at most two common envelopes long
+/// for the kinds that exist, and the reports at both ends of its window.
+pub const DUTY_BYTES: u64 = 12 * 1024;
+/// What a rail may take of it beside its duties, in bytes: an envelope for what its customer signed.
+pub const RAIL_BYTES: u64 = 4 * 1024;
 
 /// A 20-byte account in our canonical encoding.
 pub mod account {
@@ -84,7 +96,42 @@ pub struct Inputs {
     /// The frozen datasets, ascending by rail.
     #[n(12)]
     pub datasets: Vec<Dataset>,
+    /// Which rails a device serves; no part of the file.
+    #[cbor(skip)]
+    pub by_device: ByDevice,
 }
+
+/// The rails in the order of their devices, so that one device's are found without reading all.
+///
+/// Made when it is first asked for, and never again: rails must not be changed after that. A clone makes
+/// its own, and two are equal whatever they know, since all of it follows from the rails.
+#[derive(Debug, Default)]
+pub struct ByDevice(OnceLock<Vec<usize>>);
+
+impl ByDevice {
+    /// The positions of `rails`, ascending by (device, rail).
+    fn order(&self, rails: &[Rail]) -> &[usize] {
+        self.0.get_or_init(|| {
+            let mut order: Vec<_> = (0..rails.len()).collect();
+            order.sort_by_key(|&at| rails[at].device);
+            order
+        })
+    }
+}
+
+impl Clone for ByDevice {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for ByDevice {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for ByDevice {}
 
 /// A device on the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -272,9 +319,25 @@ impl Inputs {
         rail.opened < self.epoch && self.epoch <= rail.expiry
     }
 
-    /// The rails served by a device, ascending.
+    /// The rails served by a device, ascending: by [`ByDevice`], since duties ask for every device.
     pub fn rails_of(&self, device: DeviceId) -> impl Iterator<Item = &Rail> {
-        self.rails.iter().filter(move |rail| rail.device == device)
+        let order = self.by_device.order(&self.rails);
+        let first = order.partition_point(|&at| self.rails[at].device < device);
+        let rails = order[first..].iter().map(|&at| &self.rails[at]);
+        rails.take_while(move |rail| rail.device == device)
+    }
+
+    /// How many bytes of envelopes `device` may send in this epoch; none if it is not on the roster.
+    ///
+    /// The one rule for all who count (design 6): the agent before it signs, ingest before it accepts,
+    /// replay before it lets an envelope count.
+    pub fn quota(&self, device: DeviceId) -> u64 {
+        let Some(device) = self.device(device) else { return 0 };
+        let floor = u64::from(self.manifest.evidence.quota_bytes);
+        let positions = self.manifest.terms(device.kind).map_or(0, |terms| terms.positions);
+        let rail = u64::from(positions).saturating_mul(DUTY_BYTES).saturating_add(RAIL_BYTES);
+        let live = self.rails_of(device.id).filter(|rail| self.is_live(rail));
+        live.fold(floor, |sum, _| sum.saturating_add(rail.min(floor)))
     }
 
     /// Checks every rule above.

@@ -100,7 +100,8 @@ pub struct Bootstrap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(array)]
 pub struct EvidenceRules {
-    /// Bytes of envelopes a device may send in an epoch.
+    /// Bytes of envelopes that any device may send in an epoch, and the most that one rail adds to them
+    /// ([`crate::inputs::Inputs::quota`]).
     #[n(0)]
     pub quota_bytes: u32,
     /// How far an envelope's time may be from the time of the block that carries it.

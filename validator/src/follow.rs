@@ -1,20 +1,35 @@
 //! Following final blocks: evidence into the archive, epochs opened, batches handed over.
+//!
+//! Recording evidence comes first: the follower stops for the ledger's history and for the archive, without
+//! which a block would be lost, and for nothing else. An epoch that cannot be opened for a network, since
+//! its inputs file cannot be built or fetched, is tried again every [`RETRY_EVERY`] blocks, as long as that
+//! can be of use: while the ledger keeps the state from which the file is built, or a block may still carry
+//! the epoch's evidence. After that settlement fetches the file when it needs it. Blocks wait for another
+//! validator's answer for [`FETCH_PATIENCE`]; a slower one is met at the next try.
 
 use crate::{
+    files::{Files, FilesError},
     inputs::{self, BuildError},
     intake::Intake,
     settle,
 };
-use client::Client;
 use consensus::{BlobRefused, Finalized, HistoryError, Ledger};
-use evidence::{Archive, ArchiveError, BlockEvidence, replay::batches};
-use protocol::{Epoch, Height, NetworkId, clock::EpochClock};
-use std::sync::Arc;
-use tokio::sync::watch;
+use evidence::{ArchiveError, BlockEvidence, replay::batches};
+use protocol::{Epoch, Height, NetworkId, clock::EpochClock, inputs::Inputs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::Instrument as _;
 
 /// How many blocks the archive's cursor may lag: they are recorded again after a restart.
 const CURSOR_EVERY: u64 = 8;
+/// After how many blocks an epoch that could not be opened is tried again.
+pub const RETRY_EVERY: u64 = 4;
+/// How long blocks wait for a file from another validator.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What stops the follower.
 #[derive(Debug, thiserror::Error)]
@@ -25,46 +40,61 @@ pub enum FollowError {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Build(#[from] BuildError),
     /// The evidence of a block that was never recorded is pruned.
     #[error(
-        "the blobs of block {0} are pruned and not in the archive: copy another validator's archive"
+        "the blobs of block {0} are pruned, and neither the archive nor another validator has them: name more validators, or copy an archive"
     )]
     Pruned(Height),
 }
 
-/// The follower and what it works on.
-#[derive(Clone, Debug)]
-pub struct Follower {
-    /// The ledger.
-    pub ledger: Ledger,
-    /// The same ledger as others see it.
-    pub client: Client,
+/// Why an epoch of a network is not open yet.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    /// Its inputs cannot be built, and nobody has them.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Ledger or archive.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The archive.
-    pub archive: Archive,
-    /// The intake.
-    pub intake: Arc<Intake>,
-    /// The ledger's clock.
-    pub clock: EpochClock,
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// The follower and what it works on.
+#[derive(Debug)]
+pub struct Follower {
+    ledger: Ledger,
+    files: Files,
+    intake: Arc<Intake>,
+    clock: EpochClock,
+    /// Epochs not open for every network yet, each with the networks that are done.
+    opening: BTreeMap<Epoch, BTreeSet<NetworkId>>,
+    /// The fetch of an inputs file that is under way, at most one.
+    fetching: JoinSet<()>,
 }
 
 impl Follower {
+    /// Follows `ledger`, the same as that of `files`, by its `clock`.
+    pub fn new(ledger: Ledger, files: Files, intake: Arc<Intake>, clock: EpochClock) -> Self {
+        let (opening, fetching) = (BTreeMap::new(), JoinSet::new());
+        Self { ledger, files, intake, clock, opening, fetching }
+    }
+
     /// Brings archive and intake to where they were before a restart: the inputs of open epochs, what
     /// their blocks carried, the blocks since, and at last what was accepted and is not carried. Returns
     /// the next block to follow.
     ///
     /// # Errors
     /// [`FollowError`].
-    pub async fn resume(&self, accepted: &[Vec<u8>]) -> Result<Height, FollowError> {
-        let done = self.archive.cursor().await?.unwrap_or_default();
+    pub async fn resume(&mut self, accepted: &[Vec<u8>]) -> Result<Height, FollowError> {
+        let done = self.files.archive.cursor().await?.unwrap_or_default();
         let current = self.clock.epoch(Height(done.0.saturating_add(1)));
-        for epoch in current.previous().into_iter().chain([current]) {
-            self.open(epoch).await?;
-        }
-        let first = self.clock.first(current.previous().unwrap_or(current));
-        for evidence in self.archive.blocks(first, done).await? {
+        let before = current.previous().unwrap_or(current);
+        let first = self.clock.first(before);
+        self.opening = [(before, BTreeSet::new()), (current, BTreeSet::new())].into();
+        self.open(Height(first.0.saturating_sub(1))).await?;
+        for evidence in self.files.archive.blocks(first, done).await? {
             self.intake.block(&evidence);
         }
         // The last one is recorded again: it tells the intake how far the ledger is.
@@ -83,7 +113,7 @@ impl Follower {
     /// # Errors
     /// [`FollowError`]; the caller starts again.
     pub async fn run(
-        &self,
+        &mut self,
         next: Height,
         recorded: &watch::Sender<Height>,
     ) -> Result<(), FollowError> {
@@ -97,17 +127,20 @@ impl Follower {
     }
 
     /// Does everything that one final block asks for. Doing it again is harmless.
-    async fn step(&self, block: &Finalized) -> Result<(), FollowError> {
+    async fn step(&mut self, block: &Finalized) -> Result<(), FollowError> {
         let height = Height(block.header.height);
         let after = Height(height.0.saturating_add(1));
         self.record(block).await?;
         let epoch = self.clock.epoch(after);
         let is_last = self.clock.first(epoch) == after;
         if is_last {
-            self.open(epoch).await?;
+            self.opening.entry(epoch).or_default();
+        }
+        if is_last || height.0.is_multiple_of(RETRY_EVERY) {
+            self.open(height).await?;
         }
         if is_last || height.0.is_multiple_of(CURSOR_EVERY) {
-            self.archive.put_cursor(height).await?;
+            self.files.archive.put_cursor(height).await?;
         }
         self.hand_over(height);
         Ok(())
@@ -119,12 +152,17 @@ impl Follower {
         let evidence = match &block.blobs {
             Some(blobs) => {
                 let evidence = BlockEvidence::new(height, block.header.timestamp_ms, blobs);
-                self.archive.record_block(&evidence).await?;
+                self.files.archive.record_block(&evidence).await?;
                 evidence
             }
-            None => self.archive.block(height).await?.ok_or(FollowError::Pruned(height))?,
+            None => {
+                let evidence = self.files.block(&block.header).await?;
+                let evidence = evidence.ok_or(FollowError::Pruned(height))?;
+                self.files.archive.record_block(&evidence).await?;
+                evidence
+            }
         };
-        let envelopes: usize = batches(evidence.blobs(), self.client.chain_id(), None)
+        let envelopes: usize = batches(evidence.blobs(), self.files.client.chain_id(), None)
             .iter()
             .map(|batch| batch.envelopes().len())
             .sum();
@@ -135,27 +173,124 @@ impl Follower {
         Ok(())
     }
 
-    /// Opens `epoch` of every network: the inputs file is read from the archive or built once.
-    async fn open(&self, epoch: Epoch) -> Result<(), FollowError> {
-        let before = Height(self.clock.first(epoch).0.saturating_sub(1));
-        for network in 1..=self.client.networks().await.map_err(BuildError::from)? {
-            let network = NetworkId(network);
-            let inputs = match self.archive.inputs(network, epoch).await? {
-                Some(inputs) => inputs,
-                None => {
-                    let live = settle::is_live(&self.client, network, epoch).await;
-                    if !live.map_err(BuildError::from)? {
-                        continue;
-                    }
-                    let Some(header) = self.ledger.header(before.0)? else { continue };
-                    let inputs = inputs::build(&self.client, &header, network, epoch).await?;
-                    self.archive.put_inputs(&inputs).await?;
-                    inputs
+    /// Opens what is to be opened after the block at `height`, and gives up what is of no use any more.
+    async fn open(&mut self, height: Height) -> Result<(), FollowError> {
+        for (epoch, mut done) in std::mem::take(&mut self.opening) {
+            if !self.open_epoch(epoch, height, &mut done).await {
+                self.opening.insert(epoch, done);
+            }
+        }
+        if self.opening.is_empty() {
+            return Ok(());
+        }
+        let (oldest, head) = (self.ledger.oldest_state()?, self.ledger.head().header.height);
+        let clock = self.clock;
+        self.opening.retain(|epoch, _| {
+            before(clock, *epoch).0 >= oldest || head <= clock.grace_end(*epoch).0
+        });
+        Ok(())
+    }
+
+    /// Opens `epoch` of every network that is not among the `done`. False if one is left.
+    async fn open_epoch(
+        &mut self,
+        epoch: Epoch,
+        height: Height,
+        done: &mut BTreeSet<NetworkId>,
+    ) -> bool {
+        let networks = match self.files.client.networks().await {
+            Ok(networks) => networks,
+            Err(error) => {
+                tracing::warn!(%epoch, %error, "an epoch is not open yet; it is tried again");
+                return false;
+            }
+        };
+        let mut all = true;
+        for network in (1..=networks).map(NetworkId) {
+            if done.contains(&network) {
+                continue;
+            }
+            match self.open_network(network, epoch, height).await {
+                Ok(()) => {
+                    done.insert(network);
                 }
-            };
-            self.intake.open_epoch(Arc::new(inputs));
+                Err(error) => {
+                    tracing::warn!(%network, %epoch, %error, "an epoch is not open yet; it is tried again");
+                    all = false;
+                }
+            }
+        }
+        all
+    }
+
+    /// Opens `epoch` of one network after the block at `height`, with what its blocks carried so far.
+    async fn open_network(
+        &mut self,
+        network: NetworkId,
+        epoch: Epoch,
+        height: Height,
+    ) -> Result<(), OpenError> {
+        let Some(inputs) = self.inputs(network, epoch).await? else { return Ok(()) };
+        let carried = self.files.archive.blocks(self.clock.first(epoch), height).await?;
+        self.intake.open_epoch(Arc::new(inputs));
+        for evidence in &carried {
+            self.intake.recall(evidence);
         }
         Ok(())
+    }
+
+    /// The inputs file of an epoch, built if the archive has none, fetched if it cannot be built. None
+    /// before the network begins.
+    async fn inputs(
+        &mut self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Inputs>, OpenError> {
+        let Files { client, archive, .. } = &self.files;
+        if let Some(inputs) = archive.inputs(network, epoch).await? {
+            return Ok(Some(inputs));
+        }
+        if !settle::is_live(client, network, epoch).await.map_err(BuildError::from)? {
+            return Ok(None);
+        }
+        match self.build(network, epoch).await {
+            Ok(inputs) => {
+                archive.put_inputs(&inputs).await?;
+                Ok(Some(inputs))
+            }
+            Err(error) => match self.fetch(network, epoch).await? {
+                Some(inputs) => Ok(Some(inputs)),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// The inputs file from another validator, if it comes while blocks can wait. What comes later is in
+    /// the archive then.
+    async fn fetch(
+        &mut self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Option<Inputs>, ArchiveError> {
+        while self.fetching.try_join_next().is_some() {}
+        if self.fetching.is_empty() {
+            let files = self.files.clone();
+            self.fetching.spawn(async move {
+                if let Err(error) = files.inputs(network, epoch).await {
+                    tracing::warn!(%network, %epoch, %error, "inputs could not be fetched");
+                }
+            });
+            // Whether it came, the archive says.
+            let _ = timeout(FETCH_PATIENCE, self.fetching.join_next()).await;
+        }
+        self.files.archive.inputs(network, epoch).await
+    }
+
+    async fn build(&self, network: NetworkId, epoch: Epoch) -> Result<Inputs, BuildError> {
+        let before = before(self.clock, epoch);
+        let header = self.ledger.header(before.0).ok().flatten();
+        let header = header.ok_or(BuildError::Ahead(before))?;
+        inputs::build(&self.files.client, &header, network, epoch).await
     }
 
     fn hand_over(&self, height: Height) {
@@ -168,6 +303,11 @@ impl Follower {
         metrics::gauge!("wayleave_evidence_waiting_bytes")
             .set(to_f64(u64::try_from(self.intake.waiting_bytes()).unwrap_or(u64::MAX)));
     }
+}
+
+/// The last height before an epoch, genesis for epoch 0.
+const fn before(clock: EpochClock, epoch: Epoch) -> Height {
+    Height(clock.first(epoch).0.saturating_sub(1))
 }
 
 /// A count as a gauge wants it; exact up to 2^53.

@@ -4,20 +4,26 @@
 //! |---|---|
 //! | `POST /v1/evidence` | [`evidence::wire::Answers`] to a [`Submit`], both canonical CBOR |
 //! | `GET /v1/evidence/{digest}` | the height of the block that carries an envelope, as text; 404 while none does |
+//! | `GET /v1/blocks/{height}` | a block's evidence as the archive has it, byte for byte; 404 for one without |
 //! | `GET /v1/inputs/{network}/{epoch}` | the inputs file, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}` | the statement, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
+//! | `GET /v1/statement/{network}/newest`, `newest.json` | the newest statement that is the ledger's final one |
 //! | `GET /v1/proof/{network}/{account}` | the account's newest claimable leaf with its Merkle proof |
 //! | `GET /v1/status` | the validator's key, height, and what waits |
 //!
 //! A leaf can be claimed one epoch after its root became final, so the newest claimable one is that of the
 //! newest final epoch or of the one before. Before there is any, the newest final one is given with
-//! `"claimable": false`.
+//! `"claimable": false`. The statement of a named epoch is the archive's and says nothing of finality; what
+//! is newest, and what proofs are made from, is compared with the ledger first.
 //!
 //! Anyone may read; anyone may submit, since only a device's own signature counts. Pages of any origin
 //! may read, none may submit. At most [`SUBMITS_MAX`] requests are taken in at once, others wait.
 
-use crate::intake::Intake;
+use crate::{
+    files::{Files, FilesError},
+    intake::Intake,
+};
 use alloy_primitives::B256;
 use axum::{
     Json, Router,
@@ -27,12 +33,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use client::{CallError, Client, abi::ISettlements, address};
+use client::{CallError, abi::ISettlements, address};
 use evidence::{
-    Archive, ArchiveError,
+    Archive,
     wire::{Answer, Answers, MEDIA_TYPE, SUBMIT_MAX, Submit},
 };
-use protocol::{Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, leaf::Leaf};
+use protocol::{
+    Account, Digest, Epoch, Height, NetworkId, Reason, clock::Clock, leaf::Leaf,
+    statement::Statement,
+};
 use serde_json::json;
 use settlement::Settled;
 use std::{collections::BTreeMap, fmt::Display, sync::Arc};
@@ -51,8 +60,7 @@ type Kept = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
 #[derive(Clone)]
 pub struct Api {
     intake: Arc<Intake>,
-    archive: Archive,
-    client: Client,
+    files: Files,
     clock: Arc<dyn Clock>,
     key: [u8; 32],
     recorded: watch::Receiver<Height>,
@@ -62,27 +70,27 @@ pub struct Api {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("archive", &self.archive).finish_non_exhaustive()
+        f.debug_struct("Api").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
 impl Api {
     /// Answers from these.
     pub fn new(
-        (intake, archive): (Arc<Intake>, Archive),
-        client: Client,
+        intake: Arc<Intake>,
+        files: Files,
         clock: Arc<dyn Clock>,
         key: [u8; 32],
         recorded: watch::Receiver<Height>,
     ) -> Self {
         let submits = Arc::new(Semaphore::new(SUBMITS_MAX));
         let proven = Arc::default();
-        Self { intake, archive, client, clock, key, recorded, submits, proven }
+        Self { intake, files, clock, key, recorded, submits, proven }
     }
 
     /// The archive.
     pub const fn archive(&self) -> &Archive {
-        &self.archive
+        &self.files.archive
     }
 
     /// Answers envelopes. The journal is synced where blocking is allowed.
@@ -113,6 +121,7 @@ impl Api {
         Router::new()
             .route("/v1/evidence", post(submit))
             .route("/v1/evidence/{digest}", get(carried))
+            .route("/v1/blocks/{height}", get(block))
             .route("/v1/inputs/{network}/{epoch}", get(inputs))
             .route("/v1/statement/{network}/{epoch}", get(statement))
             .route("/v1/proof/{network}/{account}", get(proof))
@@ -122,17 +131,17 @@ impl Api {
             .with_state(self)
     }
 
-    /// The statement of an epoch with the tree of its accounts.
+    /// The final statement of an epoch with the tree of its accounts.
     async fn settled(
         &self,
         network: NetworkId,
         epoch: Epoch,
-    ) -> Result<Option<Arc<Settled>>, ArchiveError> {
+    ) -> Result<Option<Arc<Settled>>, FilesError> {
         let mut proven = self.proven.lock().await;
         if let Some(settled) = proven.get(&(epoch, network)) {
             return Ok(Some(settled.clone()));
         }
-        let Some(statement) = self.archive.statement(network, epoch).await? else {
+        let Some(statement) = self.files.agreed(network, epoch).await? else {
             return Ok(None);
         };
         let settled = Arc::new(Settled { tree: statement.tree(), statement });
@@ -149,7 +158,7 @@ impl Api {
         network: NetworkId,
         epoch: Epoch,
         account: Account,
-    ) -> Result<Option<Proven>, ArchiveError> {
+    ) -> Result<Option<Proven>, FilesError> {
         Ok(self.settled(network, epoch).await?.and_then(|settled| {
             let leaf = settled.statement.account(account)?.leaf(network, epoch);
             let proof = settled.tree.proof(leaf.hash())?;
@@ -164,7 +173,7 @@ impl Api {
             leaf: (&proven.leaf).into(),
             proof: proven.proof.clone(),
         };
-        match self.client.call(address::SETTLEMENTS, claim).await {
+        match self.files.client.call(address::SETTLEMENTS, claim).await {
             Ok(_) => Ok(true),
             Err(CallError::Reverted(revert)) => Ok(!revert.is::<ISettlements::NotClaimable>()),
             Err(error) => Err(error),
@@ -211,9 +220,17 @@ async fn submit(State(api): State<Api>, body: Bytes) -> Response {
 }
 
 async fn inputs(State(api): State<Api>, Path((network, epoch)): Path<(u64, u64)>) -> Response {
-    match api.archive.inputs_bytes(NetworkId(network), Epoch(epoch)).await {
+    match api.files.archive.inputs_bytes(NetworkId(network), Epoch(epoch)).await {
         Ok(Some(bytes)) => cbor(bytes),
         Ok(None) => missing("no inputs file of this network and epoch, or not yet"),
+        Err(error) => failed(error),
+    }
+}
+
+async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Response {
+    match api.files.archive.block(Height(height)).await {
+        Ok(Some(evidence)) => cbor(evidence.to_bytes()),
+        Ok(None) => missing("the block carries no evidence, or is not recorded"),
         Err(error) => failed(error),
     }
 }
@@ -235,17 +252,21 @@ async fn statement(State(api): State<Api>, Path((network, name)): Path<(u64, Str
         Some(number) => (number, true),
         None => (name.as_str(), false),
     };
+    let given = |statement: Option<Statement>| match statement {
+        Some(statement) if is_json => Json(statement).into_response(),
+        Some(statement) => cbor(statement.to_bytes()),
+        None => missing(NONE),
+    };
+    if number == "newest" {
+        return api.files.newest(network).await.map_or_else(failed, given);
+    }
     let Ok(epoch) = number.parse().map(Epoch) else {
-        return (StatusCode::BAD_REQUEST, "an epoch is a number").into_response();
+        return (StatusCode::BAD_REQUEST, "an epoch is a number, or `newest`").into_response();
     };
     if is_json {
-        return match api.archive.statement(network, epoch).await {
-            Ok(Some(statement)) => Json(statement).into_response(),
-            Ok(None) => missing(NONE),
-            Err(error) => failed(error),
-        };
+        return api.files.archive.statement(network, epoch).await.map_or_else(failed, given);
     }
-    match api.archive.statement_bytes(network, epoch).await {
+    match api.files.archive.statement_bytes(network, epoch).await {
         Ok(Some(bytes)) => cbor(bytes),
         Ok(None) => missing(NONE),
         Err(error) => failed(error),
@@ -254,7 +275,7 @@ async fn statement(State(api): State<Api>, Path((network, name)): Path<(u64, Str
 
 async fn proof(State(api): State<Api>, Path((network, account)): Path<(u64, Account)>) -> Response {
     let network = NetworkId(network);
-    let newest = match api.client.final_epoch(network).await {
+    let newest = match api.files.client.final_epoch(network).await {
         Ok(Some(epoch)) => epoch,
         Ok(None) => return missing("no epoch of this network is final yet"),
         Err(error) => return failed(error),

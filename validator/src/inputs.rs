@@ -24,6 +24,9 @@ pub enum BuildError {
     /// What was read breaks a rule of the file.
     #[error(transparent)]
     Inputs(#[from] InputsError),
+    /// The ledger does not have the block yet.
+    #[error("the ledger has no block {0} yet")]
+    Ahead(Height),
 }
 
 /// Builds the inputs of `epoch` from the state after the block with `header`, which must be the last one
@@ -75,6 +78,7 @@ pub async fn build(
         roster,
         rails,
         datasets,
+        by_device: Default::default(),
     };
     inputs.validate()?;
     Ok(inputs)

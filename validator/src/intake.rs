@@ -1,9 +1,15 @@
 //! The intake: evidence in, durable, answered, and handed to the ledger in batches.
 //!
-//! [`evidence::Ingest`] decides and [`evidence::Journal`] makes durable; this module puts one lock around
-//! both and keeps the batches that are under way. An acceptance is given only after the journal synced,
+//! [`evidence::Ingest`] decides and [`evidence::Journal`] makes durable; this module lets many ask at once
+//! and keeps the batches that are under way. An acceptance is given only after the journal synced,
 //! and what is in the journal is handed over again after a restart, so nothing that was accepted is lost
 //! by `kill -9`. A batch is kept until a final block holds it or its epoch takes no more evidence.
+//!
+//! Requests share syncs: while one thread is at the disk with a group of envelopes, the others take in
+//! theirs, which make the next group; whoever finds the disk free takes that there, and all of a group are
+//! answered together. Who repeats what is on its way to the disk waits for it as well. A group holds what
+//! the requests under way hold, which the shells bound ([`crate::http::SUBMITS_MAX`]). If it cannot be made
+//! durable, all of it is taken back and refused; a block may still carry it, which nobody minds.
 
 use evidence::{
     BlockEvidence, Head, Ingest, Journal, Sizes,
@@ -18,7 +24,7 @@ use protocol::{
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// Batches under way at once: more wait in the pool until a block holds some of these.
@@ -32,15 +38,32 @@ pub struct Intake {
     chain_id: u64,
     clock: EpochClock,
     state: Mutex<State>,
+    /// Told whenever a group is done.
+    turn: Condvar,
+    /// Never locked by who holds the state.
+    journal: Mutex<Journal>,
 }
 
 #[derive(Debug)]
 struct State {
     ingest: Ingest,
-    journal: Journal,
+    /// What was accepted and no thread has taken to the disk yet.
+    group: Group,
+    /// The group that a thread is at the disk with.
+    syncing: Option<Durable>,
     under_way: Vec<UnderWay>,
     /// Which block carries an envelope, by the epoch of the block.
     carried: BTreeMap<Epoch, BTreeMap<Digest, Height>>,
+}
+
+/// Whether a group is durable, once that is known.
+type Durable = Arc<OnceLock<bool>>;
+
+/// Accepted envelopes that become durable together.
+#[derive(Debug, Default)]
+struct Group {
+    records: Vec<(Epoch, Vec<u8>)>,
+    durable: Durable,
 }
 
 /// A batch that no final block holds yet.
@@ -60,14 +83,24 @@ impl Intake {
     pub fn open(
         folder: &Path,
         secret: DeviceSecret,
-        (chain_id, clock): (u64, EpochClock),
+        ledger: (u64, EpochClock),
         (sizes, limits): (Sizes, Limits),
     ) -> Result<(Self, Vec<Vec<u8>>), JournalError> {
         let (journal, envelopes) = Journal::open(folder)?;
-        let ingest = Ingest::new(secret, chain_id, sizes, limits);
-        let (under_way, carried) = (Vec::new(), BTreeMap::new());
-        let state = Mutex::new(State { ingest, journal, under_way, carried });
-        Ok((Self { chain_id, clock, state }, envelopes))
+        let ingest = Ingest::new(secret, ledger.0, sizes, limits);
+        Ok((Self::new(journal, ingest, ledger), envelopes))
+    }
+
+    fn new(journal: Journal, ingest: Ingest, (chain_id, clock): (u64, EpochClock)) -> Self {
+        let state = State {
+            ingest,
+            group: Group::default(),
+            syncing: None,
+            under_way: Vec::new(),
+            carried: BTreeMap::new(),
+        };
+        let (state, journal) = (Mutex::new(state), Mutex::new(journal));
+        Self { chain_id, clock, state, turn: Condvar::new(), journal }
     }
 
     /// Puts back what was accepted before a restart, once the open epochs and what their blocks carry
@@ -84,26 +117,18 @@ impl Intake {
 
     /// Answers a request. Blocks for the sync of the journal.
     pub fn submit(&self, submit: &Submit, now_ms: u64) -> Vec<Answer> {
-        let mut state = self.lock();
-        let mut answers: Vec<_> =
-            submit.envelopes().map(|bytes| state.ingest.submit(bytes, now_ms)).collect();
-        let fresh: Vec<(Epoch, &[u8])> = submit
-            .envelopes()
-            .zip(&answers)
-            .filter_map(|(bytes, answer)| match answer {
-                Answer::Accepted(acceptance) => Some((acceptance.epoch, bytes)),
-                Answer::Replayed(_) | Answer::Refused(_) => None,
-            })
-            .collect();
-        if fresh.is_empty() {
-            return answers;
-        }
-        if let Err(error) = state.journal.append(fresh.iter().copied()) {
-            tracing::error!(%error, "evidence could not be made durable and is refused");
-            for (_, bytes) in &fresh {
-                state.ingest.retract(bytes);
+        let mut guard = self.lock();
+        let State { ingest, group, .. } = &mut *guard;
+        let mut answers = Vec::new();
+        for bytes in submit.envelopes() {
+            let answer = ingest.submit(bytes, now_ms);
+            if let Answer::Accepted(acceptance) = &answer {
+                group.records.push((acceptance.epoch, bytes.to_vec()));
             }
-            // A repetition within the request is answered like the envelope that it repeats.
+            answers.push(answer);
+        }
+        let promises = answers.iter().any(|answer| answer.acceptance().is_some());
+        if promises && !self.is_durable(guard) {
             for answer in &mut answers {
                 if answer.acceptance().is_some() {
                     *answer = Answer::Refused(Reason::QueueFull);
@@ -111,6 +136,57 @@ impl Intake {
             }
         }
         answers
+    }
+
+    /// Waits for all that was accepted so far. False if the last of it could not be made durable.
+    fn is_durable<'s>(&'s self, mut state: MutexGuard<'s, State>) -> bool {
+        let last = if state.group.records.is_empty() {
+            state.syncing.clone()
+        } else {
+            Some(state.group.durable.clone())
+        };
+        let Some(last) = last else { return true };
+        loop {
+            if let Some(durable) = last.get() {
+                return *durable;
+            }
+            state = if state.syncing.is_some() {
+                self.turn.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.sync(state)
+            };
+        }
+    }
+
+    /// Takes the waiting group to the disk, which is free, while others may take in more.
+    fn sync<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let group = std::mem::take(&mut state.group);
+        state.syncing = Some(group.durable.clone());
+        drop(state);
+        let records = group.records.iter().map(|(epoch, bytes)| (*epoch, bytes.as_slice()));
+        let written = self.journal().append(records);
+        let mut state = self.lock();
+        if let Err(error) = &written {
+            tracing::error!(%error, "evidence could not be made durable and is refused");
+            for (_, bytes) in &group.records {
+                state.ingest.retract(bytes);
+            }
+        }
+        // Nobody else sets it: who is at the disk with a group took it out of the state.
+        let _ = group.durable.set(written.is_ok());
+        state.syncing = None;
+        self.turn.notify_all();
+        state
+    }
+
+    /// Tells again of a final block, after an epoch was opened later than the block: what it carries of
+    /// the epoch is done and counts against quotas.
+    pub fn recall(&self, evidence: &BlockEvidence) {
+        let batches = batches(evidence.blobs(), self.chain_id, None);
+        let mut state = self.lock();
+        for batch in &batches {
+            state.ingest.carried(batch);
+        }
     }
 
     /// Tells of a final block: what it carries is done, epochs close.
@@ -130,6 +206,12 @@ impl Intake {
             state.under_way.retain(|batch| batch.digest != digest);
         }
         state.advance(Head { height: evidence.height, time_ms: evidence.time_ms }, &self.clock);
+        drop(state);
+        if epoch.previous().is_some_and(|before| evidence.height > self.clock.grace_end(before))
+            && let Err(error) = self.journal().forget_before(epoch)
+        {
+            tracing::warn!(%error, "an old journal could not be removed");
+        }
     }
 
     /// The block that carries the envelope with this digest, as far back as the last epochs that could
@@ -175,6 +257,10 @@ impl Intake {
         // answered, which is harmless: the agent sends it again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
@@ -187,12 +273,6 @@ impl State {
         // What an open epoch sent can be carried until the grace of the epoch after it at the latest.
         self.under_way
             .retain(|batch| head.height <= clock.grace_end(clock.epoch(batch.taken).next()));
-        if head.height <= clock.grace_end(before) {
-            return;
-        }
-        if let Err(error) = self.journal.forget_before(epoch) {
-            tracing::warn!(%error, "an old journal could not be removed");
-        }
     }
 }
 

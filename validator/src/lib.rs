@@ -7,7 +7,8 @@
 //!    acceptances once it is durable, and hands batches to the ledger as blobs until a block holds them;
 //! 3. every final block's blobs go into the archive ([`follow`]);
 //! 4. the grace is over: [`settle`](mod@settle) replays the epoch from the archive, writes the statement
-//!    and votes; [`verify`](mod@verify) is the same for anybody, from the archive alone.
+//!    and votes; [`verify`](mod@verify) is the same for anybody, from the archive alone;
+//! 5. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
 //!
 //! Trust: whoever holds the validator's account votes for it, and whoever holds its evidence key signs
 //! acceptances and batches; both are this process's. HTTP listens where it is told, on loopback unless
@@ -19,10 +20,12 @@
 //! * settlement reads the archive and nothing else;
 //! * no rule of the economy is decided here.
 
+pub mod files;
 pub mod follow;
 pub mod http;
 pub mod inputs;
 pub mod intake;
+pub mod others;
 pub mod running;
 pub mod settle;
 pub mod verify;

@@ -1,9 +1,11 @@
 //! Starting and stopping the worker.
 
 use crate::{
+    files::Files,
     follow::{FollowError, Follower},
     http::Api,
     intake::Intake,
+    others::{Others, OthersError},
     settle::Settler,
 };
 use client::{CallError, Client, RpcError, Signer};
@@ -35,6 +37,8 @@ pub struct Config {
     pub http: TcpListener,
     /// Where evidence is taken over iroh (UDP).
     pub listen: SocketAddr,
+    /// Other validators' HTTP, each `http://host:port`, for files that our archive lacks. May be empty.
+    pub others: Vec<String>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -63,6 +67,9 @@ pub enum StartError {
     /// Archive or ledger, when resuming.
     #[error(transparent)]
     Follow(#[from] FollowError),
+    /// The other validators.
+    #[error(transparent)]
+    Others(#[from] OthersError),
     /// The iroh endpoint.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -97,17 +104,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (crate::sizes(), Limits::default()),
     )?;
     let intake = Arc::new(intake);
-    let follower = Follower {
-        ledger: config.ledger,
-        client: client.clone(),
-        archive: config.archive.clone(),
-        intake: intake.clone(),
-        clock,
-    };
+    let others = Arc::new(Others::new(&config.others)?);
+    let files = Files { client, archive: config.archive, others };
+    let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
     let next = follower.resume(&accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let settler = Settler::new(client.clone(), config.archive.clone(), config.signer, clock);
-    let api = Api::new((intake, config.archive), client, config.clock, key, recorded.clone());
+    let settler = Settler::new(files.clone(), config.signer, clock);
+    let api = Api::new(intake, files, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
     let router = api.router();
@@ -123,7 +126,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
 }
 
-async fn follow(follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {
+async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {
     while let Err(error) = follower.run(next, &recorded).await {
         tracing::error!(%error, "following blocks failed; trying again");
         next = Height(recorded.borrow().0.saturating_add(1));

@@ -1,15 +1,23 @@
 //! Settling: announce the inputs, replay the epoch from the archive once its grace is over, archive the
 //! statement, vote. One epoch after the other, each step skipped if it is done, so that a restart at any
 //! moment goes on; networks do not wait for one another.
+//!
+//! An epoch builds on the statement before it, and that must be the ledger's. Who was away while others
+//! made epochs final goes back to the newest one whose final statement is at hand, in the archive or with
+//! another validator ([`Files`]), or to the network's beginning, and replays from there: without a vote,
+//! since there is nothing to vote on, but comparing each statement with the ledger's. One that differs is
+//! [`SettleEpochError::Dissent`]: it is never archived over the final one, nor built upon, and settling of
+//! the network stops at it for all to see.
 
+use crate::files::{Files, FilesError};
 use alloy_primitives::U256;
 use client::{
     CallError, Client, SendError, Signer,
     abi::{ISettlements, Outcome, Totals},
     address,
 };
-use evidence::{Archive, ArchiveError, segment};
-use protocol::{Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
+use evidence::{ArchiveError, segment};
+use protocol::{Digest, Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
 use settlement::{SettleError, Settled};
 use std::{collections::BTreeMap, time::Instant};
 use tracing::Instrument as _;
@@ -26,11 +34,14 @@ pub enum SettleEpochError {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Ledger or archive, when looking for a file.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The files do not settle.
     #[error("epoch {0}: {1}")]
     Settle(Epoch, SettleError),
     /// A file is missing.
-    #[error("the archive has no {0} of epoch {1}")]
+    #[error("neither the archive nor another validator has the {0} of epoch {1}")]
     Missing(&'static str, Epoch),
     /// The Parquet segment.
     #[error(transparent)]
@@ -50,8 +61,7 @@ pub enum SettleEpochError {
 /// The settling half of a validator.
 #[derive(Debug)]
 pub struct Settler {
-    client: Client,
-    archive: Archive,
+    files: Files,
     signer: Signer,
     clock: EpochClock,
     /// What this validator said since it started: said again after a restart, which replaces it.
@@ -75,9 +85,9 @@ pub(crate) async fn is_live(
 }
 
 impl Settler {
-    /// Votes with `signer` for what `archive` gives.
-    pub const fn new(client: Client, archive: Archive, signer: Signer, clock: EpochClock) -> Self {
-        Self { client, archive, signer, clock, said: BTreeMap::new() }
+    /// Votes with `signer` for what `files` give.
+    pub const fn new(files: Files, signer: Signer, clock: EpochClock) -> Self {
+        Self { files, signer, clock, said: BTreeMap::new() }
     }
 
     /// Does what is due once the blocks up to `recorded` are in the archive. Returns how many networks
@@ -87,7 +97,7 @@ impl Settler {
     /// When the ledger cannot say which networks there are.
     pub async fn settle_due(&mut self, recorded: Height) -> Result<usize, CallError> {
         let mut failed = 0;
-        for network in (1..=self.client.networks().await?).map(NetworkId) {
+        for network in (1..=self.files.client.networks().await?).map(NetworkId) {
             let span = tracing::info_span!("settle", %network, %recorded);
             let result = self.network_due(network, recorded).instrument(span).await;
             if let Err(error) = result {
@@ -110,10 +120,14 @@ impl Settler {
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
         let mut said = self.said.get(&network).copied().unwrap_or_default();
         let from = said.announced.map_or(open, |epoch| open.max(epoch.next()));
+        let mut all = true;
         for epoch in (from.0..=begun.0).map(Epoch) {
-            self.announce(network, epoch).await?;
-            said.announced = Some(epoch);
-            self.said.insert(network, said);
+            // Later epochs do not wait for one whose inputs are still to come.
+            all &= self.announce(network, epoch).await?;
+            if all {
+                said.announced = Some(epoch);
+                self.said.insert(network, said);
+            }
         }
         // A vote that does not make the epoch final waits for those of others.
         while self.clock.grace_end(open) < recorded && said.voted != Some(open) {
@@ -127,29 +141,30 @@ impl Settler {
 
     /// The first epoch that is not final.
     async fn next_epoch(&self, network: NetworkId) -> Result<Epoch, CallError> {
-        Ok(match self.client.final_epoch(network).await? {
+        Ok(match self.files.client.final_epoch(network).await? {
             Some(epoch) => epoch.next(),
-            None => Epoch(self.client.network(network).await?.start),
+            None => Epoch(self.files.client.network(network).await?.start),
         })
     }
 
-    async fn announce(&self, network: NetworkId, epoch: Epoch) -> Result<(), SettleEpochError> {
-        if self.client.inputs_hash(network, epoch).await?.is_some() {
-            return Ok(());
+    /// Announces the inputs of an epoch; false if they are not at hand yet.
+    async fn announce(&self, network: NetworkId, epoch: Epoch) -> Result<bool, SettleEpochError> {
+        let Files { client, archive, .. } = &self.files;
+        if client.inputs_hash(network, epoch).await?.is_some() {
+            return Ok(true);
         }
-        // There is none before the network begins.
-        let Some(inputs) = self.archive.inputs(network, epoch).await? else { return Ok(()) };
-        self.client.wait_for(self.clock.first(epoch)).await;
+        let Some(inputs) = archive.inputs(network, epoch).await? else { return Ok(false) };
+        client.wait_for(self.clock.first(epoch)).await;
         let digest = inputs.digest();
         let call = ISettlements::announceCall {
             network: network.0,
             epoch: epoch.0,
             inputs: digest.into(),
         };
-        match self.client.send(&self.signer, address::SETTLEMENTS, &call).await {
+        match client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
-                Ok(())
+                Ok(true)
             }
             // Others announced it meanwhile, or we did before a restart.
             Err(error)
@@ -157,7 +172,7 @@ impl Settler {
                     .revert()
                     .is_some_and(client::Revert::is::<ISettlements::AlreadyAnnounced>) =>
             {
-                Ok(())
+                Ok(true)
             }
             Err(error) => Err(error.into()),
         }
@@ -165,7 +180,8 @@ impl Settler {
 
     async fn settle(&self, network: NetworkId, epoch: Epoch) -> Result<(), SettleEpochError> {
         let began = Instant::now();
-        let settled = self.replay(network, epoch).await?;
+        let previous = self.previous(network, epoch).await?;
+        let settled = self.replay(network, epoch, previous).await?;
         self.vote(network, &settled).await?;
         let elapsed = began.elapsed();
         let totals = settled.statement.totals;
@@ -175,29 +191,56 @@ impl Settler {
         Ok(())
     }
 
-    async fn replay(&self, network: NetworkId, epoch: Epoch) -> Result<Settled, SettleEpochError> {
-        let inputs = self
-            .archive
-            .inputs(network, epoch)
-            .await?
-            .ok_or(SettleEpochError::Missing("inputs", epoch))?;
-        let first = self.client.network(network).await?.start == epoch.0;
-        let previous = match epoch.previous().filter(|_| !first) {
-            Some(before) => self
-                .archive
-                .statement(network, before)
-                .await?
-                .ok_or(SettleEpochError::Missing("statement", before))?,
-            None => Statement::genesis(inputs.chain_id, network),
-        };
-        let replayed = self.archive.carried(&inputs, &crate::sizes()).await?;
+    /// The statement on which `epoch` builds: the final one of the epoch before it, or the network's
+    /// beginning if none is final. What was missed since the newest one at hand is replayed and archived.
+    async fn previous(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<Statement, SettleEpochError> {
+        let client = &self.files.client;
+        let mut previous = Statement::genesis(client.chain_id(), network);
+        let mut missed = Vec::new();
+        let mut next = epoch;
+        // Final epochs follow one another: before one that is not, there is none.
+        while let Some(before) = next.previous()
+            && let Some(outcome) = client.outcome(network, before).await?
+        {
+            let digest = outcome.statement.into();
+            if let Some(statement) = self.files.statement(network, before, digest).await? {
+                previous = statement;
+                break;
+            }
+            missed.push((before, digest));
+            next = before;
+        }
+        for (epoch, digest) in missed.into_iter().rev() {
+            let statement = self.replay(network, epoch, previous).await?.statement;
+            agree(&statement, digest)?;
+            self.files.archive.put_statement(&statement).await?;
+            tracing::info!(%epoch, "replayed an epoch that others made final");
+            previous = statement;
+        }
+        Ok(previous)
+    }
+
+    async fn replay(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+        previous: Statement,
+    ) -> Result<Settled, SettleEpochError> {
+        let Files { archive, .. } = &self.files;
+        let inputs = self.files.inputs(network, epoch).await?;
+        let inputs = inputs.ok_or(SettleEpochError::Missing("inputs", epoch))?;
+        let replayed = archive.carried(&inputs, &crate::sizes()).await?;
         for fault in &replayed.faults {
             tracing::warn!(?fault, "a batch's author is at fault");
         }
         let faults = u64::try_from(replayed.faults.len()).unwrap_or(u64::MAX);
         metrics::counter!("wayleave_batch_faults_total").increment(faults);
         let parquet = segment::encode(&replayed.carried)?;
-        self.archive.put_segment(network, epoch, parquet).await?;
+        archive.put_segment(network, epoch, parquet).await?;
         // Settling is computation: it must not hold up the tasks of this runtime.
         let task = tokio::task::spawn_blocking(move || {
             settlement::settle(&inputs, &previous, replayed.carried)
@@ -210,30 +253,47 @@ impl Settler {
 
     /// Archives the statement and votes for it, unless the epoch is final already.
     async fn vote(&self, network: NetworkId, settled: &Settled) -> Result<(), SettleEpochError> {
+        let Files { client, archive, .. } = &self.files;
         let statement = &settled.statement;
         let epoch = statement.epoch;
-        if let Some(outcome) = self.client.outcome(network, epoch).await?
-            && outcome.statement.0 != statement.digest().0
-        {
-            return Err(SettleEpochError::Dissent { network, epoch });
+        let already = client.outcome(network, epoch).await?;
+        if let Some(outcome) = &already {
+            agree(statement, outcome.statement.into())?;
         }
         // Before the vote: what is final on the ledger can be fetched here.
-        self.archive.put_statement(statement).await?;
+        archive.put_statement(statement).await?;
+        if already.is_some() {
+            return Ok(());
+        }
         let call = ISettlements::voteCall {
             network: network.0,
             epoch: epoch.0,
             outcome: outcome(settled),
         };
-        match self.client.send(&self.signer, address::SETTLEMENTS, &call).await {
+        match client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => Ok(()),
+            // Others made it final meanwhile, or we did before a restart.
             Err(error)
                 if error.revert().is_some_and(client::Revert::is::<ISettlements::AlreadyFinal>) =>
             {
-                Ok(())
+                match client.outcome(network, epoch).await? {
+                    Some(outcome) => agree(statement, outcome.statement.into()),
+                    None => Ok(()),
+                }
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a statement is the ledger's final one.
+fn agree(statement: &Statement, digest: Digest) -> Result<(), SettleEpochError> {
+    if statement.digest() == digest {
+        return Ok(());
+    }
+    metrics::counter!("wayleave_settlement_dissents_total").increment(1);
+    let Statement { network, epoch, .. } = *statement;
+    Err(SettleEpochError::Dissent { network, epoch })
 }
 
 /// What is voted on.

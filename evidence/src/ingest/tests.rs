@@ -111,6 +111,23 @@ fn the_quota_holds_to_the_byte_and_for_each_device() {
 }
 
 #[test]
+fn a_device_that_serves_a_rail_may_say_what_it_owes() {
+    let mut ingest = Ingest::new(validator(), CHAIN, sizes(), Limits::default());
+    ingest.open(Arc::new(serving()));
+    ingest.advance(Head { height: Height(305), time_ms: TIME });
+    let fit = u64::try_from(2 * QUOTA / envelope(1, 1_000, 0).len()).unwrap();
+    for sequence in 1_000..1_000 + fit {
+        assert!(matches!(ingest.submit(&envelope(1, sequence, 0), TIME), Answer::Accepted(_)));
+    }
+    assert_eq!(ingest.submit(&envelope(1, 5_000, 0), TIME), Answer::Refused(Reason::OverQuota));
+    // What ingest accepted, replay counts, and it blames nobody.
+    let block = crate::BlockEvidence::new(Height(306), TIME, [blob(taken(&mut ingest))]);
+    let replayed = crate::replay(&serving(), &sizes(), [&block]);
+    assert_eq!(u64::try_from(replayed.carried.len()).unwrap(), fit);
+    assert!(replayed.faults.is_empty());
+}
+
+#[test]
 fn the_pool_is_bounded_in_all_and_for_each_device() {
     let size = envelope(1, 1_000, 0).len();
     let limits = Limits { device_bytes: 2 * size, pool_bytes: 3 * size, ..Limits::default() };

@@ -99,6 +99,7 @@ fn inputs(kind: KindId, secrets: &[DeviceSecret], draw: &mut Draw) -> Inputs {
         roster,
         rails,
         datasets,
+        by_device: Default::default(),
     }
 }
 

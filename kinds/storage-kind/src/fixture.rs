@@ -125,6 +125,7 @@ impl World {
             roster: (1u8..).zip(&secrets).map(|(owner, secret)| device(owner, secret)).collect(),
             rails: Vec::new(),
             datasets: Vec::new(),
+            by_device: Default::default(),
         };
         inputs.rails = (1u64..)
             .zip(rails)

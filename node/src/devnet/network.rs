@@ -70,6 +70,7 @@ impl Devnet {
             signer: accounts.founder.signer.clone(),
             http: ports.http,
             listen: loopback,
+            others: Vec::new(),
             clock: Arc::new(agent::WallClock),
         })
         .await?;

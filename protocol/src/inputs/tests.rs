@@ -1,5 +1,6 @@
 use super::*;
 use crate::{key::DeviceSecret, manifest};
+use proptest::prelude::*;
 
 fn device(seed: u8) -> Device {
     let secret = DeviceSecret::from_seed([seed; 32]);
@@ -52,6 +53,7 @@ fn inputs() -> Inputs {
         roster,
         rails,
         datasets: vec![Dataset { rail: RailId(2), version: 1, root: Digest::of(b"r"), bytes: 9 }],
+        by_device: ByDevice::default(),
     }
 }
 
@@ -97,4 +99,47 @@ fn rails_count_from_the_epoch_after_they_were_opened() {
     assert!(inputs.is_live(&rail));
     inputs.epoch = Epoch(10);
     assert!(!inputs.is_live(&rail));
+}
+
+#[test]
+fn a_quota_grows_with_what_the_device_can_owe() {
+    let mut inputs = inputs();
+    let (idle, serving) = (inputs.roster[2].id, inputs.roster[0].id);
+    let floor = u64::from(inputs.manifest.evidence.quota_bytes);
+    let terms = *inputs.manifest.terms(KindId(1)).unwrap();
+    let rail = u64::from(terms.positions) * DUTY_BYTES + RAIL_BYTES;
+    assert!(rail < floor);
+    assert_eq!(inputs.quota(idle), floor);
+    assert_eq!(inputs.quota(serving), floor + rail);
+    assert_eq!(inputs.quota(DeviceId([9; 32])), 0);
+    // More than 70 rails are served like one.
+    inputs.rails = (0..500).map(|id| self::rail(id, serving)).collect();
+    inputs.by_device = ByDevice::default();
+    assert_eq!(inputs.quota(serving), floor + 500 * rail);
+    // A rail that has ended, or does not count yet, owes nothing.
+    inputs.epoch = Epoch(10);
+    assert_eq!(inputs.quota(serving), floor);
+    // No rail adds more than the manifest's figure.
+    inputs.epoch = Epoch(9);
+    inputs.manifest.evidence.quota_bytes = 1_000;
+    assert_eq!(inputs.quota(serving), 501_000);
+}
+
+proptest! {
+    /// The index finds what reading all rails finds, in the same order.
+    #[test]
+    fn the_rails_of_a_device_are_those_that_name_it(
+        devices in proptest::collection::vec(0u8..6, 0..60),
+    ) {
+        let id = |n: u8| if n == 0 { DeviceId::default() } else { DeviceId([n; 32]) };
+        let mut inputs = inputs();
+        inputs.rails = (0..).zip(&devices).map(|(at, n)| rail(at, id(*n))).collect();
+        for n in 0..7 {
+            let scan: Vec<_> = inputs.rails.iter().filter(|rail| rail.device == id(n)).collect();
+            prop_assert_eq!(inputs.rails_of(id(n)).collect::<Vec<_>>(), scan);
+        }
+        let (same, bytes) = (inputs.clone(), inputs.to_bytes());
+        prop_assert_eq!(&same, &inputs);
+        prop_assert_eq!(same.to_bytes(), bytes);
+    }
 }

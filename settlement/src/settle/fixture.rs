@@ -229,6 +229,7 @@ pub(crate) fn inputs(epoch: u64, devices: Vec<Device>, rails: Vec<Rail>) -> Inpu
         roster,
         rails,
         datasets: Vec::new(),
+        by_device: Default::default(),
     };
     inputs.validate().unwrap();
     inputs

@@ -1,4 +1,5 @@
 use super::*;
+use evidence::journal::Medium;
 use protocol::{
     Account, KindId, Micros, NetworkId, Ppm, Tokens,
     body::{Common, Report},
@@ -6,6 +7,8 @@ use protocol::{
     inputs::Device,
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
 };
+
+use std::{fs::File, io, sync::mpsc};
 
 const CHAIN: u64 = 0xDE91;
 const CLOCK: EpochClock = EpochClock { length: 30, grace: 4 };
@@ -79,6 +82,7 @@ fn inputs(epoch: u64) -> Arc<Inputs> {
         roster: vec![device],
         rails: Vec::new(),
         datasets: Vec::new(),
+        by_device: Default::default(),
     })
 }
 
@@ -185,6 +189,99 @@ fn nothing_is_accepted_that_is_not_durable() {
     std::fs::create_dir_all(&path).unwrap();
     assert!(matches!(submit(&intake, &[&a])[0], Answer::Accepted(_)));
     assert_eq!(intake.due(Height(40)).len(), 1);
+}
+
+/// A disk that says when it is asked to sync, and does so when it is told.
+#[derive(Debug)]
+struct Slow {
+    asked: mpsc::Sender<()>,
+    told: Mutex<mpsc::Receiver<io::Result<()>>>,
+}
+
+impl Medium for Slow {
+    fn sync(&self, _: &File) -> io::Result<()> {
+        self.asked.send(()).unwrap();
+        self.told.lock().unwrap().recv().unwrap()
+    }
+}
+
+/// An intake over a slow disk, what tells of a sync asked for, and what ends it.
+fn slow(folder: &Path) -> (Intake, mpsc::Receiver<()>, mpsc::Sender<io::Result<()>>) {
+    let (asked, asks) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let medium = Box::new(Slow { asked, told: Mutex::new(told) });
+    let (journal, _) = Journal::open_on(folder, medium).unwrap();
+    let secret = DeviceSecret::from_seed([9; 32]);
+    let ingest = Ingest::new(secret, CHAIN, crate::sizes(), Limits::default());
+    let intake = Intake::new(journal, ingest, (CHAIN, CLOCK));
+    intake.open_epoch(inputs(1));
+    intake.block(&block(40, &[]));
+    (intake, asks, tell)
+}
+
+/// Waits until so many envelopes of this size are taken in.
+fn until_waiting(intake: &Intake, count: usize) {
+    while intake.waiting_bytes() < count * envelope(1, 1).len() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn requests_that_wait_together_share_a_sync_and_are_answered_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, asks, tell) = slow(folder.path());
+    let intake = &intake;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| submit(intake, &[&envelope(1, 1)]));
+        asks.recv().unwrap();
+        // The same again is known, and yet not durable.
+        let again = scope.spawn(|| submit(intake, &[&envelope(1, 1)]));
+        let others: Vec<_> = (2..18)
+            .map(|sequence| scope.spawn(move || submit(intake, &[&envelope(1, sequence)])))
+            .collect();
+        until_waiting(intake, 17);
+        assert!(!first.is_finished() && !again.is_finished());
+        assert!(others.iter().all(|thread| !thread.is_finished()));
+        tell.send(Ok(())).unwrap();
+        assert!(matches!(first.join().unwrap()[0], Answer::Accepted(_)));
+        asks.recv().unwrap();
+        assert!(others.iter().all(|thread| !thread.is_finished()));
+        tell.send(Ok(())).unwrap();
+        assert!(matches!(again.join().unwrap()[0], Answer::Replayed(_)));
+        for thread in others {
+            assert!(matches!(thread.join().unwrap()[0], Answer::Accepted(_)));
+        }
+    });
+    assert!(asks.try_recv().is_err(), "two syncs for 18 requests");
+    // What is durable is answered without the disk.
+    assert!(matches!(submit(intake, &[&envelope(1, 5)])[0], Answer::Replayed(_)));
+    assert_eq!(Journal::open(folder.path()).unwrap().1.len(), 17);
+}
+
+#[test]
+fn a_group_that_is_not_durable_is_refused_as_a_whole_and_may_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, asks, tell) = slow(folder.path());
+    let (intake, full) = (&intake, Answer::Refused(Reason::QueueFull));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| submit(intake, &[&envelope(1, 1)]));
+        asks.recv().unwrap();
+        let others: Vec<_> = (2..6)
+            .map(|sequence| scope.spawn(move || submit(intake, &[&envelope(1, sequence)])))
+            .collect();
+        until_waiting(intake, 5);
+        tell.send(Ok(())).unwrap();
+        assert!(matches!(first.join().unwrap()[0], Answer::Accepted(_)));
+        asks.recv().unwrap();
+        tell.send(Err(io::Error::other("the disk is gone"))).unwrap();
+        for thread in others {
+            assert_eq!(thread.join().unwrap(), std::slice::from_ref(&full));
+        }
+    });
+    assert_eq!(intake.waiting_bytes(), envelope(1, 1).len());
+    tell.send(Ok(())).unwrap();
+    assert!(matches!(submit(intake, &[&envelope(1, 2)])[0], Answer::Accepted(_)));
+    assert_eq!(Journal::open(folder.path()).unwrap().1, [envelope(1, 1), envelope(1, 2)]);
 }
 
 #[test]

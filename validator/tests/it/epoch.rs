@@ -39,7 +39,7 @@ fn envelope(epoch: Epoch, sequence: u64, body: Body) -> Vec<u8> {
     Envelope::sign(&device(), &payload).bytes().to_vec()
 }
 
-async fn agent(world: &World) -> (Endpoint, Connection) {
+pub(crate) async fn agent(world: &World) -> (Endpoint, Connection) {
     let local = "127.0.0.1:0".parse().unwrap();
     let endpoint = Endpoint::bind(BindConfig::new(device().seed(), local)).await.unwrap();
     let connection = endpoint.connection(world.worker.peer, wire::ALPN);
@@ -69,7 +69,7 @@ async fn submit(connection: &Connection, envelope: &[u8]) -> Answer {
 
 /// Waits for an epoch whose inputs have the rail and that is young enough for a restart within it, and
 /// has a voucher of it accepted.
-async fn accepted(world: &World, connection: &Connection) -> (Inputs, Vec<u8>) {
+pub(crate) async fn accepted(world: &World, connection: &Connection) -> (Inputs, Vec<u8>) {
     let mut epoch = Epoch(0);
     loop {
         let late = Height(CLOCK.first(epoch).0 + CLOCK.length / 4);
@@ -95,7 +95,7 @@ async fn accepted(world: &World, connection: &Connection) -> (Inputs, Vec<u8>) {
     }
 }
 
-async fn carried(world: &World, envelope: &[u8]) -> Height {
+pub(crate) async fn carried(world: &World, envelope: &[u8]) -> Height {
     let path = format!("/v1/evidence/{}", Digest::of(envelope));
     loop {
         let answer = get(world.http, &path).await;

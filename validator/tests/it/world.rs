@@ -7,11 +7,11 @@ use client::{
     abi::{IDevices, IDollars, IRails, IStakes, IToken},
     address,
 };
-use consensus::{Config, Founding, Genesis, ValidatorKeys};
+use consensus::{Config, Founding, Genesis, Retention, ValidatorKeys};
 use contracts::{GenesisConfig, GenesisNetwork};
 use evidence::Archive;
 use protocol::{
-    Epoch, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
+    Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
     clock::{Clock, EpochClock},
     key::{DeviceSecret, registration_message},
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
@@ -23,6 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::net::TcpListener;
+use validator::{files::Files, follow::Follower, http::Api, intake::Intake, others::Others};
 
 pub(crate) const CHAIN: u64 = 0xDE91;
 pub(crate) const NETWORK: NetworkId = NetworkId(1);
@@ -148,9 +149,15 @@ pub(crate) struct World {
 impl World {
     /// Starts the ledger and the worker, and opens the device's stake and rail.
     pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, Retention::default()).await
+    }
+
+    /// The same with a ledger that keeps so much of the past.
+    pub(crate) async fn start_with(folder: &Path, retention: Retention) -> Self {
         let keys = ValidatorKeys::derive(&[1; 32]);
         let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys, genesis());
         config.pace = Duration::from_millis(100);
+        config.retention = retention;
         let ledger = consensus::start(config).await.unwrap();
         let server =
             rpc::serve(ledger.ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
@@ -173,10 +180,20 @@ impl World {
         Self { client, http, worker, ledger, server, folder }
     }
 
-    pub(crate) async fn stop(self) {
+    /// Stops the worker at once; the ledger goes on.
+    pub(crate) async fn stop_worker(self) -> Alone {
         self.worker.stop().await;
-        self.server.stop().await;
-        self.ledger.stop().await.unwrap();
+        let Self { client, ledger, server, folder, .. } = self;
+        Alone { client, ledger, server, folder }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop_worker().await.stop().await;
+    }
+
+    /// Another validator's follower on the same ledger, with files of its own in `folder`.
+    pub(crate) fn follower(&self, folder: &Path, others: &[String]) -> (Follower, Files) {
+        follower(&self.ledger, &self.client, folder, others)
     }
 
     pub(crate) fn archive(&self) -> Archive {
@@ -237,6 +254,58 @@ impl World {
     }
 }
 
+/// A ledger whose worker has stopped.
+pub(crate) struct Alone {
+    pub(crate) client: Client,
+    pub(crate) folder: PathBuf,
+    ledger: consensus::Running,
+    server: rpc::Server,
+}
+
+impl Alone {
+    pub(crate) fn follower(&self, folder: &Path, others: &[String]) -> (Follower, Files) {
+        follower(&self.ledger, &self.client, folder, others)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+        self.ledger.stop().await.unwrap();
+    }
+}
+
+fn follower(
+    ledger: &consensus::Running,
+    client: &Client,
+    folder: &Path,
+    others: &[String],
+) -> (Follower, Files) {
+    let files = files(client, &folder.join("archive"), others);
+    let intake = intake(client, &folder.join("journal"));
+    (Follower::new(ledger.ledger.clone(), files.clone(), intake, CLOCK), files)
+}
+
+pub(crate) fn files(client: &Client, archive: &Path, others: &[String]) -> Files {
+    let others = Arc::new(Others::new(others).unwrap());
+    Files { client: client.clone(), archive: Archive::open(archive).unwrap(), others }
+}
+
+fn intake(client: &Client, journal: &Path) -> Arc<Intake> {
+    let secret = DeviceSecret::from_seed([98; 32]);
+    let limits = (validator::sizes(), Default::default());
+    Arc::new(Intake::open(journal, secret, (client.chain_id(), CLOCK), limits).unwrap().0)
+}
+
+/// Serves the files of an archive like a validator.
+pub(crate) async fn serve(files: Files, folder: &Path) -> SocketAddr {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let intake = intake(&files.client, folder);
+    let recorded = tokio::sync::watch::channel(Height(0)).1;
+    let api = Api::new(intake, files, Arc::new(Wall), [0; 32], recorded);
+    tokio::spawn(async move { axum::serve(listener, api.router()).await.unwrap() });
+    at
+}
+
 async fn worker(
     ledger: &consensus::Running,
     url: &str,
@@ -253,6 +322,7 @@ async fn worker(
         signer: founder(),
         http: listener,
         listen: LOCALHOST,
+        others: Vec::new(),
         clock: Arc::new(Wall),
     };
     (validator::start(config).await.unwrap(), http)

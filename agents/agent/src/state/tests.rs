@@ -152,6 +152,7 @@ fn inputs(epoch: u64, windows: &[(u8, u8)]) -> Arc<Inputs> {
         }],
         rails: rails.collect(),
         datasets: datasets.collect(),
+        by_device: Default::default(),
     })
 }
 

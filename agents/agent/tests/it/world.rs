@@ -160,6 +160,7 @@ pub(crate) fn inputs(epoch: u64) -> Inputs {
             presented: Micros(0),
         }],
         datasets: vec![Dataset { rail: RailId(1), version: 1, root: Digest::default(), bytes: 1 }],
+        by_device: Default::default(),
     }
 }
 

@@ -128,6 +128,7 @@ pub(crate) fn inputs(epoch: u64, dataset: Option<Dataset>) -> Inputs {
         }],
         rails: vec![rail(RAIL)],
         datasets: dataset.into_iter().collect(),
+        by_device: Default::default(),
     }
 }
 

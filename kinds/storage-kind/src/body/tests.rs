@@ -37,7 +37,10 @@ fn bodies_read_back() {
 fn the_largest_proof_fits_its_envelope() {
     let world = World::new(1, 1, &[(0, &[10])]);
     let carried = world.proved(0, u64::MAX, largest(), Height(1 << 50));
-    assert!(carried.envelope.bytes().len() <= PROOF_MAX);
+    let bytes = carried.envelope.bytes().len();
+    assert!(bytes <= PROOF_MAX);
+    // The reports at both ends of its window have room beside it in what a duty adds to the quota.
+    assert!(u64::try_from(bytes + 2 * 1024).unwrap() <= protocol::inputs::DUTY_BYTES);
 }
 
 #[test]
