@@ -2,9 +2,13 @@
 //!
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
+use crate::{devnet::running::Running, home::Home};
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Options, RpcError};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -98,19 +102,19 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Where Ethereum wallets and tools connect.
-    #[arg(long, default_value = "127.0.0.1:8545")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8545")]
     pub(crate) rpc: SocketAddr,
     /// Where S3 tools connect.
-    #[arg(long, default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) s3: SocketAddr,
     /// The validator's HTTP: evidence, inputs, statements.
-    #[arg(long, default_value = "127.0.0.1:8546")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8546")]
     pub(crate) http: SocketAddr,
     /// Metrics and the devnet's controls.
-    #[arg(long, default_value = "127.0.0.1:8547")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8547")]
     pub(crate) control: SocketAddr,
     /// How many storage agents to run.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(6..=32))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u8).range(6..=32))]
     pub(crate) agents: u8,
 }
 
@@ -118,24 +122,26 @@ pub(crate) struct Up {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Tour {
     /// A folder of yours to store; by default the tour writes a few files of its own.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
 }
 
 /// Where a ledger answers.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Ledger {
-    /// The ledger's JSON-RPC.
-    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL")]
-    pub(crate) ledger: String,
+    /// The ledger's JSON-RPC. By default that of the devnet running in the home folder, or
+    /// http://127.0.0.1:8545.
+    #[arg(long, value_name = "URL")]
+    pub(crate) ledger: Option<String>,
     /// The ledger's chain id. Needed to send anything through an endpoint on another machine.
     #[arg(long, value_name = "ID")]
     pub(crate) chain_id: Option<u64>,
-    /// A validator's HTTP.
-    #[arg(long, default_value = "http://127.0.0.1:8546", value_name = "URL")]
-    pub(crate) validator: String,
+    /// A validator's HTTP. By default that of the devnet running in the home folder, or
+    /// http://127.0.0.1:8546.
+    #[arg(long, value_name = "URL")]
+    pub(crate) validator: Option<String>,
     /// The network.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) network: u64,
 }
 
@@ -143,7 +149,49 @@ impl Ledger {
     /// Connects to the ledger.
     pub(crate) async fn connect(&self) -> Result<Client, RpcError> {
         let options = Options { chain_id: self.chain_id, ..Options::default() };
-        Client::connect_with(&self.ledger, options).await
+        Client::connect_with(self.rpc(), options).await
+    }
+
+    /// The URL of the ledger's JSON-RPC.
+    pub(crate) fn rpc(&self) -> &str {
+        self.ledger.as_deref().unwrap_or("http://127.0.0.1:8545")
+    }
+
+    /// The URL of a validator's HTTP.
+    pub(crate) fn http(&self) -> &str {
+        self.validator.as_deref().unwrap_or("http://127.0.0.1:8546").trim_end_matches('/')
+    }
+
+    /// Takes what was not given from the devnet that runs in the home folder `root`, if nothing was.
+    fn complete(&mut self, root: &Path) {
+        if self.ledger.is_none()
+            && self.validator.is_none()
+            && let Some(running) = Running::here(&Home::devnet(root))
+        {
+            self.ledger = Some(running.rpc);
+            self.validator = Some(running.http);
+        }
+    }
+}
+
+impl Cli {
+    /// Fills in where the ledger answers, as far as this machine knows.
+    pub(crate) fn complete(&mut self) {
+        let ledger = match &mut self.command {
+            Command::Agent(Agent::Storage(StorageAgent { ledger, .. }))
+            | Command::Service(Service::S3(S3Service { ledger, .. }))
+            | Command::Status(ledger)
+            | Command::Why(Why { ledger, .. })
+            | Command::Statement(Statement { ledger, .. })
+            | Command::Claim(Claim { ledger, .. })
+            | Command::VerifyEpoch(VerifyEpoch { ledger, .. }) => ledger,
+            Command::Up(_)
+            | Command::Tour(_)
+            | Command::Doctor(_)
+            | Command::Key(_)
+            | Command::Remove(_) => return,
+        };
+        ledger.complete(&self.home);
     }
 }
 
@@ -163,17 +211,20 @@ pub(crate) struct StorageAgent {
     #[command(flatten)]
     pub(crate) ledger: Ledger,
     /// Where shards, index and keys live.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) data: PathBuf,
     /// How much to offer: 500GiB, 2TiB, or bytes.
-    #[arg(long, value_parser = crate::units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_bytes)]
     pub(crate) capacity: u64,
     /// The owner's keystore file; made by `wayleave key new`. Its passphrase is read from WAYLEAVE_PASSPHRASE.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) owner_key: PathBuf,
     /// Where to listen for services (UDP).
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
+    #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// `wayleave service`.
@@ -181,7 +232,7 @@ pub(crate) struct StorageAgent {
 pub(crate) enum Service {
     /// Serve S3.
     #[command(
-        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json\n\nRun it again after it says what it needs (deposit, rails): finished steps are skipped."
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
     )]
     S3(S3Service),
 }
@@ -192,14 +243,21 @@ pub(crate) struct S3Service {
     #[command(flatten)]
     pub(crate) ledger: Ledger,
     /// Where index and keys live.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) data: PathBuf,
     /// The customer's keystore file, whose deposit pays. Its passphrase is read from WAYLEAVE_PASSPHRASE.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) payer_key: PathBuf,
+    /// Keep this many dollars deposited for rails: what is missing is taken from the payer's dollars and
+    /// stablecoin. Without it nothing is deposited.
+    #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
+    pub(crate) deposit: Option<protocol::Micros>,
     /// Where S3 tools connect.
-    #[arg(long, default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
+    /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.
+    #[arg(long, value_name = "ADDR", value_parser = crate::metrics::parse_address)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// `wayleave why`.
@@ -228,7 +286,7 @@ pub(crate) struct Claim {
     /// A devnet account by name; needs no key file.
     pub(crate) account: Option<String>,
     /// The account's keystore file.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ledger: Ledger,
@@ -240,7 +298,7 @@ pub(crate) struct VerifyEpoch {
     /// The epoch.
     pub(crate) epoch: u64,
     /// The archive's folder; the devnet's by default.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     pub(crate) archive: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) ledger: Ledger,
@@ -287,4 +345,49 @@ pub(crate) struct Remove {
     /// Really remove it.
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::Access;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_contradicts_nothing() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_ledger_that_was_not_named_is_that_of_the_running_devnet() {
+        let root = tempfile::tempdir().unwrap();
+        let parsed = |more: &[&str]| {
+            let home = root.path().to_str().unwrap();
+            let mut cli = Cli::parse_from([&["wayleave", "status", "--home", home], more].concat());
+            cli.complete();
+            let Command::Status(ledger) = cli.command else { unreachable!("it is `status`") };
+            (ledger.rpc().to_owned(), ledger.http().to_owned())
+        };
+        let defaults = ("http://127.0.0.1:8545".to_owned(), "http://127.0.0.1:8546".to_owned());
+        assert_eq!(parsed(&[]), defaults);
+        let home = Home::devnet(root.path());
+        home.create().unwrap();
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let s3 = Access { url: url(4), key: String::new(), secret: String::new() };
+        let running = Running {
+            rpc: url(1),
+            http: url(2),
+            control: url(3),
+            token: String::new(),
+            s3,
+            agents: 8,
+        };
+        running.write(&home).unwrap();
+        // A file that an ended program left behind says nothing.
+        assert_eq!(parsed(&[]), defaults);
+        let _lock = home.lock().unwrap();
+        assert_eq!(parsed(&[]), (url(1), url(2)));
+        assert_eq!(Running::ports(&home), [1, 2, 3, 4]);
+        assert_eq!(parsed(&["--ledger", "http://x:9"]), ("http://x:9".to_owned(), defaults.1));
+    }
 }

@@ -9,7 +9,9 @@ mod devnet;
 mod exit;
 mod home;
 pub mod http;
+mod metrics;
 mod out;
+mod ports;
 pub mod s3;
 mod stop;
 mod storefront;
@@ -18,12 +20,13 @@ mod units;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.complete();
     if let Err(error) = log(&cli.log) {
         report(&error);
         return ExitCode::from(2);
@@ -41,7 +44,11 @@ pub fn main() -> ExitCode {
 fn log(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| anyhow::anyhow!("--log {filter:?} is no filter: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     Ok(())
 }
 
@@ -56,8 +63,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let (home, json) = (cli.home, cli.json);
     runtime.block_on(async move {
         match cli.command {
-            Command::Up(up) => Box::pin(devnet::up::run(&home, up)).await,
-            Command::Tour(tour) => tour::run(&home, tour).await,
+            Command::Up(up) => Box::pin(devnet::up::run(&home, up, json)).await,
+            Command::Tour(tour) => tour::run(&home, tour, json).await,
             Command::Agent(agent) => Box::pin(commands::agent::run(agent)).await,
             Command::Service(service) => Box::pin(commands::service::run(service)).await,
             Command::Status(ledger) => commands::status::run(&ledger, json).await,
@@ -67,7 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::VerifyEpoch(verify) => commands::verify::run(&home, &verify, json).await,
             Command::Doctor(doctor) => commands::doctor::run(&home, &doctor, json),
             Command::Key(key) => commands::key::run(&key, json),
-            Command::Remove(remove) => commands::remove::run(&home, &remove),
+            Command::Remove(remove) => commands::remove::run(&home, &remove, json),
         }
     })
 }

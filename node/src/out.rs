@@ -22,10 +22,43 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints `value` as one line of JSON: commands that run on print one a step.
+pub(crate) fn json_line(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => line(text),
+        Err(error) => tracing::error!(%error, "what happened cannot be written as JSON"),
+    }
+}
+
+/// The columns of the terminal; nothing if standard output is none.
+#[cfg(unix)]
+pub(crate) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that was never told its size says 0.
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// The columns of the terminal; nothing if standard output is none.
+#[cfg(not(unix))]
+pub(crate) fn columns() -> Option<usize> {
+    None
+}
+
 /// Rows of two columns, the first padded to the widest.
 pub(crate) fn table(rows: &[(String, String)]) {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    for (name, value) in rows {
-        line(format!("  {name:width$}  {value}"));
+    let rows: Vec<_> = rows.iter().map(|(name, value)| [name.clone(), value.clone()]).collect();
+    rows_of(&rows);
+}
+
+/// Rows of columns, each but the last padded to its widest.
+pub(crate) fn rows_of<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
+    let widths: [usize; COLUMNS] =
+        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
+    for row in rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            text.push_str(&format!("  {cell:width$}"));
+        }
+        line(text.trim_end());
     }
 }

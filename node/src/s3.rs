@@ -10,10 +10,6 @@ use std::time::Duration;
 
 /// How long a presigned URL holds.
 const VALID: Duration = Duration::from_secs(600);
-/// How often a read is tried while the service says that it is unavailable, as S3 tools do.
-const TRIES: u32 = 10;
-/// How long it rests in between.
-const PAUSE: Duration = Duration::from_millis(500);
 /// The region that the service answers to.
 pub const REGION: &str = "us-east-1";
 
@@ -26,6 +22,19 @@ pub struct Access {
     pub key: String,
     /// The secret access key.
     pub secret: String,
+}
+
+impl Access {
+    /// The lines to copy with which S3 tools find the service.
+    pub(crate) fn exports(&self) -> [String; 4] {
+        [
+            ("AWS_ENDPOINT_URL", self.url.as_str()),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", &self.key),
+            ("AWS_SECRET_ACCESS_KEY", &self.secret),
+        ]
+        .map(|(name, value)| format!("  export {name}={value}"))
+    }
 }
 
 /// One bucket.
@@ -67,19 +76,25 @@ impl S3 {
         }
     }
 
+    /// Whether there is an object of that name.
+    pub async fn has(&self, key: &str) -> anyhow::Result<bool> {
+        let url = self.bucket.head_object(Some(&self.credentials), key).sign(VALID);
+        let (status, body) = self.http.send(Method::HEAD, url.as_str(), &[], Bytes::new()).await?;
+        match status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => refuse(&format!("looking for {key}"), status, &body),
+        }
+    }
+
     /// Reads an object.
     pub async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(VALID);
-        for _ in 0..TRIES {
-            let (status, body) =
-                self.http.send(Method::GET, url.as_str(), &[], Bytes::new()).await?;
-            match status {
-                StatusCode::OK => return Ok(body),
-                StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(PAUSE).await,
-                status => return refuse(&format!("reading {key}"), status, &body),
-            }
+        let (status, body) = self.http.send(Method::GET, url.as_str(), &[], Bytes::new()).await?;
+        match status {
+            StatusCode::OK => Ok(body),
+            status => refuse(&format!("reading {key}"), status, &body),
         }
-        bail!("reading {key}: the S3 service was unavailable {TRIES} times")
     }
 }
 

@@ -3,14 +3,12 @@
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context as _;
 use client::{Client, address};
-use protocol::{NetworkId, voucher};
+use protocol::NetworkId;
 use s3_service::{
-    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, World, codec::Shape,
-    rails::ledger::ClientLedger, shards::remote::RemoteShards,
+    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World, codec::Shape,
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
-use storage_kind::wire;
-use transport::{BindConfig, Endpoint};
+use tokio::sync::RwLock;
 
 /// What differs between the two.
 pub(crate) struct Storefront {
@@ -31,7 +29,7 @@ pub(crate) struct Storefront {
 }
 
 /// The devnet's erasure code: any 4 of 6 shards give a segment back.
-const SHAPE: (u8, u8) = (4, 6);
+pub(crate) const SHAPE: (u8, u8) = (4, 6);
 
 impl Storefront {
     fn config(&self, chain_id: u64) -> anyhow::Result<Config> {
@@ -60,22 +58,33 @@ impl Storefront {
     /// Starts the service.
     pub(crate) async fn open(&self, ledger: Client, keyring: Keyring) -> anyhow::Result<Running> {
         let config = self.config(ledger.chain_id())?;
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut bind = BindConfig::new(*keyring.endpoint.expose(), loopback);
-        bind.max_frame = wire::BODY_MAX;
-        let endpoint = Endpoint::bind(bind).await?;
-        let domain = voucher::domain(ledger.chain_id(), address::RAILS);
-        let shards = RemoteShards::new(endpoint, &self.signer, &domain)?;
-        let world = World {
-            shards: Arc::new(shards),
-            ledger: Arc::new(ClientLedger::new(
-                ledger,
-                self.network,
-                self.signer.clone(),
-                self.payer.clone(),
-            )),
-            clock: Arc::new(agent::WallClock),
-        };
+        let world = World::real(&config, &keyring, ledger, self.payer.clone()).await?;
         Service::start(config, keyring, world).await.context("starting the S3 service")
+    }
+}
+
+/// A running service that several parts look at and one stops.
+#[derive(Clone, Debug)]
+pub(crate) struct Open(Arc<RwLock<Option<Running>>>);
+
+impl Open {
+    /// Shares a service.
+    pub(crate) fn new(running: Running) -> Self {
+        Self(Arc::new(RwLock::new(Some(running))))
+    }
+
+    /// What the service is and did; nothing once it was stopped.
+    pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
+        let running = self.0.read().await;
+        let snapshot = running.as_ref()?.snapshot().await;
+        snapshot.inspect_err(|error| tracing::warn!(%error, "the S3 index could not be read")).ok()
+    }
+
+    /// Stops the service, once those who look at it have seen what they asked for.
+    pub(crate) async fn stop(&self) {
+        let running = self.0.write().await.take();
+        if let Some(running) = running {
+            running.stop().await;
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! Sizes and times as people read and write them.
+//! Sizes and amounts as people read and write them.
+
+use protocol::Micros;
 
 /// Parses `500GiB`, `2TB`, `4096`.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -44,6 +46,27 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Parses `25`, `12.50`, `$0.000150` as dollars.
+pub(crate) fn parse_dollars(text: &str) -> Result<Micros, String> {
+    let no = || format!("{text:?} is no amount: write dollars such as 25 or 12.50");
+    let digits = text.trim();
+    let digits = digits.strip_prefix('$').unwrap_or(digits);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain(whole) || !plain(part) || part.len() > 6 {
+        return Err(no());
+    }
+    let part: u64 = format!("{part:0<6}").parse().map_err(|_| no())?;
+    let whole: u64 = whole.parse().map_err(|_| no())?;
+    let micros = whole.checked_mul(1_000_000).and_then(|micros| micros.checked_add(part));
+    micros.map(Micros).ok_or_else(|| format!("{text} is more than this program can count"))
+}
+
 /// The first and last digits of an id, enough to recognise it.
 pub(crate) fn short(id: &impl std::fmt::Display) -> String {
     let text = id.to_string();
@@ -67,6 +90,18 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(64 << 20), "64 MiB");
+        assert_eq!((count(1, "file"), count(2, "file")), ("1 file".into(), "2 files".into()));
         assert_eq!(short(&"0x1234567890abcdef"), "0x1234…cdef");
+    }
+    #[test]
+    fn dollars_read_as_they_are_written() {
+        for micros in [0, 1, 150, 12_500_000, 25_000_000, u64::MAX] {
+            assert_eq!(parse_dollars(&Micros(micros).to_string()), Ok(Micros(micros)));
+        }
+        assert_eq!(parse_dollars(" 25 "), Ok(Micros(25_000_000)));
+        assert_eq!(parse_dollars("0.5"), Ok(Micros(500_000)));
+        for bad in ["", ".", "1.", ".5", "-1", "1e3", "1.0000001", "99999999999999999999", "$"] {
+            assert!(parse_dollars(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! `InsufficientStake(required: 5, staked: 3)` and a program compares [`Revert::name`].
 
 use alloy_primitives::{Bytes, hex};
-use alloy_sol_types::{GenericContractError, SolInterface};
-use contracts::abi;
+use alloy_sol_types::SolInterface;
+use contracts::abi::errors::{Named, named};
 use std::fmt;
 
 /// A refused call.
@@ -20,7 +20,7 @@ pub struct Revert {
 impl Revert {
     /// Reads the data of a revert.
     pub fn decode(data: Bytes) -> Self {
-        let (name, detail) = known(&data).unwrap_or_else(|| unknown(&data));
+        let Named { name, detail } = named(&data).unwrap_or_else(|| unknown(&data));
         Self { name, detail, data }
     }
 
@@ -59,43 +59,13 @@ impl fmt::Display for Revert {
 
 impl std::error::Error for Revert {}
 
-fn unknown(data: &[u8]) -> (String, String) {
-    if data.is_empty() {
-        ("OutOfGas".to_owned(), "out of gas, or reverted without a reason".to_owned())
+fn unknown(data: &[u8]) -> Named {
+    let (name, detail) = if data.is_empty() {
+        ("OutOfGas", "out of gas, or reverted without a reason".to_owned())
     } else {
-        ("Unknown".to_owned(), format!("unknown error 0x{}", hex::encode(data)))
-    }
-}
-
-/// Looks the error up, contract by contract. Errors of one signature are one error.
-fn known(data: &[u8]) -> Option<(String, String)> {
-    standard(data)
-        .or_else(|| custom::<abi::ISystem::ISystemErrors>(data))
-        .or_else(|| custom::<abi::IToken::ITokenErrors>(data))
-        .or_else(|| custom::<abi::IVotes::IVotesErrors>(data))
-        .or_else(|| custom::<abi::IDollars::IDollarsErrors>(data))
-        .or_else(|| custom::<abi::INetworks::INetworksErrors>(data))
-        .or_else(|| custom::<abi::IDevices::IDevicesErrors>(data))
-        .or_else(|| custom::<abi::IStakes::IStakesErrors>(data))
-        .or_else(|| custom::<abi::IRails::IRailsErrors>(data))
-        .or_else(|| custom::<abi::ISettlements::ISettlementsErrors>(data))
-        .or_else(|| custom::<abi::IGuard::IGuardErrors>(data))
-}
-
-/// The error as one of a contract's. Its `Debug` form is `Name(Name { field: value })`.
-fn custom<E: SolInterface + fmt::Debug>(data: &[u8]) -> Option<(String, String)> {
-    let text = format!("{:?}", E::abi_decode(data).ok()?);
-    let (name, rest) = text.split_once('(')?;
-    Some((name.to_owned(), rest.strip_suffix(')')?.to_owned()))
-}
-
-fn standard(data: &[u8]) -> Option<(String, String)> {
-    use alloy_sol_types::ContractError::{CustomError, Panic, Revert as Text};
-    match GenericContractError::abi_decode(data).ok()? {
-        Text(text) => Some(("Error".to_owned(), text.reason)),
-        Panic(panic) => Some(("Panic".to_owned(), panic.to_string())),
-        CustomError(none) => match none {},
-    }
+        ("Unknown", format!("unknown error 0x{}", hex::encode(data)))
+    };
+    Named { name: name.to_owned(), detail }
 }
 
 #[cfg(test)]

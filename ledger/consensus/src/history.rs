@@ -549,4 +549,4 @@ fn receipts_in(txn: &ReadTransaction, height: u64) -> Result<Vec<Receipt>, Histo
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

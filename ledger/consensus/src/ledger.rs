@@ -95,9 +95,19 @@ impl Ledger {
         self.0.queues.insert_blob(blob)
     }
 
-    /// A transaction that waits for a block.
-    pub fn waiting(&self, hash: B256) -> Option<Transaction> {
-        self.0.queues.get(&hash)
+    /// A transaction that waits for a block, or whose block is final and not readable yet: whoever asks
+    /// this first and [`Ledger::transaction`] second misses none on its way.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn waiting(&self, hash: B256) -> Result<Option<Transaction>, HistoryError> {
+        if let Some(waiting) = self.0.queues.get(&hash) {
+            return Ok(Some(waiting));
+        }
+        let ahead = self.0.history.transaction(hash)?.filter(|located| !self.readable(located));
+        let Some(located) = ahead else { return Ok(None) };
+        let decoded = execution::decode(&located.transaction);
+        decoded.map(Some).map_err(|_| HistoryError::Corrupt("a transaction does not decode"))
     }
 
     /// Number of waiting transactions, and bytes of waiting blobs.
@@ -168,15 +178,6 @@ impl Ledger {
         }
     }
 
-    /// The height of the block with a digest.
-    ///
-    /// # Errors
-    /// The history could not be read.
-    pub fn height_of(&self, hash: B256) -> Result<Option<u64>, HistoryError> {
-        let height = self.0.history.height_of(hash)?;
-        Ok(height.filter(|height| *height <= self.head().height()))
-    }
-
     /// The receipts of the block at a height.
     ///
     /// # Errors
@@ -185,12 +186,17 @@ impl Ledger {
         self.0.history.receipts(height)
     }
 
-    /// A final transaction, its place and its receipt.
+    /// A final transaction, its place and its receipt, once the state after its block can be read: the
+    /// history holds a block a moment before the state does, and who sees a receipt expects its effects.
     ///
     /// # Errors
     /// The history could not be read.
     pub fn transaction(&self, hash: B256) -> Result<Option<Located>, HistoryError> {
-        self.0.history.transaction(hash)
+        Ok(self.0.history.transaction(hash)?.filter(|located| self.readable(located)))
+    }
+
+    fn readable(&self, located: &Located) -> bool {
+        located.place.height <= self.head().height()
     }
 
     /// Heights whose logs have a bloom that `may_match`; at most `limit`. A bloom may be wrong towards yes,
@@ -346,3 +352,6 @@ impl Subscription {
         self.next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! What a caller is told when a request fails.
 //!
-//! Codes: 3 a revert, with its data (as geth; viem, ethers and cast decode custom errors from it);
+//! Codes: 3 a revert, with its data (as geth; viem and ethers decode custom errors from it) and, of a
+//! system contract, with its name in the text;
 //! 4444 state that is no longer kept; -32602 wrong parameters; -32001 no such block; -32005 a limit;
 //! -32000 a call or transaction that cannot be; -32603 a fault of the node. The texts of -32000 hold
 //! the phrases by which those tools know the cause; our own client goes by [`Kind`], in the error's data.
 
 use alloy_primitives::Bytes;
-use alloy_sol_types::{Panic, Revert, SolError as _};
 use consensus::{HistoryError, PoolRefused, QueryError, Rejected};
+use contracts::abi::errors::named;
 use execution::{CallError, InvalidTx};
 use jsonrpsee::types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE};
 use serde::Serialize;
@@ -116,10 +117,9 @@ fn internal(error: &dyn std::fmt::Display) -> ErrorObjectOwned {
 }
 
 fn reverted(data: Bytes) -> ErrorObjectOwned {
-    let reason = Revert::abi_decode(&data).ok().map(|revert| revert.reason().to_owned());
-    let reason = reason.or_else(|| Panic::abi_decode(&data).ok().map(|panic| panic.to_string()));
-    let message = match reason {
-        Some(reason) => format!("execution reverted: {reason}"),
+    // Tools without a contract's interface, as cast is, show the message alone.
+    let message = match named(&data) {
+        Some(error) => format!("execution reverted: {}", error.detail),
         None => "execution reverted".to_owned(),
     };
     ErrorObjectOwned::owned(REVERTED, message, Some(data))
@@ -183,7 +183,9 @@ impl From<Error> for ErrorObjectOwned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_sol_types::PanicKind;
+    use alloy_primitives::{Address, U256};
+    use alloy_sol_types::{Panic, PanicKind, Revert, SolError as _};
+    use contracts::abi::IToken::ERC20InsufficientBalance;
 
     #[test]
     fn a_revert_has_code_3_its_data_and_its_reason() {
@@ -196,6 +198,11 @@ mod tests {
         assert!(object.message().starts_with("execution reverted: panic"), "{}", object.message());
         let object = ErrorObjectOwned::from(Error::Reverted(Bytes::from_static(&[1, 2, 3, 4])));
         assert_eq!(object.message(), "execution reverted");
+        let (sender, balance, needed) = (Address::ZERO, U256::from(1), U256::from(2));
+        let poor = ERC20InsufficientBalance { sender, balance, needed };
+        let object = ErrorObjectOwned::from(Error::Reverted(poor.abi_encode().into()));
+        let text = object.message();
+        assert!(text.starts_with("execution reverted: ERC20InsufficientBalance"), "{text}");
     }
 
     /// viem decides by these phrases (`errors/node.ts`).

@@ -33,7 +33,7 @@ fn place(cx: &Context, located: &Located) -> Result<Place, Error> {
 pub(crate) fn by_hash(params: &Params<'_>, cx: &Context) -> Result<Option<Transaction>, Error> {
     let hash: B256 = params.sequence().next()?;
     // First the pool: a transaction moves from there to a block, never back.
-    let waiting = cx.ledger.waiting(hash);
+    let waiting = cx.ledger.waiting(hash)?;
     if let Some(located) = cx.ledger.transaction(hash)? {
         let tx = format::decode(&located.transaction)?;
         let place = place(cx, &located)?;
@@ -44,7 +44,7 @@ pub(crate) fn by_hash(params: &Params<'_>, cx: &Context) -> Result<Option<Transa
 
 pub(crate) fn raw_by_hash(params: &Params<'_>, cx: &Context) -> Result<Option<Bytes>, Error> {
     let hash: B256 = params.sequence().next()?;
-    let waiting = cx.ledger.waiting(hash);
+    let waiting = cx.ledger.waiting(hash)?;
     if let Some(located) = cx.ledger.transaction(hash)? {
         return Ok(Some(located.transaction.into()));
     }

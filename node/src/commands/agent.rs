@@ -1,7 +1,13 @@
 //! `wayleave agent`: joins a network with hardware and runs until it is stopped.
 
 use super::{join::Joining, key};
-use crate::{cli, devnet::accounts, exit::Failure, out, stop, units};
+use crate::{
+    cli,
+    devnet::accounts,
+    exit::Failure,
+    metrics::{self, Sources},
+    out, stop, units,
+};
 use agent::{Validator, keystore};
 use anyhow::Context as _;
 use protocol::NetworkId;
@@ -22,7 +28,7 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let ledger = at.connect().await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
-            at.ledger
+            at.rpc()
         ))
     })?;
     let owner = key::read(&arguments.owner_key)?;
@@ -38,14 +44,20 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
         capacity: arguments.capacity,
         owner: &owner,
     };
+    if let Some(address) = arguments.metrics {
+        let sources = Sources { recorder: metrics::recorder()?, ledger: None, s3: None };
+        metrics::serve(address, sources).await?;
+    }
     joining.enroll(&ledger, |message| secret.sign(message)).await?;
     let mut config =
-        Config::new(joining.network, at.ledger.clone(), arguments.data.clone(), secret);
+        Config::new(joining.network, at.rpc().to_owned(), arguments.data.clone(), secret);
     config.capacity = arguments.capacity;
     config.listen = arguments.listen;
-    config.validators = vec![Validator { http: at.validator.clone(), peer: None }];
+    config.validators = vec![Validator { http: at.http().to_owned(), peer: None }];
     let running = StorageAgent::start(config).await?;
-    joining.announce(&ledger, &running.endpoint()).await?;
+    if joining.announce(&ledger, &running.endpoint()).await? {
+        out::line(format!("announced {}", running.endpoint()));
+    }
     out::line(format!(
         "offering {} as device {}; its duties begin with the next epoch after a customer opens a rail",
         units::bytes(arguments.capacity),

@@ -1,6 +1,6 @@
 //! `wayleave doctor`: what this machine lacks for a network, each finding with cause and mend.
 
-use crate::{cli::Doctor, exit::Failure, home::Home, out, units};
+use crate::{cli::Doctor, devnet::running::Running, exit::Failure, home::Home, out, ports, units};
 use serde::Serialize;
 use std::{
     fs::{self, File},
@@ -43,8 +43,8 @@ pub(crate) fn run(root: &Path, doctor: &Doctor, json: bool) -> anyhow::Result<()
     let home = Home::devnet(root);
     let mut findings = vec![clock(), permissions(&home)];
     findings.push(disk(&home));
-    let running = home.is_running();
-    findings.extend(doctor.ports.iter().map(|&number| port(number, running)));
+    let own = Running::ports(&home);
+    findings.extend(doctor.ports.iter().map(|&number| port(number, &own)));
     if json {
         out::json(&findings)?;
     } else {
@@ -67,7 +67,7 @@ pub(crate) fn run(root: &Path, doctor: &Doctor, json: bool) -> anyhow::Result<()
 fn clock() -> Finding {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(now) if now >= CLOCK_MIN => {
-            Finding::good("clock", format!("{} seconds since 1970", now.as_secs()))
+            Finding::good("clock", httpdate::fmt_http_date(UNIX_EPOCH + now))
         }
         _ => Finding::bad(
             "clock",
@@ -114,18 +114,21 @@ fn disk(home: &Home) -> Finding {
     }
 }
 
-fn port(number: u16, running: bool) -> Finding {
+fn port(number: u16, own: &[u16]) -> Finding {
     let check = format!("port {number}");
     match TcpListener::bind((Ipv4Addr::LOCALHOST, number)) {
         Ok(_) => Finding::good(check, "free"),
-        Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
-            Finding::good(check, "in use while `wayleave up` is running")
+        Err(error) if error.kind() == ErrorKind::AddrInUse && own.contains(&number) => {
+            Finding::good(check, "in use by this home's `wayleave up`")
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::bad(
             check,
-            "in use by another program",
+            match ports::holder(number) {
+                Some(holder) => format!("in use by {holder}"),
+                None => "in use by another program".into(),
+            },
             format!(
-                "see who: ss -ltnp 'sport = :{number}'; or choose another port, see `wayleave up --help`"
+                "stop it (who: ss -ltnp 'sport = :{number}'), or choose another port, see `wayleave up --help`"
             ),
         ),
         Err(error) => Finding::bad(

@@ -122,15 +122,14 @@ impl Joining<'_> {
         Ok(())
     }
 
-    /// Announces where the agent is dialled, if the ledger says otherwise.
-    pub(crate) async fn announce(&self, ledger: &Client, endpoint: &str) -> anyhow::Result<()> {
+    /// Announces where the agent is dialled, if the ledger says otherwise. Whether it did.
+    pub(crate) async fn announce(&self, ledger: &Client, endpoint: &str) -> anyhow::Result<bool> {
         let id = self.key.id();
         if ledger.endpoint(id).await?.as_deref() == Some(endpoint) {
-            return Ok(());
+            return Ok(false);
         }
         let call = IDevices::setEndpointCall { device: id.into(), endpoint: endpoint.to_owned() };
         ledger.send(self.owner, address::DEVICES, &call).await?;
-        out::line(format!("announced {endpoint}"));
-        Ok(())
+        Ok(true)
     }
 }

@@ -26,14 +26,14 @@ impl Network {
             }
             Failure::Unreachable(format!(
                 "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
-                at.ledger
+                at.rpc()
             ))
         })?;
         Ok(Self {
             ledger,
             id: NetworkId(at.network),
             http: Http::new(),
-            validator: at.validator.trim_end_matches('/').to_owned(),
+            validator: at.http().to_owned(),
         })
     }
 

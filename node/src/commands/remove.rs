@@ -2,26 +2,33 @@
 
 use crate::{cli::Remove, home::Home, out};
 use anyhow::{Context as _, bail};
+use serde_json::json;
 use std::path::Path;
 
 /// Removes the devnet's folder, or says what would be removed.
-pub(crate) fn run(root: &Path, remove: &Remove) -> anyhow::Result<()> {
+pub(crate) fn run(root: &Path, remove: &Remove, json: bool) -> anyhow::Result<()> {
     let home = Home::devnet(root);
-    if !home.path().exists() {
-        out::line(format!("nothing to remove: {} does not exist", home.path().display()));
-        return Ok(());
+    let path = home.path().display();
+    let (exists, running) = (home.path().exists(), home.is_running());
+    if remove.yes && running {
+        bail!("`wayleave up` is using {path}: stop it first (Ctrl-C)");
     }
-    if !remove.yes {
-        out::line(format!("this would remove {}", home.path().display()));
-        out::line(
-            "all files, keys and blocks of the devnet are in it; to do it: wayleave remove --yes",
-        );
-        return Ok(());
+    if remove.yes {
+        home.remove().with_context(|| format!("removing {path}"))?;
     }
-    if home.is_running() {
-        bail!("`wayleave up` is using {}: stop it first (Ctrl-C)", home.path().display());
+    if json {
+        let removed = exists && remove.yes;
+        return out::json(&json!({ "folder": home.path(), "exists": exists, "removed": removed }));
     }
-    home.remove().with_context(|| format!("removing {}", home.path().display()))?;
-    out::line(format!("removed {}", home.path().display()));
+    match (exists, remove.yes) {
+        (false, _) => out::line(format!("nothing to remove: {path} does not exist")),
+        (true, true) => out::line(format!("removed {path}")),
+        (true, false) => {
+            out::line(format!("this would remove {path}"));
+            out::line(
+                "all files, keys and blocks of the devnet are in it; to do it: wayleave remove --yes",
+            );
+        }
+    }
     Ok(())
 }

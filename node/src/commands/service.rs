@@ -1,7 +1,16 @@
 //! `wayleave service`: serves customers of a network and runs until it is stopped.
 
 use super::key;
-use crate::{cli, devnet::accounts, exit::Failure, out, stop, storefront::Storefront};
+use crate::{
+    cli,
+    devnet::accounts,
+    exit::Failure,
+    metrics::{self, Sources},
+    out,
+    s3::Access,
+    stop,
+    storefront::{Open, SHAPE, Storefront},
+};
 use alloy_primitives::U256;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
@@ -11,7 +20,8 @@ use contracts::{
     address,
 };
 use protocol::{Micros, NetworkId};
-use std::path::Path;
+use s3_service::{Credentials, RailPlan};
+use storage_kind::STORAGE;
 
 /// The service's own key in the data folder: it signs vouchers and owns nothing but gas.
 const SIGNER_KEY: &str = "signer.json";
@@ -28,15 +38,18 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let ledger = at.connect().await.map_err(|error| {
         Failure::Unreachable(format!(
             "no ledger answers at {} ({error}): give --ledger URL",
-            at.ledger
+            at.rpc()
         ))
     })?;
     let payer = key::read(&arguments.payer_key)?;
     accounts::refuse_outside_devnet(payer.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)
         .with_context(|| format!("making {}", arguments.data.display()))?;
+    let recorder = arguments.metrics.map(|_| metrics::recorder()).transpose()?;
+    let network = NetworkId(at.network);
+    Deposit::look(&ledger, &payer, network).await?.keep(arguments.deposit).await?;
     let signer = key::open_or_create(&arguments.data.join(SIGNER_KEY))?;
-    fund(&ledger, &payer, &signer, NetworkId(at.network)).await?;
+    gas(&ledger, &payer, &signer).await?;
     let front = Storefront {
         data: arguments.data.clone(),
         listen: arguments.listen,
@@ -44,75 +57,156 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         credentials: None,
         signer,
         payer: Some(payer),
-        network: NetworkId(at.network),
+        network,
     };
     let keyring = front.keyring(ledger.chain_id()).await?;
     let running = front.open(ledger, keyring).await?;
-    let credentials = running.credentials();
+    let Credentials { access_key, secret_key } = running.credentials().clone();
     out::line(format!("S3 answers at {}", running.url()));
-    out::line(format!(
-        "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
-        running.url(),
-        crate::s3::REGION
-    ));
-    out::line(format!(
-        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}",
-        credentials.access_key, credentials.secret_key
-    ));
-    out::line(format!("the key folder to back up: {}", Path::new(&arguments.data).display()));
+    let access = Access { url: running.url(), key: access_key, secret: secret_key };
+    access.exports().iter().for_each(out::line);
+    out::line(format!("the key folder to back up: {}", arguments.data.display()));
+    let service = Open::new(running);
+    if let (Some(address), Some(recorder)) = (arguments.metrics, recorder) {
+        let sources = Sources { recorder, ledger: None, s3: Some(service.clone()) };
+        metrics::serve(address, sources).await?;
+    }
     stop::asked().await?;
     out::line("stopping; run the same command to go on");
-    running.stop().await;
+    service.stop().await;
     Ok(())
 }
 
-/// Sees to it that the payer has a deposit and the service's key has gas; says what is missing.
-async fn fund(
+/// Sees to it that the service's key has gas.
+async fn gas(
     ledger: &Client,
     payer: &PrivateKeySigner,
     signer: &PrivateKeySigner,
-    network: NetworkId,
 ) -> anyhow::Result<()> {
-    let account = payer.address();
-    let purse = ledger.purse(network, account).await?;
-    if purse.coin.is_zero() {
-        bail!("next: send some coin to {account} to pay for transactions, then run this again");
+    if !ledger.balance(signer.address()).await?.is_zero() {
+        return Ok(());
     }
-    if ledger.balance(signer.address()).await?.is_zero() {
-        let gift = Intent::transfer(signer.address(), purse.coin / U256::from(100));
-        ledger.send_intent(payer, gift).await?;
-        out::line(format!(
-            "gave the service's key {} a hundredth of the coin for gas",
-            signer.address()
-        ));
-    }
-    if purse.deposited.is_zero() {
-        deposit(ledger, payer, purse.dollars).await?;
-    }
+    let coin = ledger.balance(payer.address()).await?;
+    let gift = Intent::transfer(signer.address(), coin / U256::from(100));
+    ledger.send_intent(payer, gift).await?;
+    let account = signer.address();
+    out::line(format!("gave the service's key {account} a hundredth of the coin for gas"));
     Ok(())
 }
 
-/// Deposits what the payer holds in stablecoin and dollars.
-async fn deposit(ledger: &Client, payer: &PrivateKeySigner, dollars: Micros) -> anyhow::Result<()> {
-    let account = payer.address();
-    let stable = ledger.call(address::STABLECOIN, IToken::balanceOfCall { account }).await?;
-    let amount = stable.saturating_add(U256::from(dollars.0));
-    if amount.is_zero() {
-        bail!(
-            "next: send stablecoin ({}) to {account}, then run this again; it is deposited for rails",
-            address::STABLECOIN
-        );
+/// What a payer has deposited, and what more could be.
+struct Deposit<'a> {
+    ledger: &'a Client,
+    payer: &'a PrivateKeySigner,
+    /// In place.
+    deposited: Micros,
+    /// Dollars that are free.
+    dollars: Micros,
+    /// Stablecoin, in millionths, which becomes dollars one to one.
+    stable: Micros,
+    /// What rails to the fewest agents that can keep data reserve.
+    needed: Micros,
+}
+
+impl<'a> Deposit<'a> {
+    async fn look(
+        ledger: &'a Client,
+        payer: &'a PrivateKeySigner,
+        network: NetworkId,
+    ) -> anyhow::Result<Self> {
+        let account = payer.address();
+        let purse = ledger.purse(network, account).await?;
+        if purse.coin.is_zero() {
+            bail!("next: send some coin to {account} to pay for transactions, then run this again");
+        }
+        let stable = ledger.call(address::STABLECOIN, IToken::balanceOfCall { account }).await?;
+        let manifest = ledger.manifest(network, ledger.current_epoch().await?).await?;
+        let terms = manifest.terms(STORAGE).context("the network has no storage")?;
+        let plan = RailPlan::default();
+        let rate = terms.dollars(plan.bytes, terms.price).0;
+        let rail = rate.saturating_mul(plan.epochs).saturating_add(plan.vouchers.0);
+        Ok(Self {
+            ledger,
+            payer,
+            deposited: purse.deposited,
+            dollars: purse.dollars,
+            // More than can be counted in millionths can be deposited in parts.
+            stable: Micros(u64::try_from(stable).unwrap_or(u64::MAX)),
+            needed: Micros(rail.saturating_mul(SHAPE.1.into())),
+        })
     }
+
+    /// Deposits what `wanted` has more than is in place.
+    async fn keep(&self, wanted: Option<Micros>) -> anyhow::Result<()> {
+        let missing = match wanted {
+            Some(wanted) => wanted.saturating_sub(self.deposited),
+            None if self.deposited.is_zero() => bail!("{}", self.ask()),
+            None => Micros(0),
+        };
+        if missing.is_zero() {
+            out::line(format!("{} is deposited", self.deposited));
+            self.warn(self.deposited);
+            return Ok(());
+        }
+        let from_stable = missing.saturating_sub(self.dollars);
+        if self.stable < from_stable {
+            bail!(
+                "next: send {} in stablecoin ({}) to {}, then run this again: {missing} is to be deposited, and it holds {} in dollars and {} in stablecoin",
+                from_stable.saturating_sub(self.stable),
+                address::STABLECOIN,
+                self.payer.address(),
+                self.dollars,
+                self.stable
+            );
+        }
+        for result in self.ledger.send_many(self.payer, transfers(missing, from_stable)).await {
+            result?;
+        }
+        let now = self.deposited.saturating_add(missing);
+        out::line(format!("deposited {missing}, now {now}"));
+        self.warn(now);
+        Ok(())
+    }
+
+    /// Says if a deposit does not go far enough.
+    fn warn(&self, deposited: Micros) {
+        if deposited < self.needed {
+            out::line(format!(
+                "rails to {} agents reserve {}: nothing can be stored before that is deposited",
+                SHAPE.1, self.needed
+            ));
+        }
+    }
+
+    /// What is needed, what is there, and the command to copy.
+    fn ask(&self) -> String {
+        let command: Vec<String> = std::env::args().collect();
+        format!(
+            "nothing is deposited for rails yet, and only what --deposit says ever is\n  \
+             needed     {} reserved by rails to {} agents, the fewest that keep data\n  \
+             there      {} in dollars and {} in stablecoin, of {}\n  \
+             next       {} --deposit {}",
+            self.needed,
+            SHAPE.1,
+            self.dollars,
+            self.stable,
+            self.payer.address(),
+            command.join(" "),
+            self.needed.to_string().trim_start_matches('$')
+        )
+    }
+}
+
+/// The transactions that deposit `amount`, so much of it from stablecoin.
+fn transfers(amount: Micros, from_stable: Micros) -> Vec<Intent> {
     let mut intents = Vec::new();
-    if !stable.is_zero() {
+    let stable = U256::from(from_stable.0);
+    if !from_stable.is_zero() {
         let approve = IToken::approveCall { spender: address::DOLLARS, value: stable };
         intents.push(Intent::call(address::STABLECOIN, &approve));
         intents.push(Intent::call(address::DOLLARS, &IDollars::depositCall { stable }));
     }
+    let amount = U256::from(amount.0);
     intents.push(Intent::call(address::RAILS, &IRails::depositCall { amount }));
-    for result in ledger.send_many(payer, intents).await {
-        result?;
-    }
-    out::line(format!("deposited {}", Micros(u64::try_from(amount).unwrap_or(u64::MAX))));
-    Ok(())
+    intents
 }

@@ -121,13 +121,14 @@ pub(crate) fn print(name: &str, summary: &Summary) {
         facts.push(fact("spent", summary.spent.to_string()));
     }
     out::table(&facts);
-    for line in &summary.invoice {
-        out::line(format!(
-            "  rail {:<3} to {}  storage {}  retrieval {}",
-            line.rail,
-            units::short(&line.payee),
-            line.by_rate,
-            line.by_voucher
-        ));
-    }
+    out::rows_of(&summary.invoice.iter().map(row).collect::<Vec<_>>());
+}
+
+fn row(line: &Line) -> [String; 4] {
+    [
+        format!("rail {}", line.rail),
+        format!("to {}", units::short(&line.payee)),
+        format!("storage {}", line.by_rate),
+        format!("retrieval {}", line.by_voucher),
+    ]
 }

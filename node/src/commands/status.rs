@@ -41,7 +41,7 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         return out::json(&figures);
     }
     let name = network.ledger.network(network.id).await?.name;
-    out::line(format!("network {} ({name}) on {}", network.id, ledger.ledger));
+    out::line(format!("network {} ({name}) on {}", network.id, ledger.rpc()));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     out::table(&[
         fact("block", figures.height.to_string()),
@@ -100,21 +100,70 @@ impl Figures {
         self.slashed = statement.totals.slashed;
     }
 
-    /// The status line of `up`.
-    pub(crate) fn line(&self) -> String {
-        format!(
-            "block {} | epoch {} (settled {}) | devices {} registered, {} online, {} proven, {} paid | stored {} | paid {} | to burn {} | slashed {}",
-            self.height,
-            self.epoch,
-            settled(self),
-            self.registered,
-            self.online,
-            self.proven,
-            self.paying,
-            units::bytes(self.stored),
-            self.paid,
-            self.to_burn,
-            self.slashed
-        )
+    /// The status line of `up`: as much as `columns` hold, on one line.
+    pub(crate) fn line(&self, columns: usize) -> String {
+        let Self { height, epoch, registered, online, proven, paying, .. } = self;
+        let Self { paid, to_burn, slashed, .. } = self;
+        let stored = units::bytes(self.stored);
+        let Some(settled) = self.settled else {
+            let text = format!(
+                "block {height} | epoch {epoch} | {registered} devices | what they proved shows when the epoch is settled"
+            );
+            return text.chars().take(columns).collect();
+        };
+        let devices = format!("{online} online, {proven} proven, {paying} paid");
+        let lines = [
+            format!(
+                "block {height} | epoch {epoch}, settled {settled} | devices: {registered} registered, {devices} by a customer | stored {stored} | paid {paid} | to burn {to_burn} | slashed {slashed} tokens"
+            ),
+            format!(
+                "block {height} | epoch {epoch} | devices: {registered}, {devices} | stored {stored} | paid {paid} | to burn {to_burn} | slashed {slashed}"
+            ),
+            format!(
+                "block {height} | epoch {epoch} | {devices} | {stored} | paid {paid} | slashed {slashed}"
+            ),
+            format!("block {height} | {devices} | {stored} | {paid} | slashed {slashed}"),
+        ];
+        let fits = lines.iter().find(|line| line.chars().count() <= columns);
+        fits.unwrap_or(&lines[3]).chars().take(columns).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_line_fits_and_leaves_out_the_least() {
+        let figures = Figures {
+            height: 1_234,
+            epoch: Epoch(82),
+            settled: Some(Epoch(80)),
+            registered: 8,
+            online: 8,
+            proven: 7,
+            paying: 6,
+            stored: 86_402_000,
+            paid: Micros(12_345),
+            to_burn: Micros(1_234),
+            slashed: Tokens::whole(14),
+        };
+        let first = Figures { height: 12, registered: 8, ..Figures::default() };
+        assert_eq!(
+            first.line(100),
+            "block 12 | epoch 0 | 8 devices | what they proved shows when the epoch is settled"
+        );
+        assert_eq!(first.line(9), "block 12 ");
+        for columns in 0..300 {
+            assert!(figures.line(columns).chars().count() <= columns, "{columns}");
+        }
+        assert_eq!(
+            figures.line(300),
+            "block 1234 | epoch 82, settled 80 | devices: 8 registered, 8 online, 7 proven, 6 paid by a customer | stored 82.3 MiB | paid $0.012345 | to burn $0.001234 | slashed 14 tokens"
+        );
+        assert_eq!(
+            figures.line(79),
+            "block 1234 | 8 online, 7 proven, 6 paid | 82.3 MiB | $0.012345 | slashed 14"
+        );
     }
 }

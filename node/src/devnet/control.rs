@@ -1,64 +1,74 @@
-//! The devnet's controls and metrics over HTTP on loopback: stop, start and tempt an agent.
+//! The devnet's controls over HTTP on loopback, beside its metrics: stop, start and tempt an agent, and
+//! see what the S3 service still has to do.
 //!
 //! Trust: whoever reads the home folder's token may stop agents. The token keeps web pages out, which
 //! can send requests to loopback but cannot read files.
 
 use super::agents::Agents;
+use crate::{
+    metrics::{self, Sources},
+    storefront::Open,
+};
 use axum::{
-    Router,
+    Json, Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// The header that carries the token.
 pub(crate) const TOKEN: &str = "x-wayleave-token";
 
+/// The answer to a request without it.
+const FORBIDDEN: (StatusCode, &str) =
+    (StatusCode::FORBIDDEN, "the devnet's token is missing or wrong");
+
 /// What the handlers share.
 #[derive(Clone)]
-struct Shared {
-    agents: Arc<Agents>,
-    token: Arc<str>,
-    metrics: PrometheusHandle,
+pub(crate) struct Controls {
+    /// The agents to stop and start.
+    pub(crate) agents: Arc<Agents>,
+    /// The S3 service.
+    pub(crate) s3: Open,
+    /// What requests must carry.
+    pub(crate) token: Arc<str>,
+}
+
+/// What the S3 service still has to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Backlog {
+    /// Shards that wait for a home.
+    pub(crate) queued: u64,
 }
 
 /// Serves until the task is dropped.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    agents: Arc<Agents>,
-    token: String,
-    metrics: PrometheusHandle,
-) {
-    let shared = Shared { agents, token: token.into(), metrics };
+pub(crate) async fn serve(listener: TcpListener, controls: Controls, sources: Sources) {
     let router = Router::new()
-        .route(
-            "/metrics",
-            get(|State(shared): State<Shared>| async move { shared.metrics.render() }),
-        )
         .route("/devnet/agents/{number}/{action}", post(act))
-        .with_state(shared);
+        .route("/devnet/s3", get(backlog))
+        .with_state(controls)
+        .merge(metrics::router(sources));
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the devnet's controls stopped");
     }
 }
 
 async fn act(
-    State(shared): State<Shared>,
+    State(controls): State<Controls>,
     Path((number, action)): Path<(u8, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let given = headers.get(TOKEN).map_or(&[][..], |value| value.as_bytes());
-    if !same(given, shared.token.as_bytes()) {
-        return (StatusCode::FORBIDDEN, "the devnet's token is missing or wrong").into_response();
+    if !controls.admit(&headers) {
+        return FORBIDDEN.into_response();
     }
     let result = match action.as_str() {
-        "stop" => shared.agents.stop(number).await,
-        "start" => shared.agents.restart(number, true).await,
-        "start-silent-about-losses" => shared.agents.restart(number, false).await,
+        "stop" => controls.agents.stop(number).await,
+        "start" => controls.agents.restart(number, true).await,
+        "start-silent-about-losses" => controls.agents.restart(number, false).await,
         _ => {
             return (StatusCode::NOT_FOUND, "stop, start, or start-silent-about-losses")
                 .into_response();
@@ -67,6 +77,23 @@ async fn act(
     match result {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => (StatusCode::CONFLICT, format!("{error:#}")).into_response(),
+    }
+}
+
+async fn backlog(State(controls): State<Controls>, headers: HeaderMap) -> Response {
+    if !controls.admit(&headers) {
+        return FORBIDDEN.into_response();
+    }
+    match controls.s3.snapshot().await {
+        Some(snapshot) => Json(Backlog { queued: snapshot.queued }).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the S3 service does not say").into_response(),
+    }
+}
+
+impl Controls {
+    fn admit(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(TOKEN).map_or(&[][..], |value| value.as_bytes());
+        same(given, self.token.as_bytes())
     }
 }
 

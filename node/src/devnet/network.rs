@@ -3,16 +3,21 @@
 use super::{
     accounts::{Accounts, CHAIN_ID},
     agents::{Agents, Places},
-    control, demo, genesis,
+    control::{self, Controls},
+    demo, genesis,
     ports::Ports,
     running::Running,
 };
-use crate::{home::Home, s3::Access, storefront::Storefront};
+use crate::{
+    home::Home,
+    metrics::{self, Sources},
+    s3::Access,
+    storefront::{Open, Storefront},
+};
 use anyhow::{Context as _, bail};
 use client::Client;
 use consensus::{Genesis, ValidatorKeys};
 use evidence::Archive;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use protocol::key::DeviceSecret;
 use s3_service::Credentials;
 use std::{fs, io::ErrorKind, net::SocketAddr, sync::Arc};
@@ -23,16 +28,20 @@ const PASSPHRASE: &str = "devnet";
 /// The S3 credentials of a devnet.
 const CREDENTIALS: (&str, &str) = ("wayleave", "wayleave-devnet");
 
+/// Less than this of free space stops a ledger, in bytes.
+const FULL: u64 = 4 << 20;
+
 /// A running devnet.
 #[derive(Debug)]
 pub(crate) struct Devnet {
     /// Where it answers.
     pub(crate) running: Running,
+    home: Home,
     ledger: consensus::Running,
     rpc: rpc::Server,
     validator: validator::Running,
     agents: Arc<Agents>,
-    s3: s3_service::Running,
+    s3: Open,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -40,7 +49,7 @@ impl Devnet {
     /// Starts every part.
     pub(crate) async fn start(home: &Home, ports: Ports, count: u8) -> anyhow::Result<Self> {
         let accounts = Accounts::derive(count)?;
-        let handle = recorder();
+        let recorder = metrics::recorder()?;
         let front = Arc::new(storefront(home, &accounts, ports.s3));
         let unlocking = front.clone();
         let keyring = tokio::spawn(async move { unlocking.keyring(CHAIN_ID).await });
@@ -81,17 +90,39 @@ impl Devnet {
             s3: Access { url: s3.url(), key: CREDENTIALS.0.into(), secret: CREDENTIALS.1.into() },
             agents: count,
         };
-        let controls = control::serve(ports.control, agents.clone(), running.token.clone(), handle);
+        let s3 = Open::new(s3);
+        let token = running.token.clone().into();
+        let controls = Controls { agents: agents.clone(), s3: s3.clone(), token };
+        let sources =
+            Sources { recorder, ledger: Some(ledger.ledger.clone()), s3: Some(s3.clone()) };
         let access = running.s3.clone();
         let tasks = vec![
-            tokio::spawn(controls),
+            tokio::spawn(control::serve(ports.control, controls, sources)),
             tokio::spawn(async move {
-                if let Err(error) = demo::store(&access).await {
-                    tracing::warn!(%error, "the demo files could not be stored");
+                if let Err(error) = demo::complete(&access).await {
+                    tracing::warn!(%error, "the demo files are not complete");
                 }
             }),
         ];
-        Ok(Self { running, ledger, rpc, validator, agents, s3, tasks })
+        Ok(Self { running, home: home.clone(), ledger, rpc, validator, agents, s3, tasks })
+    }
+
+    /// Ends when the ledger fails, which it does for good: a full disk, or a fault of its own.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        let cause = match self.ledger.ended().await {
+            Err(fault) => fault.to_string(),
+            Ok(()) => "it was told to".into(),
+        };
+        let path = self.home.path();
+        let mend = match storage_agent::disk::free_bytes(path) {
+            Ok(free) if free < FULL => {
+                format!("the disk of {} is full: free some space", path.display())
+            }
+            _ => "see `wayleave doctor`".into(),
+        };
+        anyhow::anyhow!(
+            "the ledger stopped ({cause}); what was acknowledged is kept; {mend}, then run `wayleave up` again"
+        )
     }
 
     /// Stops every part, those that use others first.
@@ -107,16 +138,6 @@ impl Devnet {
             tracing::warn!(%error, "the ledger did not stop cleanly");
         }
     }
-}
-
-/// Installs the recorder of metrics, and gives what renders them.
-fn recorder() -> PrometheusHandle {
-    let metrics = PrometheusBuilder::new().build_recorder();
-    let handle = metrics.handle();
-    if metrics::set_global_recorder(metrics).is_err() {
-        tracing::debug!("another recorder is installed already");
-    }
-    handle
 }
 
 /// The devnet's S3 service, over the rails that genesis opened.

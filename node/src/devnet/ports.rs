@@ -1,8 +1,7 @@
 //! The listeners of `up`, opened before anything else starts, so that a busy port costs nothing.
 
-use crate::cli::Up;
-use anyhow::bail;
-use std::{io::ErrorKind, net::SocketAddr};
+use crate::{cli::Up, ports::open};
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 /// All listeners of `up`.
@@ -33,15 +32,4 @@ impl Ports {
 /// Opens and closes a port whose server opens it itself later.
 async fn probe(address: SocketAddr, option: &str) -> anyhow::Result<SocketAddr> {
     Ok(open(address, option).await?.local_addr()?)
-}
-
-async fn open(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
-            "{address} is in use by another program: stop it, or choose another with {option} {}:PORT",
-            address.ip()
-        ),
-        Err(error) => bail!("{address} cannot be opened ({error}): choose another with {option}"),
-    }
 }

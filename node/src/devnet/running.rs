@@ -72,6 +72,21 @@ impl Running {
         bail!("the devnet is still starting after half a minute: see what `wayleave up` says")
     }
 
+    /// The devnet that runs in a home folder now, if one does and is ready.
+    pub(crate) fn here(home: &Home) -> Option<Self> {
+        let file = fs::read(home.running()).ok().filter(|_| home.is_running())?;
+        serde_json::from_slice(&file).ok()
+    }
+
+    /// The ports on which a running devnet answers; none if none runs.
+    pub(crate) fn ports(home: &Home) -> Vec<u16> {
+        let Some(Self { rpc, http, control, s3, .. }) = Self::here(home) else { return Vec::new() };
+        [rpc, http, control, s3.url]
+            .iter()
+            .filter_map(|url| url.rsplit_once(':')?.1.parse().ok())
+            .collect()
+    }
+
     /// Forgets what an earlier run wrote.
     pub(crate) fn forget(home: &Home) -> anyhow::Result<()> {
         match fs::remove_file(home.running()) {

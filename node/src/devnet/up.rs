@@ -9,79 +9,115 @@ use super::{
 };
 use crate::{
     cli::{self, Up},
-    commands::{
-        network::Network,
-        status::{self, Figures},
-    },
+    commands::{network::Network, status},
     home::Home,
     out, stop,
 };
 use anyhow::Context as _;
-use std::{io::IsTerminal as _, path::Path, time::Instant};
+use serde_json::json;
+use std::{path::Path, time::Instant};
 
 /// Starts everything, prints what was made, and shows one live line until Ctrl-C.
-pub(crate) async fn run(root: &Path, up: Up) -> anyhow::Result<()> {
+pub(crate) async fn run(root: &Path, up: Up, json: bool) -> anyhow::Result<()> {
     let began = Instant::now();
     let home = Home::devnet(root);
-    home.create().with_context(|| format!("making {}", home.path().display()))?;
+    home.create().with_context(|| {
+        format!("making {} (another place: --home FOLDER)", home.path().display())
+    })?;
     let lock = home.lock()?;
     if up.fresh {
         home.clear().with_context(|| format!("emptying {}", home.path().display()))?;
     }
     Running::forget(&home)?;
-    let resumed = home.ledger().exists();
+    let made = Made { resumed: home.ledger().exists(), began };
     let ports = Ports::open(&up).await?;
-    let devnet = Devnet::start(&home, ports, up.agents).await?;
+    let mut devnet = Devnet::start(&home, ports, up.agents).await?;
     devnet.running.write(&home)?;
-    banner(&home, &devnet, resumed, began);
-    let result = live(&devnet).await;
-    out::line("");
-    out::line("stopping; `wayleave up` resumes from here");
+    let show = if json { Show::Json } else { Show::Lines(out::columns()) };
+    match show {
+        Show::Json => out::json_line(&made.document(&home, &devnet)),
+        Show::Lines(_) => made.banner(&home, &devnet),
+    }
+    let result = live(&mut devnet, show).await;
+    if !json {
+        out::line("");
+        out::line("stopping; `wayleave up` resumes from here");
+    }
     devnet.stop().await;
     drop(lock);
     result
 }
 
-fn banner(home: &Home, devnet: &Devnet, resumed: bool, began: Instant) {
-    let Running { rpc, http, control, s3, agents, .. } = &devnet.running;
-    let what = if resumed { "resumed" } else { "made" };
-    out::line(format!(
-        "Wayleave {} - a network of {agents} storage agents, {what} in {:.1} s in {}",
-        env!("CARGO_PKG_VERSION"),
-        began.elapsed().as_secs_f32(),
-        home.path().display()
-    ));
-    out::line("Trust: founder-trusted (one validator). Nothing leaves this machine.");
-    section("Where it answers");
-    let fact = |name: &str, value: String| (name.to_owned(), value);
-    out::table(&[
-        fact("Ledger (JSON-RPC)", format!("{rpc}, chain id {CHAIN_ID}")),
-        fact("S3", s3.url.clone()),
-        fact("Evidence, statements", http.clone()),
-        fact("Metrics", format!("{control}/metrics")),
-    ]);
-    section("S3 credentials");
-    out::line(format!(
-        "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={}",
-        s3.url,
-        crate::s3::REGION
-    ));
-    out::line(format!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", s3.key, s3.secret));
-    section("Accounts (development keys that everybody knows: never send them anything of value)");
-    if let Ok(accounts) = Accounts::derive(*agents) {
-        for named in accounts.all().take(4) {
-            account(named);
-        }
-        out::line(format!("  … up to operator-{agents}; mnemonic: {MNEMONIC}"));
+/// How the figures are shown: one JSON document a line, or one line that changes on a terminal of so
+/// many columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Show {
+    Json,
+    Lines(Option<usize>),
+}
+
+/// How the devnet came to be.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    resumed: bool,
+    began: Instant,
+}
+
+impl Made {
+    fn document(self, home: &Home, devnet: &Devnet) -> serde_json::Value {
+        let Running { rpc, http, control, s3, agents, .. } = &devnet.running;
+        json!({
+            "home": home.path(),
+            "resumed": self.resumed,
+            "agents": agents,
+            "chainId": CHAIN_ID,
+            "trust": "founder-trusted",
+            "rpc": rpc,
+            "http": http,
+            "metrics": format!("{control}/metrics"),
+            "s3": s3,
+        })
     }
-    section("Next");
-    out::line("  wayleave tour                      # in a second terminal");
-    out::line(format!(
-        "  aws s3 cp README.md s3://{}/       # with the credentials above",
-        demo::BUCKET
-    ));
-    out::line("  wayleave why agent-1               # what it proved and earned, and why");
-    out::line("");
+
+    fn banner(self, home: &Home, devnet: &Devnet) {
+        let Running { rpc, http, control, s3, agents, .. } = &devnet.running;
+        let what = if self.resumed { "resumed" } else { "made" };
+        out::line(format!(
+            "Wayleave {} - a network of {agents} storage agents, {what} in {:.1} s",
+            env!("CARGO_PKG_VERSION"),
+            self.began.elapsed().as_secs_f32()
+        ));
+        out::line("Trust: founder-trusted (one validator). Nothing leaves this machine.");
+        section("Where it answers");
+        let fact = |name: &str, value: String| (name.to_owned(), value);
+        out::table(&[
+            fact("Ledger (JSON-RPC)", format!("{rpc}, chain id {CHAIN_ID}")),
+            fact("S3", s3.url.clone()),
+            fact("Evidence, statements", http.clone()),
+            fact("Metrics", format!("{control}/metrics")),
+            fact("All state", home.path().display().to_string()),
+        ]);
+        section("S3 credentials");
+        s3.exports().iter().for_each(out::line);
+        section("Accounts (keys that everybody knows: never send them anything of value)");
+        if let Ok(accounts) = Accounts::derive(*agents) {
+            for named in accounts.all().take(4) {
+                account(named);
+            }
+            out::line(format!("  … up to operator-{agents}, of the mnemonic"));
+            out::line(format!("  {MNEMONIC}"));
+        }
+        section("Next");
+        out::table(&[
+            fact("wayleave tour", "# in a second terminal".into()),
+            fact(
+                &format!("aws s3 cp README.md s3://{}/", demo::BUCKET),
+                "# with the credentials above".into(),
+            ),
+            fact("wayleave why agent-1", "# what it proved and earned, and why".into()),
+        ]);
+        out::line("");
+    }
 }
 
 fn section(title: &str) {
@@ -91,27 +127,28 @@ fn section(title: &str) {
 
 fn account(named: &Named) {
     let key = named.signer.to_bytes();
-    out::line(format!("  {:<11} {}  key {key}", named.name, named.account()));
+    out::line(format!("  {:<10}  {}", named.name, named.account()));
+    out::line(format!("  {:<10}  {key}", "its key"));
 }
 
 /// Shows the figures after every block until the user stops it.
-async fn live(devnet: &Devnet) -> anyhow::Result<()> {
+async fn live(devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
     let network = Network::connect(&cli::Ledger {
-        ledger: devnet.running.rpc.clone(),
+        ledger: Some(devnet.running.rpc.clone()),
         chain_id: Some(super::accounts::CHAIN_ID),
-        validator: devnet.running.http.clone(),
+        validator: Some(devnet.running.http.clone()),
         network: super::genesis::NETWORK.0,
     })
     .await?;
-    let terminal = std::io::stdout().is_terminal();
     let mut heights = network.ledger.follow(network.ledger.head().await?);
-    let mut last = Figures::default();
+    let mut last = None;
     let stop = stop::asked();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             _ = heights.next() => {}
             result = &mut stop => return result,
+            error = devnet.failed() => return Err(error),
         }
         let figures = match status::figures(&network).await {
             Ok(figures) => figures,
@@ -120,12 +157,17 @@ async fn live(devnet: &Devnet) -> anyhow::Result<()> {
                 continue;
             }
         };
-        if terminal {
-            out::status(figures.line());
-        } else if figures.settled != last.settled || last.height == 0 {
-            // Without a terminal, one line an epoch keeps a log readable.
-            out::line(figures.line());
+        // Without a terminal, one line an epoch keeps a log readable.
+        let news = last.replace(figures.settled) != Some(figures.settled);
+        match show {
+            // Its width may change at any time; the last column stays free, or some terminals wrap.
+            Show::Lines(Some(columns)) => {
+                let columns = out::columns().unwrap_or(columns);
+                out::status(figures.line(columns.saturating_sub(1)));
+            }
+            Show::Lines(None) if news => out::line(figures.line(usize::MAX)),
+            Show::Json if news => out::json_line(&figures),
+            _ => {}
         }
-        last = figures;
     }
 }

@@ -33,7 +33,7 @@ impl Tour {
                 return Ok(Cast { stopped: [first, second], cheat, honest });
             }
             if attempt == 0 {
-                Self::more("waiting for the first epoch in which the stored data must be proven");
+                self.more("waiting for the first epoch in which the stored data must be proven");
             }
             epoch = epoch.next();
         }

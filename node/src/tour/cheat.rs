@@ -14,28 +14,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an epoch may take to settle before the tour gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long an epoch may take to settle, or a shard to find a disk, before the tour gives up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the ledger is asked.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Tour {
-    /// Waits until each stopped agent has missed one whole window since `from`.
+    /// Waits until each stopped agent has missed one whole window since `from`; gives the first one's
+    /// epoch.
     pub(super) async fn wait_for_missed_windows(
         &self,
         cast: &Cast,
         from: Height,
-    ) -> anyhow::Result<()> {
-        let mut until = Height(0);
-        for agent in cast.stopped {
-            until = until.max(self.missed_window(agent, from).await?);
-        }
+    ) -> anyhow::Result<Epoch> {
+        let (epoch, first) = self.missed_window(cast.stopped[0], from).await?;
+        let (_, second) = self.missed_window(cast.stopped[1], from).await?;
+        let until = first.max(second);
         self.network.ledger.wait_for(Height(until.0.saturating_add(1))).await;
-        Ok(())
+        Ok(epoch)
     }
 
-    /// The height at which the first window of `agent` that opens after `from` is over.
-    async fn missed_window(&self, agent: u8, from: Height) -> anyhow::Result<Height> {
+    /// The first window of `agent` that opens after `from`: its epoch, and the height at which it is
+    /// over.
+    async fn missed_window(&self, agent: u8, from: Height) -> anyhow::Result<(Epoch, Height)> {
         let clock = self.network.ledger.clock().await?;
         let mut epoch = clock.epoch(from);
         loop {
@@ -48,7 +49,7 @@ impl Tour {
             let duties = kind.duties(&inputs, device);
             let ends = duties.iter().filter(|duty| duty.from > from).map(|duty| duty.to.0);
             if let Some(end) = ends.min() {
-                return Ok(Height(end.saturating_add(slack)));
+                return Ok((epoch, Height(end.saturating_add(slack))));
             }
             epoch = epoch.next();
         }
@@ -69,8 +70,9 @@ impl Tour {
         }
     }
 
-    /// Deletes an agent's shards from outside and waits for the epoch in which it is caught.
-    pub(super) async fn cheat_and_wait(&self, cast: &Cast) -> anyhow::Result<()> {
+    /// Deletes an agent's shards from outside and waits for the epoch in which it is caught. Beside its
+    /// row stands that of an agent which was only silent, of the epoch in which it `missed` a duty.
+    pub(super) async fn cheat_and_wait(&self, cast: &Cast, missed: Epoch) -> anyhow::Result<()> {
         let Cast { cheat, stopped: [silent, _], .. } = *cast;
         let clock = self.network.ledger.clock().await?;
         self.control(cheat, "stop").await?;
@@ -80,19 +82,24 @@ impl Tour {
         self.say(
             "Cheated",
             format!(
-                "agent-{cheat} deleted {count} shards ({}) behind everybody's back and goes on reporting",
+                "agent-{cheat} deleted {} ({}) behind everybody's back and goes on reporting",
+                units::count(count, "shard"),
                 units::bytes(bytes)
             ),
         );
-        Self::more("waiting for the epoch to end; nobody accuses it, the proofs are due by lot");
+        self.more("waiting for the epoch to end; nobody accuses it, the proofs are due by lot");
         let (statement, row) = self.caught(cheat, from).await?;
         self.say(
             "Caught",
             format!("epoch {} is final; its row for agent-{cheat}:", statement.epoch),
         );
         self.explain(&row);
-        if let Some(row) = statement.row(device(silent).id()) {
-            self.say("Beside it", format!("agent-{silent}, which was only silent:"));
+        let before = self.network.statement(missed).await?;
+        if let Some(row) = before.row(device(silent).id()) {
+            self.say(
+                "Beside it",
+                format!("agent-{silent}, which was only away, in epoch {missed}:"),
+            );
             self.explain(row);
         }
         self.control(cheat, "stop").await?;
@@ -107,11 +114,11 @@ impl Tour {
 
     fn explain(&self, row: &Row) {
         for (name, value) in why::facts(row).iter().skip(2) {
-            Self::more(format!("{name:8} {value}"));
+            self.more(format!("{name:8} {value}"));
         }
         for cause in row.causes.iter().take(3) {
             for line in why::explain(cause).lines().take(2) {
-                Self::more(line.trim_start());
+                self.more(line.trim_start());
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Steps 1 to 3: store files through the S3 API, lose two agents, read everything back.
 
-use super::{BUCKET, Tour, cast::Cast};
+use super::{BUCKET, Tour, cast::Cast, cheat::PATIENCE};
 use crate::units;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use protocol::Epoch;
 use std::{fs, path::Path, time::Instant};
 
 /// The size of the large file, in bytes.
@@ -108,19 +109,36 @@ impl Tour {
             self.say(
                 "Stored",
                 format!(
-                    "{what} into s3://{BUCKET}: {} files, {}, in {:.2} s",
-                    group.len(),
+                    "{what} into s3://{BUCKET}: {}, {}, in {:.2} s",
+                    units::count(group.len(), "file"),
                     units::bytes(u64::try_from(bytes)?),
                     began.elapsed().as_secs_f32()
                 ),
             );
         }
-        Self::more("encrypted, cut into 6 shards of which any 4 suffice, each with another owner");
+        self.more("encrypted, cut into 6 shards of which any 4 suffice, each with another owner");
+        self.wait_for_last_shards().await
+    }
+
+    /// Waits until all shards are durable. Storing is acknowledged when 5 of 6 are; only with the sixth
+    /// can any two agents go.
+    async fn wait_for_last_shards(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.backlog().await?.queued > 0 {
+            ensure!(Instant::now() < deadline, "some shards found no agent within {PATIENCE:?}");
+            self.pause().await;
+        }
+        self.more("all 6 shards of everything are on disks");
         Ok(())
     }
 
-    /// Stops two agents, reads everything back, and starts them again.
-    pub(super) async fn lose_two_agents(&self, files: &[File], cast: &Cast) -> anyhow::Result<()> {
+    /// Stops two agents, reads everything back, and starts them again. Gives the epoch in which the
+    /// first of them missed a duty.
+    pub(super) async fn lose_two_agents(
+        &self,
+        files: &[File],
+        cast: &Cast,
+    ) -> anyhow::Result<Epoch> {
         let [first, second] = cast.stopped;
         for agent in cast.stopped {
             self.control(agent, "stop").await?;
@@ -144,7 +162,7 @@ impl Tour {
                 began.elapsed().as_secs_f32()
             ),
         );
-        self.wait_for_missed_windows(cast, from).await?;
+        let missed = self.wait_for_missed_windows(cast, from).await?;
         for agent in cast.stopped {
             self.control(agent, "start").await?;
         }
@@ -152,6 +170,6 @@ impl Tour {
             "Started",
             format!("agent-{first} and agent-{second} again: they lose pay for what they missed, not stake"),
         );
-        Ok(())
+        Ok(missed)
     }
 }

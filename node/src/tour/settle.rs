@@ -26,7 +26,7 @@ impl Tour {
             statement::summary(&self.network, &latest, accounts.customer.account()).await?;
         self.say("Invoice", format!("the customer owes {} in all", invoice.spent));
         for line in &invoice.invoice {
-            Self::more(format!(
+            self.more(format!(
                 "rail {:<2} storage {:>12}  retrieval {:>12}",
                 line.rail,
                 line.by_rate.to_string(),
@@ -47,7 +47,7 @@ impl Tour {
                 checked.envelopes, checked.milliseconds
             ),
         );
-        Self::more(format!("root {}", checked.root));
+        self.more(format!("root {}", checked.root));
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Tour {
             .is_none_or(|due| due.dollars.is_zero())
         {
             if !told {
-                Self::more("waiting: an epoch can be claimed one epoch after it became final");
+                self.more("waiting: an epoch can be claimed one epoch after it became final");
                 told = true;
             }
             self.pause().await;
@@ -75,7 +75,7 @@ impl Tour {
                 paid.dollars, paid.tokens, paid.epoch
             ),
         );
-        Self::more(format!("transaction {}", paid.transaction));
+        self.more(format!("transaction {}", paid.transaction));
         Ok(())
     }
 }

@@ -18,6 +18,6 @@ async fn the_tour_reaches_its_end() {
     let ports = Ports::open(&up).await.unwrap();
     let devnet = Box::pin(Devnet::start(&home, ports, up.agents)).await.unwrap();
     devnet.running.write(&home).unwrap();
-    super::run(root.path(), crate::cli::Tour { folder: None }).await.unwrap();
+    super::run(root.path(), crate::cli::Tour { folder: None }, false).await.unwrap();
     devnet.stop().await;
 }

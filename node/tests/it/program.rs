@@ -68,6 +68,11 @@ impl Program {
         ]
     }
 
+    /// Where metrics and controls answer.
+    pub(crate) fn control(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[3])
+    }
+
     /// Where S3 answers, as the running program wrote it.
     pub(crate) fn access(&self) -> Access {
         let bytes = std::fs::read(self.home.join("devnet/running.json")).unwrap();

@@ -97,8 +97,9 @@ impl World {
         // What serves this machine alone speaks on this machine alone.
         let ip = config.listen.ip();
         let local = if ip.is_loopback() { ip } else { Ipv4Addr::UNSPECIFIED.into() };
-        let endpoint =
-            Endpoint::bind(BindConfig::new(*keyring.endpoint.expose(), (local, 0).into())).await?;
+        let mut bind = BindConfig::new(*keyring.endpoint.expose(), (local, 0).into());
+        bind.max_frame = storage_kind::wire::BODY_MAX;
+        let endpoint = Endpoint::bind(bind).await?;
         let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
         let shards = RemoteShards::new(endpoint, &config.signer, &domain)
             .map_err(|error| StartError::Introduction(error.to_string()))?;

@@ -3,6 +3,7 @@
 use super::*;
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolError as _;
+use contracts::abi;
 use proptest::prelude::*;
 
 #[test]

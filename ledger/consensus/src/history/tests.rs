@@ -27,7 +27,7 @@ fn receipt(status: bool, logs: u8) -> Receipt {
 }
 
 /// A block at `height` with one transaction and one blob, distinguished by `salt`.
-fn block(height: u64, salt: u8) -> Finalized {
+pub(crate) fn block(height: u64, salt: u8) -> Finalized {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut header = {
         use proptest::strategy::ValueTree as _;

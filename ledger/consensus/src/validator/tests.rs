@@ -34,7 +34,7 @@ fn transfers_are_carried_recorded_and_proven() {
         let first = ledger.submit(&transfer(1, 0, COIN)).await.unwrap();
         let second = ledger.submit(&transfer(1, 1, 2 * COIN)).await.unwrap();
         assert_eq!(ledger.pending_nonce(signer(1).address()).await.unwrap(), 2);
-        assert!(ledger.waiting(first).is_some());
+        assert!(ledger.waiting(first).unwrap().is_some());
 
         let located = included(&ledger, second).await;
         assert_eq!(located.place.index, 1);
@@ -47,7 +47,7 @@ fn transfers_are_carried_recorded_and_proven() {
         assert_eq!(block.header.gas_used, 42_000);
         assert_eq!(ledger.receipts(height).unwrap().unwrap(), block.receipts);
         assert_eq!(block.block().unwrap().hash(), block.hash);
-        assert!(ledger.waiting(first).is_none());
+        assert!(ledger.waiting(first).unwrap().is_none());
         assert_eq!(ledger.load(), (0, 0));
 
         let now = ledger.head().height();

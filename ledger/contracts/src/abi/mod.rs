@@ -12,6 +12,8 @@
     reason = "the macro writes the functions; their arguments are those of the Solidity events and errors"
 )]
 
+pub mod errors;
+
 alloy_sol_types::sol!(
     #![sol(all_derives)]
     "src/abi/wayleave.sol"
