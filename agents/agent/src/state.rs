@@ -337,8 +337,9 @@ impl Agent {
         let news: Vec<SignedVoucher> = vouchers
             .iter()
             .filter(|signed| {
+                // One that has just ended is in the inputs once more, for its last vouchers.
                 let rail = inputs.rail(signed.voucher.rail);
-                rail.is_some_and(|rail| rail.device == self.device && inputs.is_live(rail))
+                rail.is_some_and(|rail| rail.device == self.device && rail.opened < epoch)
             })
             .filter(|signed| {
                 self.presented

@@ -9,11 +9,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use agent::ProveError;
-use protocol::{
-    RailId,
-    disk::DiskError,
-    kind::Duty,
-};
+use protocol::{RailId, disk::DiskError, kind::Duty};
 use storage_kind::{
     bao::EncodeError,
     body::{LOSS_MAX, Loss, Proof},
@@ -88,8 +84,9 @@ impl Store {
             Ok(Some(dataset)) => dataset,
             Ok(None) => return Some(all),
             Err(error) => {
+                // An index that fails now says nothing about the shards.
                 tracing::error!(%error, "the dataset of a duty cannot be read");
-                return Some(all);
+                return None;
             }
         };
         let Some(place) = proof::place(&task, &dataset) else { return Some(all) };
@@ -105,10 +102,13 @@ impl Store {
     }
 
     fn is_whole(&self, rail: RailId, shard: Shard) -> bool {
-        if shard.bytes <= SMALL_MAX
-            && let Ok(Some(small)) = self.small(rail, shard.hash)
-        {
-            return u64::try_from(small.len()) == Ok(shard.bytes);
+        if shard.bytes <= SMALL_MAX {
+            match self.small(rail, shard.hash) {
+                Ok(Some(small)) => return u64::try_from(small.len()) == Ok(shard.bytes),
+                // An index that fails now says nothing about the shard.
+                Err(_) => return true,
+                Ok(None) => {}
+            }
         }
         let length = self.disk.length(&shard::name(rail, shard.hash));
         length.is_ok_and(|length| length == Some(file_length(shard.bytes)))
@@ -127,8 +127,7 @@ impl Store {
             .ok_or_else(|| failed(&"the frozen dataset is not kept"))?;
         let proof = proof::prove(duty, &dataset, |place, chunk| {
             let read = |at, count| self.part(duty.rail, place.shard, (at, count));
-            let outboard =
-                shard::outboard(place.shard, read).map_err(|error| error.to_string())?;
+            let outboard = shard::outboard(place.shard, read).map_err(|error| error.to_string())?;
             outboard.slice(chunk, read).map_err(|error| error.to_string())
         })
         .map_err(|error| failed(&error))?;
