@@ -24,7 +24,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread::JoinHandle,
 };
 use storage_kind::wire::{
@@ -105,7 +105,8 @@ impl Desk {
         counters: Arc<Counters>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let written = Arc::clone(&store);
+        // The thread must not keep the store open when all others have let it go.
+        let written = Arc::downgrade(&store);
         let writing = std::thread::Builder::new()
             .name("shards".into())
             .spawn(move || write(&written, jobs))?;
@@ -369,8 +370,9 @@ async fn spawn<R: Send + 'static>(
 }
 
 /// Writes what waits, many shards at a time, until nobody can ask for more.
-fn write(store: &Store, mut jobs: mpsc::Receiver<Job>) {
+fn write(store: &Weak<Store>, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
+        let Some(store) = store.upgrade() else { return };
         let mut bytes = first.checked.body.len();
         let (mut batch, mut waiting) = (vec![first.checked], vec![first.done]);
         while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {

@@ -83,13 +83,17 @@ impl Store {
     }
 
     /// Takes back what the journal has, when the store is opened.
-    pub(crate) fn recover(
-        &self,
-        journal: &mut Journal,
-        records: Vec<Record>,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn recover(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let mut journal = self.write_lock();
+        self.count(&records);
         records.into_iter().for_each(|record| self.fresh_mut().insert(record));
-        self.take_over(journal)
+        self.take_over(&mut journal)
+    }
+
+    fn count(&self, records: &[Record]) {
+        let bytes = records.iter().map(|record| length(&record.bytes)).sum();
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.shards.fetch_add(length(records), Ordering::SeqCst);
     }
 
     /// Stores small shards. Those of which the index has a record already are not decided here, and
@@ -154,11 +158,7 @@ impl Store {
                 entry.push(record);
             }
             journal.append(&entry).map_err(failed)?;
-            self.shards.fetch_add(length(&entry), Ordering::SeqCst);
-            self.bytes.fetch_add(
-                entry.iter().map(|record| length(&record.bytes)).sum(),
-                Ordering::SeqCst,
-            );
+            self.count(&entry);
             let mut fresh = self.fresh_mut();
             entry.into_iter().for_each(|record| fresh.insert(record));
         }

@@ -167,10 +167,10 @@ impl Store {
             tabs: Mutex::default(),
             flushing: Mutex::default(),
         };
-        // What the journal has is newer: a shard that it holds may have been deleted just before.
-        store.settle()?;
-        store.recover(&mut store.write_lock(), records)?;
         store.load()?;
+        // First the doubts: a shard in the journal may have been removed not long before.
+        store.settle()?;
+        store.recover(records)?;
         Ok(store)
     }
 

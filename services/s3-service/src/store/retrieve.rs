@@ -14,6 +14,7 @@ use crate::{
     fetch::{Fetch, Status},
     index::{Extent, Home, IndexError, Segment},
     num::{mem, wide},
+    purse::PurseError,
     shards::{Ask, ShardsError},
 };
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use futures::{
     future::BoxFuture,
     stream::{FuturesOrdered, FuturesUnordered},
 };
-use protocol::Digest;
+use protocol::{Digest, net::Peer};
 use s3s::stream::{ByteStream, RemainingLength};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -225,11 +226,25 @@ impl Store {
         range: Range<u64>,
         reading: Reading,
     ) -> Result<Body, ReadError> {
+        self.read_from(extents, range, reading, None).await
+    }
+
+    /// As [`Store::read`], with a segment that was looked up already.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub(crate) async fn read_from(
+        self: &Arc<Self>,
+        extents: Vec<Extent>,
+        range: Range<u64>,
+        reading: Reading,
+        segment: Option<(SegmentId, Segment)>,
+    ) -> Result<Body, ReadError> {
         let remaining = mem(range.end.saturating_sub(range.start));
         let mut course = Course {
             store: Arc::clone(self),
             left: overlap(extents, &range),
-            view: None,
+            view: segment.map(|(id, row)| self.view_of(id, row)).transpose()?,
             ahead: Ahead::new(),
             reading,
         };
@@ -257,6 +272,10 @@ impl Store {
             .read(move |reader| reader.segment(id))
             .await?
             .ok_or(IndexError::Damaged("a segment is mentioned and missing"))?;
+        self.view_of(id, row)
+    }
+
+    fn view_of(&self, id: SegmentId, row: Segment) -> Result<Arc<View>, ReadError> {
         let opener = Opener::new(&self.keys, id, row.layout()?)?;
         Ok(Arc::new(View { id, row, opener, bad: Mutex::default() }))
     }
@@ -383,23 +402,21 @@ impl Store {
         let home = view.home(shard).ok_or("the shard is nowhere")?;
         let peer = self.fleet.peer(home.device).ok_or("the agent has no address")?;
         let length = wide(span.len());
-        let voucher =
-            self.purse.voucher(home.rail, length).await.map_err(|error| error.to_string())?;
-        let ask = Ask {
+        let unpaid = |error: PurseError| error.to_string();
+        let mut ask = Ask {
             rail: home.rail,
             shard: view.row.shards[shard].hash,
             offset: wide(span.start),
             length,
-            voucher: Some(voucher),
+            voucher: self.purse.more(home.rail, length).await.map_err(unpaid)?,
         };
         let begun = Instant::now();
-        let got = tokio::time::timeout(self.limits.timeout(length), self.shards.get(peer, ask))
-            .await
-            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())))
-            .and_then(|bytes| match bytes.len() == span.len() {
-                true => Ok(bytes),
-                false => Err(ShardsError::Wrong("another number of bytes")),
-            });
+        let mut got = self.ask(peer, ask).await;
+        if let (None, Err(ShardsError::Refused(Refusal::VoucherNeeded(_)))) = (&ask.voucher, &got) {
+            // The last voucher did not arrive, or not yet.
+            ask.voucher = Some(self.purse.voucher(home.rail, 0).await.map_err(unpaid)?);
+            got = self.ask(peer, ask).await;
+        }
         match &got {
             Ok(_) => {
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -418,6 +435,16 @@ impl Store {
             }
         }
         got.map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, peer: Peer, ask: Ask) -> Result<Bytes, ShardsError> {
+        tokio::time::timeout(self.limits.timeout(ask.length), self.shards.get(peer, ask))
+            .await
+            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())))
+            .and_then(|bytes| match wide(bytes.len()) == ask.length {
+                true => Ok(bytes),
+                false => Err(ShardsError::Wrong("another number of bytes")),
+            })
     }
 
     /// A shard is not where it should be: it is queued for repair.
