@@ -107,7 +107,7 @@ impl Store {
         let mut records: Vec<Record> = Vec::new();
         let mut news: BTreeMap<RailId, u64> = BTreeMap::new();
         let mut room = self.free();
-        let read = self.index.begin_read().map_err(IndexError::from)?;
+        let read = self.index.begin_read()?;
         let shards = read.open_table(SHARDS).map_err(IndexError::from)?;
         let usage = read.open_table(USAGE).map_err(IndexError::from)?;
         for checked in batch {

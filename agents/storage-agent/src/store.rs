@@ -312,7 +312,7 @@ impl Store {
         let mut fresh = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         let mut seen = BTreeMap::new();
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let write = self.index.begin_write()?;
         let (mut bytes, mut shards) = (0, 0);
         let free = self.free();
         for (at, checked) in batch.iter().enumerate() {

@@ -382,7 +382,7 @@ impl Store {
             leaving.remove(&shard.hash);
         }
 
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let write = self.index.begin_write()?;
         let record = RailRecord { folded: made, ..record };
         replace(&write, &record, (&old, &new), &rebased)?;
         let leaving = without_pending(&write, rail, leaving)?;
@@ -416,7 +416,7 @@ impl Store {
     }
 
     fn remove_rail(&self, rail: RailId) -> Result<(), StoreError> {
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let write = self.index.begin_write()?;
         let hashes = erase(&write, rail)?;
         let condemned = Self::condemn(&write, rail, hashes)?;
         write.commit().map_err(IndexError::from)?;

@@ -57,7 +57,7 @@ impl Store {
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         loop {
             let doubts: Vec<(RailId, Digest)> = {
-                let table = self.index.begin_read().map_err(IndexError::from)?;
+                let table = self.index.begin_read()?;
                 let table = table.open_table(UNSETTLED).map_err(IndexError::from)?;
                 let entries = table.iter().map_err(IndexError::from)?;
                 entries
