@@ -340,10 +340,11 @@ impl Agent {
         let news: Vec<SignedVoucher> = vouchers
             .iter()
             .filter(|signed| {
+                // One that has just ended is in the inputs once more, for its last vouchers.
                 let rail = inputs.rail(signed.voucher.rail);
-                // A rail still pays vouchers in the epoch after its last.
                 rail.is_some_and(|rail| {
-                    rail.device == self.device && inputs.epoch <= rail.expiry.next()
+                    let counts = rail.opened < epoch && epoch <= rail.expiry.next();
+                    rail.device == self.device && counts
                 })
             })
             .filter(|signed| {

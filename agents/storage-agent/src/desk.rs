@@ -5,6 +5,9 @@
 //! * a rail is looked up on the ledger when it is first heard of; epochs' inputs keep it up to date;
 //! * shards that arrive together are written together (group commit), and each is acknowledged only
 //!   when it is durable;
+//! * shards are taken within what the rail's rate pays for, and as long as its limit covers one more
+//!   epoch; nothing is taken or delivered on a rail that has ended;
+//! * a customer is trusted with the price of a few bytes, and never with more than the rail has earned;
 //! * deliveries are paid by voucher ([`crate::tab`]); a shard that cannot be read is not put on the tab.
 
 use crate::{
@@ -13,7 +16,10 @@ use crate::{
 };
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
-use protocol::{Account, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret, voucher};
+use protocol::{
+    Account, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret, manifest::KindTerms,
+    voucher,
+};
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -66,6 +72,8 @@ pub(crate) struct Desk {
     lookups: Semaphore,
     peers: Mutex<Peers>,
     owner: Mutex<Option<Account>>,
+    /// What the manifest said before any inputs were seen.
+    early: Mutex<Option<KindTerms>>,
 }
 
 /// A shard to write, and who waits for it.
@@ -116,6 +124,7 @@ impl Desk {
             lookups: Semaphore::new(LOOKUPS_MAX),
             peers: Mutex::default(),
             owner: Mutex::default(),
+            early: Mutex::default(),
         };
         Ok((desk, writing))
     }
@@ -167,13 +176,7 @@ impl Desk {
                 owner
             }
         };
-        let kind = match self.hardware.terms() {
-            Some(terms) => terms.kind,
-            None => {
-                let terms = self.chain.terms(self.settings.network).await;
-                terms.map_err(|error| busy(&error))?.ok_or(Refusal::Busy)?
-            }
-        };
+        let kind = self.kind().await?;
         let free = if self.settings.leaving { 0 } else { self.store.free() };
         let per_gib = |price: Micros| kind.dollars(1 << 30, price);
         let terms = Terms {
@@ -187,19 +190,50 @@ impl Desk {
         Ok((Response::Terms(terms), Bytes::new()))
     }
 
+    /// What the network pays.
+    async fn kind(&self) -> Result<KindTerms, Refusal> {
+        if let Some(terms) = self.hardware.terms() {
+            return Ok(terms.kind);
+        }
+        if let Some(early) = *self.early.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(early);
+        }
+        let terms = self.chain.terms(self.settings.network).await;
+        let terms = terms.map_err(|error| busy(&error))?.ok_or(Refusal::Busy)?;
+        *self.early.lock().unwrap_or_else(PoisonError::into_inner) = Some(terms);
+        Ok(terms)
+    }
+
+    /// Refuses a rail that has ended.
+    fn counts(&self, rail: &Rail) -> Result<(), Refusal> {
+        let ended = self.hardware.terms().is_some_and(|terms| terms.epoch > rail.expiry);
+        if ended { Err(Refusal::UnknownRail) } else { Ok(()) }
+    }
+
+    /// Refuses a rail whose limit, less what it has paid and promised, does not cover one more epoch.
+    async fn covers(&self, rail: &Rail) -> Result<(), Refusal> {
+        let spent = self.store.by_rate(rail.id).saturating_add(self.store.promised(rail.id));
+        let needed = spent.saturating_add(rail.rate);
+        // It may have been raised since.
+        if needed > rail.limit && needed > self.look_up(rail.id).await?.limit {
+            return Err(Refusal::LimitTooLow(needed));
+        }
+        Ok(())
+    }
+
     async fn put(&self, peer: [u8; 32], put: Put, body: Bytes) -> Answer {
         let rail = self.rail(peer, put.rail).await?;
         if self.settings.leaving {
             return Err(Refusal::Leaving);
         }
-        if self.hardware.terms().is_some_and(|terms| terms.epoch > rail.expiry) {
-            return Err(Refusal::UnknownRail);
-        }
+        self.counts(&rail)?;
+        self.covers(&rail).await?;
+        let paid = pays_for(rail.rate, &self.kind().await?);
         if u64::try_from(body.len()) != Ok(put.shard.bytes) {
             return Err(Refusal::BadShard);
         }
         let bytes = put.shard.bytes;
-        let check = move || Checked::new(put.rail, put.shard, body);
+        let check = move || Ok(Checked { paid, ..Checked::new(put.rail, put.shard, body)? });
         // Another thread costs more than to hash a small shard here.
         let checked = if bytes <= SMALL_MAX { check()? } else { spawn(check).await? };
         let (done, outcome) = oneshot::channel();
@@ -211,17 +245,13 @@ impl Desk {
 
     async fn get(&self, peer: [u8; 32], get: Get) -> Answer {
         let rail = self.rail(peer, get.rail).await?;
-        let kind = self.hardware.terms().map(|terms| terms.kind);
-        let kind = match kind {
-            Some(kind) => kind,
-            None => {
-                let terms = self.chain.terms(self.settings.network).await;
-                terms.map_err(|error| busy(&error))?.ok_or(Refusal::Busy)?
-            }
-        };
+        self.counts(&rail)?;
+        let kind = self.kind().await?;
+        let by_rate = self.store.by_rate(get.rail);
+        let above = |amount: Micros| amount.saturating_add(by_rate) > rail.limit;
         let rail = match get.voucher {
             // The limit may have been raised since.
-            Some(signed) if signed.voucher.amount > rail.limit => self.look_up(get.rail).await?,
+            Some(signed) if above(signed.voucher.amount) => self.look_up(get.rail).await?,
             _ => rail,
         };
         let (network, credit) = (self.settings.network, self.settings.credit);
@@ -230,17 +260,17 @@ impl Desk {
             .blocking(move |store| {
                 let size = store.size(get.rail, get.shard)?;
                 let size = size.ok_or(Refusal::NotHeld(get.shard))?;
-                let worth = |bytes: u64| kind.dollars(bytes, kind.delivery_price);
+                let trust = kind.dollars(credit, kind.delivery_price).min(by_rate);
                 store.tab(get.rail, credit, |tab| {
                     if let Some(signed) = &get.voucher {
-                        tab.take(signed, &rail, network, &domain)?;
+                        tab.take(signed, (&rail, by_rate), network, &domain)?;
                     }
-                    tab.deliver(get.length, worth, credit)
+                    tab.deliver(get.length, &kind, trust)
                 })?;
                 let bytes = store.read(&get, size).inspect_err(|_| {
                     // Not delivered, so not owed. This cannot fail: nothing is exposed by it.
                     let _ = store.tab(get.rail, u64::MAX, |tab| {
-                        tab.delivered = tab.delivered.saturating_sub(get.length);
+                        tab.withdraw(get.length, &kind);
                         Ok(())
                     });
                 })?;
@@ -252,8 +282,13 @@ impl Desk {
     }
 
     async fn commit(&self, peer: [u8; 32], commit: Commit) -> Answer {
-        self.rail(peer, commit.rail).await?;
-        let dataset = self.blocking(move |store| store.commit(&commit)).await?;
+        let rail = self.rail(peer, commit.rail).await?;
+        self.counts(&rail)?;
+        if !commit.added.is_empty() {
+            self.covers(&rail).await?;
+        }
+        let paid = pays_for(rail.rate, &self.kind().await?);
+        let dataset = self.blocking(move |store| store.commit(&commit, paid)).await?;
         let signature = self.secret.sign(&dataset.signing_bytes(self.settings.chain_id));
         Ok((Response::Committed(Committed { dataset, signature }), Bytes::new()))
     }
@@ -319,6 +354,16 @@ impl transport::Handler for Desk {
         };
         length.saturating_add(length / 16).saturating_add(SLICE_HEAD_MAX)
     }
+}
+
+/// How many bytes a rate pays for; any number if they cost nothing.
+fn pays_for(rate: Micros, kind: &KindTerms) -> u64 {
+    if kind.price.is_zero() {
+        return u64::MAX;
+    }
+    let (rate, price) = (u128::from(rate.0), u128::from(kind.price.0));
+    let bytes = protocol::units::mul_div(rate, u128::from(kind.per_units), price);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn busy(error: &agent::LedgerError) -> Refusal {

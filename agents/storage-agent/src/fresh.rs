@@ -9,10 +9,9 @@ use crate::{
     index::{self, IndexError, KEPT, PENDING, SHARDS, SMALL, USAGE},
     journal::{ENTRY_BYTES_MAX, ENTRY_SHARDS_MAX, Journal, Record},
     shard::Checked,
-    store::{Store, StoreError, count},
+    store::{SHARD_OVERHEAD, Store, StoreError, count},
 };
 use protocol::{Digest, RailId, disk::DiskError};
-use redb::ReadableDatabase;
 use std::{
     collections::BTreeMap,
     io,
@@ -46,6 +45,11 @@ impl Fresh {
         }
     }
 
+    /// Bytes, and shards.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        (self.bytes.values().sum(), length_of(self.shards.len()))
+    }
+
     fn is_full(&self) -> bool {
         self.shards.len() >= SHARDS_MAX || self.bytes.values().sum::<u64>() >= BYTES_MAX
     }
@@ -61,7 +65,7 @@ impl Store {
         self.fresh.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fresh_mut(&self) -> RwLockWriteGuard<'_, Fresh> {
+    pub(crate) fn fresh_mut(&self) -> RwLockWriteGuard<'_, Fresh> {
         self.fresh.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,7 +107,7 @@ impl Store {
         let mut records: Vec<Record> = Vec::new();
         let mut news: BTreeMap<RailId, u64> = BTreeMap::new();
         let mut room = self.free();
-        let read = self.index.begin_read().map_err(IndexError::from)?;
+        let read = self.index.begin_read()?;
         let shards = read.open_table(SHARDS).map_err(IndexError::from)?;
         let usage = read.open_table(USAGE).map_err(IndexError::from)?;
         for checked in batch {
@@ -118,16 +122,19 @@ impl Store {
                 continue;
             }
             let counted = usage.get(rail.0).map_err(IndexError::from)?;
-            let counted = counted.map_or(0, |found| found.value().1);
+            let (_, counted, shards) = counted.map_or((0, 0, 0), |found| found.value());
             let waiting = self.fresh().bytes.get(&rail).copied().unwrap_or(0);
             let new = news.entry(rail).or_default();
             let uncommitted = counted.saturating_add(waiting).saturating_add(*new + bytes);
-            if bytes > room || uncommitted > self.capacity / 2 {
-                answers.push(Some(Err(Refusal::Full)));
+            // At most as many more shards as wait here at once: this bound needs no exactness.
+            let over = self.over(checked, (uncommitted, shards));
+            let over = over.or((bytes + SHARD_OVERHEAD > room).then_some(Refusal::Full));
+            if let Some(refusal) = over {
+                answers.push(Some(Err(refusal)));
                 continue;
             }
             *new += bytes;
-            room -= bytes;
+            room -= bytes + SHARD_OVERHEAD;
             records.push(Record { rail, hash, bytes: checked.body.to_vec() });
             answers.push(Some(Ok(())));
         }
@@ -186,7 +193,7 @@ impl Store {
                 let (key, length) = ((rail.0, &hash.0), length(bytes));
                 shards.insert(key, (length, KEPT))?;
                 small.insert(key, bytes.as_slice())?;
-                pending.insert(key, ())?;
+                pending.insert(key, (0, 0))?;
                 count(&mut usage, *rail, |(all, uncommitted, shards)| {
                     (all + length, uncommitted + length, shards + 1)
                 })?;
@@ -205,5 +212,9 @@ fn failed(source: io::Error) -> DiskError {
 }
 
 fn length<T>(of: &[T]) -> u64 {
-    u64::try_from(of.len()).unwrap_or(u64::MAX)
+    length_of(of.len())
+}
+
+fn length_of(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

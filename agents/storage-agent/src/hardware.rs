@@ -3,7 +3,11 @@
 use crate::store::Store;
 use agent::{Figures, ProveError};
 use protocol::{
-    DeviceId, Epoch, RailId, envelope::Body, inputs::Inputs, kind::Duty, manifest::KindTerms,
+    DeviceId, Epoch, Micros, RailId,
+    envelope::Body,
+    inputs::{Inputs, Rail},
+    kind::Duty,
+    manifest::KindTerms,
     voucher::SignedVoucher,
 };
 use std::{
@@ -52,17 +56,24 @@ impl agent::Hardware for Hardware {
     }
 
     fn open(&self, inputs: &Inputs) {
-        let live = inputs.rails_of(self.device).filter(|rail| inputs.epoch <= rail.expiry);
-        let rails: Vec<_> = live.copied().collect();
-        if let Err(error) = self.store.admit(&rails) {
+        let terms = inputs.manifest.terms(STORAGE);
+        let dataset = |rail: &Rail| inputs.dataset(rail.id);
+        let due = |rail: &Rail| {
+            let bytes = dataset(rail).filter(|_| inputs.is_live(rail)).map_or(0, |set| set.bytes);
+            terms.map_or(Micros::ZERO, |terms| terms.dollars(bytes, terms.price).min(rail.rate))
+        };
+        // Rails that have ended, too: the desk has to know.
+        let listed: Vec<_> = inputs.rails_of(self.device).map(|rail| (*rail, due(rail))).collect();
+        if let Err(error) = self.store.follow(inputs.epoch, &listed) {
             tracing::error!(%error, "the terms of rails cannot be kept");
         }
-        let version = |rail| inputs.dataset(rail).map_or(0, |dataset| dataset.version);
-        let frozen = rails.iter().map(|rail| (rail.id, version(rail.id))).collect();
+        let live = listed.iter().map(|(rail, _)| rail).filter(|rail| inputs.epoch <= rail.expiry);
+        let version = |rail| dataset(rail).map_or(0, |dataset| dataset.version);
+        let frozen = live.map(|rail| (rail.id, version(rail))).collect();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open.insert(inputs.epoch, frozen);
         let newer = state.terms.is_none_or(|terms| terms.epoch <= inputs.epoch);
-        if let Some(kind) = inputs.manifest.terms(STORAGE).filter(|_| newer) {
+        if let Some(kind) = terms.filter(|_| newer) {
             state.terms = Some(Terms { epoch: inputs.epoch, kind: *kind });
         }
     }

@@ -2,30 +2,41 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `format` | 2 |
+//! | `meta` | `format` | 3 |
 //! | `meta` | `journal` | the generation of the [`crate::journal`] that this index has not taken over |
 //! | `shards` | (rail, hash) | (size, state): [`WRITING`], [`HELD`], [`DELETING`] or [`KEPT`] |
 //! | `small` | (rail, hash) | the bytes of a shard that is [`KEPT`] |
 //! | `unsettled` | (rail, hash) | nothing: shards that are neither [`HELD`] nor [`KEPT`] |
-//! | `pending` | (rail, hash) | nothing: shards stored for a commit that has not come |
+//! | `waiting` | (rail, hash) | [`Age`]: shards stored for a commit that has not come |
 //! | `usage` | rail | (bytes of all its shards, bytes of its pending shards, number of shards) |
 //! | `rails` | rail | canonical [`RailRecord`] |
 //! | `members` | (rail, hash) | size: the shards of [`RailRecord::folded`] |
 //! | `changes` | (rail, version) | canonical [`Change`]: the versions after the folded one |
 //! | `tabs` | rail | canonical [`crate::tab::Tab`] |
 //!
-//! Format 1 had no shards that are [`KEPT`], and is read as it is. A shard with a file is recorded as being written before its file is, and as being deleted before its file is
+//! Format 1 had no shards that are [`KEPT`], formats 1 and 2 kept no ages; both are read. A shard with
+//! a file is recorded as being written before its file is, and as being deleted before its file is
 //! removed, so that after a crash `unsettled` names every file about which there is a doubt.
+//!
+//! After a write or a sync that failed, redb answers nothing more until the file is opened again
+//! ([`Index::reopen`]).
 
 use minicbor::{Decode, Encode};
-use protocol::{Digest, Epoch, RailId, cbor, inputs::Rail};
+use protocol::{Digest, Epoch, Micros, RailId, cbor, inputs::Rail};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
-use std::path::Path;
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 use storage_kind::dataset::{Shard, empty_root};
 
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
+/// The format without ages.
+const FORMAT_AGELESS: u64 = 2;
 /// The format without small shards.
 const FORMAT_FILES_ONLY: u64 = 1;
 /// Memory that redb may use for pages, bytes.
@@ -41,12 +52,16 @@ pub(crate) const DELETING: u8 = 2;
 pub(crate) const KEPT: u8 = 3;
 
 pub(crate) type Key<'k> = (u64, &'k [u8; 32]);
+/// How many epochs closed since a shard was stored, and in how many of them its customer committed
+/// without it.
+pub(crate) type Age = (u64, u64);
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(crate) const SHARDS: TableDefinition<'_, Key<'_>, (u64, u8)> = TableDefinition::new("shards");
 pub(crate) const SMALL: TableDefinition<'_, Key<'_>, &[u8]> = TableDefinition::new("small");
 pub(crate) const UNSETTLED: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("unsettled");
-pub(crate) const PENDING: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("pending");
+pub(crate) const PENDING: TableDefinition<'_, Key<'_>, Age> = TableDefinition::new("waiting");
+const PENDING_AGELESS: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("pending");
 pub(crate) const USAGE: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("usage");
 pub(crate) const RAILS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rails");
 pub(crate) const MEMBERS: TableDefinition<'_, Key<'_>, u64> = TableDefinition::new("members");
@@ -69,6 +84,9 @@ pub(crate) struct RailRecord {
     /// The epoch since which the ledger no longer lists it.
     #[n(3)]
     pub(crate) gone: Option<Epoch>,
+    /// The most that its rate can have paid so far, and the last epoch that this counts.
+    #[n(4)]
+    pub(crate) earned: Option<(Epoch, Micros)>,
 }
 
 impl RailRecord {
@@ -76,7 +94,13 @@ impl RailRecord {
     pub(crate) fn admitted(known: Option<&Self>, terms: &Rail) -> Self {
         let (newest, folded) =
             known.map_or((0, Version::empty()), |record| (record.newest, record.folded.clone()));
-        Self { terms: *terms, newest, folded, gone: None }
+        let earned = known.and_then(|record| record.earned);
+        Self { terms: *terms, newest, folded, gone: None, earned }
+    }
+
+    /// The most that its rate can have paid so far.
+    pub(crate) fn by_rate(&self) -> Micros {
+        self.earned.map_or(Micros::ZERO, |(_, sum)| sum)
     }
 }
 
@@ -138,6 +162,9 @@ pub enum IndexError {
     /// The file is of another format.
     #[error("index format {0} is not {FORMAT}; it was written by another version")]
     Format(u64),
+    /// A write failed before, and the file could not be opened again yet.
+    #[error("the index is closed after a failure, and will be opened again")]
+    Closed,
     /// An entry does not decode, or does not fit the others.
     #[error("index is damaged: {0}")]
     Damaged(String),
@@ -161,18 +188,75 @@ impl From<cbor::DecodeError> for IndexError {
     }
 }
 
-/// Opens the index at `path`, or makes one.
-pub(crate) fn open(path: &Path) -> Result<Database, IndexError> {
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
-        .map_err(|error| IndexError::Open(error.into()))?;
-    prepare(&database)?;
-    Ok(database)
+/// Opens the index's file, or makes it.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, IndexError> + Send + Sync>;
+
+/// What opens the index at `path`, and makes it if need be.
+pub(crate) fn at(path: &Path) -> Opener {
+    let path = path.to_owned();
+    Box::new(move || {
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        opened.map_err(|error| IndexError::Open(error.into()))
+    })
+}
+
+/// The index's file, which can be opened again.
+pub(crate) struct Index {
+    opener: Opener,
+    /// Nothing after opening again failed.
+    database: RwLock<Option<Arc<Database>>>,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    pub(crate) fn open(opener: Opener) -> Result<Self, IndexError> {
+        let index = Self { opener, database: RwLock::default() };
+        index.reopen()?;
+        Ok(index)
+    }
+
+    /// Opens the file again. What was not durable is gone then, as after a crash.
+    pub(crate) fn reopen(&self) -> Result<(), IndexError> {
+        let mut current = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // Closes it, unless somebody is just beginning a transaction: then this fails, and is tried
+        // again later.
+        drop(current.take());
+        let database = (self.opener)()?;
+        prepare(&database)?;
+        *current = Some(Arc::new(database));
+        Ok(())
+    }
+
+    /// Whether it answers nothing any more until it is opened again.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self.begin_write() {
+            Err(IndexError::Storage(error)) => matches!(*error, redb::Error::PreviousIo),
+            Err(IndexError::Closed) => true,
+            _ => false,
+        }
+    }
+
+    fn database(&self) -> Result<Arc<Database>, IndexError> {
+        let current = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone().ok_or(IndexError::Closed)
+    }
+
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, IndexError> {
+        Ok(self.database()?.begin_read()?)
+    }
+
+    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, IndexError> {
+        Ok(self.database()?.begin_write()?)
+    }
 }
 
 /// Checks the format of an open database and makes missing tables.
-pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
+fn prepare(database: &Database) -> Result<(), IndexError> {
     let write = database.begin_write()?;
     {
         let mut meta = write.open_table(META)?;
@@ -183,12 +267,15 @@ pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
                 meta.insert("format", FORMAT)?;
                 meta.insert("journal", rand::random::<u64>())?;
             }
+            Some(FORMAT_AGELESS) => drop(meta.insert("format", FORMAT)?),
             Some(other) => return Err(IndexError::Format(other)),
         }
         write.open_table(SHARDS)?;
         write.open_table(SMALL)?;
         write.open_table(UNSETTLED)?;
-        write.open_table(PENDING)?;
+        if found != Some(FORMAT) {
+            give_ages(&write)?;
+        }
         write.open_table(USAGE)?;
         write.open_table(RAILS)?;
         write.open_table(MEMBERS)?;
@@ -198,9 +285,19 @@ pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
     Ok(write.commit()?)
 }
 
+/// Moves what waits for a commit from where formats 1 and 2 had it.
+fn give_ages(write: &WriteTransaction) -> Result<(), IndexError> {
+    let mut pending = write.open_table(PENDING)?;
+    for entry in write.open_table(PENDING_AGELESS)?.iter()? {
+        pending.insert(entry?.0.value(), (0, 0))?;
+    }
+    write.delete_table(PENDING_AGELESS)?;
+    Ok(())
+}
+
 /// The generation of the journal that counts.
-pub(crate) fn generation(database: &Database) -> Result<u64, IndexError> {
-    let meta = database.begin_read()?.open_table(META)?;
+pub(crate) fn generation(index: &Index) -> Result<u64, IndexError> {
+    let meta = index.begin_read()?.open_table(META)?;
     let found = meta.get("journal")?.map(|generation| generation.value());
     found.ok_or_else(|| IndexError::Damaged("no journal is named".into()))
 }
@@ -212,8 +309,8 @@ pub(crate) fn set_generation(write: &WriteTransaction, generation: u64) -> Resul
 }
 
 /// Begins a transaction that becomes durable with the next durable one only.
-pub(crate) fn begin_lazy(database: &Database) -> Result<WriteTransaction, IndexError> {
-    let mut write = database.begin_write()?;
+pub(crate) fn begin_lazy(index: &Index) -> Result<WriteTransaction, IndexError> {
+    let mut write = index.begin_write()?;
     write
         .set_durability(Durability::None)
         .map_err(|error| IndexError::Damaged(error.to_string()))?;
@@ -221,19 +318,19 @@ pub(crate) fn begin_lazy(database: &Database) -> Result<WriteTransaction, IndexE
 }
 
 /// The record of a rail.
-pub(crate) fn rail(database: &Database, rail: RailId) -> Result<Option<RailRecord>, IndexError> {
-    let table = database.begin_read()?.open_table(RAILS)?;
+pub(crate) fn rail(index: &Index, rail: RailId) -> Result<Option<RailRecord>, IndexError> {
+    let table = index.begin_read()?.open_table(RAILS)?;
     let found = table.get(rail.0)?;
     found.map(|record| Ok(cbor::from_slice(record.value())?)).transpose()
 }
 
 /// The size and state of a shard.
 pub(crate) fn shard(
-    database: &Database,
+    index: &Index,
     rail: RailId,
     hash: Digest,
 ) -> Result<Option<(u64, u8)>, IndexError> {
-    let table = database.begin_read()?.open_table(SHARDS)?;
+    let table = index.begin_read()?.open_table(SHARDS)?;
     Ok(table.get((rail.0, &hash.0))?.map(|found| found.value()))
 }
 

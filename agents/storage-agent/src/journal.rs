@@ -112,6 +112,11 @@ impl Journal {
         Ok(Some(bytes))
     }
 
+    /// The generation that is appended to.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether an entry can be appended; if not, a new generation has to begin.
     pub(crate) fn takes(&self) -> bool {
         // CBOR adds at most 64 bytes a record, and an entry fills up its last block.

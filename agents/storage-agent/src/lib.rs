@@ -8,7 +8,9 @@
 //!
 //! Invariants:
 //! * a shard is acknowledged when it is durable, and then nothing but its customer, the end of its
-//!   rail, or the disk's own death takes it away;
+//!   rail, or the disk's own death takes it away, or that no commit names it for long ([`versions`]);
+//! * nothing is stored or delivered for which settlement would not pay: a rail's rate, limit and end
+//!   are looked at before;
 //! * index and files agree after a crash at any step;
 //! * what is stored never exceeds the capacity;
 //! * a proof is made from the dataset that the epoch's inputs freeze and from a fresh read;

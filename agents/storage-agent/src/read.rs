@@ -84,8 +84,9 @@ impl Store {
             Ok(Some(dataset)) => dataset,
             Ok(None) => return Some(all),
             Err(error) => {
+                // An index that fails now says nothing about the shards.
                 tracing::error!(%error, "the dataset of a duty cannot be read");
-                return Some(all);
+                return None;
             }
         };
         let Some(place) = proof::place(&task, &dataset) else { return Some(all) };
@@ -101,10 +102,13 @@ impl Store {
     }
 
     fn is_whole(&self, rail: RailId, shard: Shard) -> bool {
-        if shard.bytes <= SMALL_MAX
-            && let Ok(Some(small)) = self.small(rail, shard.hash)
-        {
-            return u64::try_from(small.len()) == Ok(shard.bytes);
+        if shard.bytes <= SMALL_MAX {
+            match self.small(rail, shard.hash) {
+                Ok(Some(small)) => return u64::try_from(small.len()) == Ok(shard.bytes),
+                // An index that fails now says nothing about the shard.
+                Err(_) => return true,
+                Ok(None) => {}
+            }
         }
         let length = self.disk.length(&shard::name(rail, shard.hash));
         length.is_ok_and(|length| length == Some(file_length(shard.bytes)))

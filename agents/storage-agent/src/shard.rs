@@ -23,6 +23,8 @@ pub struct Checked {
     pub rail: RailId,
     /// The shard.
     pub shard: Shard,
+    /// Bytes that its rail pays for: no more are taken, with all that it has.
+    pub paid: u64,
     pub(crate) body: Bytes,
     /// What the file has after the body: Bao's chaining values, if there are any.
     pub(crate) tail: Vec<u8>,
@@ -39,7 +41,7 @@ impl Checked {
             return Err(Refusal::BadShard);
         }
         let tail = if shard.bytes > GROUP { outboard.to_bytes() } else { Vec::new() };
-        Ok(Self { rail, shard, body, tail })
+        Ok(Self { rail, shard, paid: u64::MAX, body, tail })
     }
 }
 

@@ -253,14 +253,15 @@ async fn open(data: &Path, capacity: u64) -> Result<Store, StartError> {
     })
 }
 
-/// Makes tabs durable, and gives the figures to the process's metrics recorder.
+/// Opens the index again if it failed, makes tabs durable, and gives the figures to the process's metrics recorder.
 async fn flush(store: Arc<Store>, counters: Arc<Counters>, device: DeviceId) {
     let label: String = device.0[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     loop {
         tokio::time::sleep(FLUSH_PAUSE).await;
         counters.publish(store.usage(), &label);
         let store = Arc::clone(&store);
-        match tokio::task::spawn_blocking(move || store.flush()).await {
+        let keep = move || store.mend().and_then(|()| store.flush());
+        match tokio::task::spawn_blocking(keep).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "vouchers cannot be kept"),
             Err(error) => tracing::error!(%error, "keeping vouchers panicked"),

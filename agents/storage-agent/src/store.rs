@@ -4,21 +4,27 @@
 //! * a shard is acknowledged when its file and its record are durable, and then no crash loses it;
 //! * a file is only there if the index knows of it: the record comes before the file and goes after it;
 //! * a small shard is no file: it is in the journal until the index takes it over ([`crate::fresh`]);
-//! * the bytes of all records never exceed the capacity, and those not committed never half of it on
-//!   one rail;
-//! * shards that leave a dataset are deleted once no open epoch asks for a version with them
-//!   ([`Store::close`]);
+//! * the bytes of all records, and what the records take themselves, never exceed the capacity; those
+//!   not committed never half of it on one rail;
+//! * a rail gets no more room than its rate pays for, and no more than so many shards;
+//! * shards that leave a dataset are deleted once no open epoch asks for a version with them, and those
+//!   that wait in vain for a commit after some epochs ([`Store::close`]);
 //! * what may be lost in a crash is a record's word that its file is there, which the file itself
-//!   gives again, and as much of a tab as the credit allows.
+//!   gives again, and as much of a tab as the credit allows;
+//! * an index that failed is opened again, with what a crash would have left ([`Store::mend`]).
 //!
 //! Calls block and may come from many threads: writers take their turn, readers never wait for them.
+
+mod mend;
+mod rails;
+mod tabs;
 
 use crate::{
     disk::sync_folder_of,
     fresh::{Fresh, SMALL_MAX},
     index::{
-        self, DELETING, HELD, IndexError, KEPT, Key, PENDING, RAILS, RailRecord, SHARDS, SMALL,
-        TABS, UNSETTLED, USAGE, WRITING,
+        self, DELETING, HELD, Index, IndexError, KEPT, Key, Opener, PENDING, SHARDS, SMALL,
+        UNSETTLED, USAGE, WRITING,
     },
     journal::Journal,
     shard::{self, Checked},
@@ -26,16 +32,13 @@ use crate::{
     versions::Datasets,
 };
 use protocol::{
-    Digest, RailId, cbor,
+    Digest, RailId,
     disk::{Disk, DiskError},
-    inputs::Rail,
 };
-use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend, Table, WriteTransaction,
-    backends::FileBackend,
-};
+use rails::Known;
+use redb::{ReadableTable, StorageBackend, Table, WriteTransaction, backends::FileBackend};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::OpenOptions,
     io,
     path::Path,
@@ -50,6 +53,10 @@ mod tabs;
 
 /// How many shards are settled or deleted in one transaction.
 const CHUNK: usize = 256;
+/// What a shard takes of the capacity beside its bytes: its rows in the index.
+pub(crate) const SHARD_OVERHEAD: u64 = 256;
+/// How many shards one rail may have, so that its dataset stays small in memory.
+pub(crate) const RAIL_SHARDS_MAX: u64 = 1 << 18;
 /// The ending of the journal's file, which is named like the index.
 const JOURNAL: &str = "journal";
 
@@ -94,7 +101,7 @@ pub struct Usage {
 /// Shards of many rails, within one capacity.
 #[derive(Debug)]
 pub struct Store {
-    pub(crate) index: Database,
+    pub(crate) index: Index,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) capacity: u64,
     pub(crate) bytes: AtomicU64,
@@ -105,8 +112,8 @@ pub struct Store {
     writer: Mutex<Journal>,
     pub(crate) fresh: RwLock<Fresh>,
     pub(crate) datasets: Mutex<Datasets>,
-    /// The terms of the rails in the index.
-    terms: RwLock<BTreeMap<RailId, Rail>>,
+    /// The rails in the index.
+    rails: RwLock<BTreeMap<RailId, Known>>,
     /// Tabs as they are, and as the index has them.
     tabs: Mutex<BTreeMap<RailId, (Tab, Tab)>>,
     /// Held by whoever writes tabs.
@@ -120,7 +127,7 @@ impl Store {
     /// # Errors
     /// When the index or the disk fails.
     pub fn open(path: &Path, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
-        let index = index::open(path)?;
+        let index = index::at(path);
         let journal = path.with_extension(JOURNAL);
         let failed = |source| DiskError::Io { name: journal.display().to_string(), source };
         let file = OpenOptions::new()
@@ -133,30 +140,18 @@ impl Store {
         let file = FileBackend::new(file).map_err(|error| failed(io::Error::other(error)))?;
         // The file's name must be as durable as what is acknowledged from it.
         sync_folder_of(&journal).map_err(failed)?;
-        Self::with(index, Box::new(file), disk, capacity)
+        Self::sized(index, Box::new(file), disk, (capacity, SMALL_MAX))
     }
 
-    /// As [`Store::open`] with an index and a journal that are open already, such as ones in memory.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn with(
-        index: Database,
-        journal: Box<dyn StorageBackend>,
-        disk: Arc<dyn Disk>,
-        capacity: u64,
-    ) -> Result<Self, StoreError> {
-        Self::sized(index, journal, disk, (capacity, SMALL_MAX))
-    }
-
-    /// As [`Store::with`], with a largest size of small shards.
+    /// As [`Store::open`] with what opens the index, a journal that is open already, and a largest size
+    /// of small shards.
     fn sized(
-        index: Database,
+        index: Opener,
         journal: Box<dyn StorageBackend>,
         disk: Arc<dyn Disk>,
         (capacity, small_max): (u64, u64),
     ) -> Result<Self, StoreError> {
-        index::prepare(&index)?;
+        let index = Index::open(index)?;
         let generation = index::generation(&index)?;
         let (journal, records) = Journal::open(journal, generation)
             .map_err(|source| DiskError::Io { name: JOURNAL.into(), source })?;
@@ -170,7 +165,7 @@ impl Store {
             writer: Mutex::new(journal),
             fresh: RwLock::default(),
             datasets: Mutex::default(),
-            terms: RwLock::default(),
+            rails: RwLock::default(),
             tabs: Mutex::default(),
             flushing: Mutex::default(),
         };
@@ -192,67 +187,14 @@ impl Store {
 
     /// Bytes that are still taken: within the capacity, and as the disk has room.
     pub fn free(&self) -> u64 {
-        let offered = self.capacity.saturating_sub(self.usage().bytes);
+        let Usage { bytes, shards, capacity } = self.usage();
+        let used = bytes.saturating_add(shards.saturating_mul(SHARD_OVERHEAD));
+        let offered = capacity.saturating_sub(used);
         self.disk.free().map_or(offered, |free| offered.min(free))
     }
 
     pub(crate) fn write_lock(&self) -> MutexGuard<'_, Journal> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn load(&self) -> Result<(), IndexError> {
-        let read = self.index.begin_read()?;
-        for entry in read.open_table(USAGE)?.iter()? {
-            let (bytes, _, shards) = entry?.1.value();
-            self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            self.shards.fetch_add(shards, Ordering::SeqCst);
-        }
-        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in read.open_table(RAILS)?.iter()? {
-            let record: RailRecord = cbor::from_slice(entry?.1.value())?;
-            terms.insert(record.terms.id, record.terms);
-        }
-        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in read.open_table(TABS)?.iter()? {
-            let (rail, tab) = entry?;
-            let tab: Tab = cbor::from_slice(tab.value())?;
-            tabs.insert(RailId(rail.value()), (tab, tab));
-        }
-        Ok(())
-    }
-
-    /// Looks at every file about which the index is in doubt: one that is whole is held, any other is
-    /// removed. Can be interrupted at any point and begun again.
-    fn settle(&self) -> Result<(), StoreError> {
-        loop {
-            let doubts: Vec<(RailId, Digest)> = {
-                let table = self.index.begin_read().map_err(IndexError::from)?;
-                let table = table.open_table(UNSETTLED).map_err(IndexError::from)?;
-                let entries = table.iter().map_err(IndexError::from)?;
-                entries
-                    .take(CHUNK)
-                    .map(|entry| entry.map(|(key, _)| named(key.value())))
-                    .collect::<Result<_, _>>()
-                    .map_err(IndexError::from)?
-            };
-            if doubts.is_empty() {
-                return Ok(());
-            }
-            let mut whole = Vec::new();
-            let mut gone = Vec::new();
-            for (rail, hash) in doubts {
-                let record = index::shard(&self.index, rail, hash)?;
-                let there = self.disk.length(&shard::name(rail, hash))?;
-                match record {
-                    Some((bytes, WRITING)) if there == Some(shard::file_length(bytes)) => {
-                        whole.push((rail, hash));
-                    }
-                    _ => gone.push((rail, hash)),
-                }
-            }
-            self.confirm(&whole)?;
-            self.discard(&gone)?;
-        }
     }
 
     /// Records that the files of these shards are there.
@@ -316,44 +258,6 @@ impl Store {
         Ok(())
     }
 
-    /// Records the terms of rails as the ledger has them, so that shards can be stored for them.
-    ///
-    /// # Errors
-    /// When the index fails.
-    pub fn admit(&self, rails: &[Rail]) -> Result<(), StoreError> {
-        let _turn = self.write_lock();
-        let mut news = Vec::new();
-        for terms in rails {
-            let known = index::rail(&self.index, terms.id)?;
-            let record = RailRecord::admitted(known.as_ref(), terms);
-            if known.as_ref() != Some(&record) {
-                news.push(record);
-            }
-        }
-        if !news.is_empty() {
-            self.put_rails(&news)?;
-        }
-        let mut known = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(rails.iter().map(|terms| (terms.id, *terms)));
-        Ok(())
-    }
-
-    pub(crate) fn put_rails(&self, records: &[RailRecord]) -> Result<(), IndexError> {
-        let write = self.index.begin_write()?;
-        {
-            let mut table = write.open_table(RAILS)?;
-            for record in records {
-                table.insert(record.terms.id.0, cbor::to_vec(record).as_slice())?;
-            }
-        }
-        Ok(write.commit()?)
-    }
-
-    /// The terms of a rail, if it is known here.
-    pub fn terms(&self, rail: RailId) -> Option<Rail> {
-        self.terms.read().unwrap_or_else(PoisonError::into_inner).get(&rail).copied()
-    }
-
     /// Stores shards. One answer a shard, in their order; those answered `Ok` are durable.
     pub fn put(&self, batch: &[Checked]) -> Vec<Result<(), Refusal>> {
         let mut journal = self.write_lock();
@@ -409,16 +313,18 @@ impl Store {
     ) -> Result<(Vec<Result<(), Refusal>>, Vec<usize>), StoreError> {
         let mut fresh = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
-        let mut seen = BTreeSet::new();
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let mut seen = BTreeMap::new();
+        let write = self.index.begin_write()?;
         let (mut bytes, mut shards) = (0, 0);
         let free = self.free();
         for (at, checked) in batch.iter().enumerate() {
-            if !seen.insert((checked.rail, checked.shard.hash)) {
-                answers.push(Ok(()));
+            let first = *seen.entry((checked.rail, checked.shard.hash)).or_insert(at);
+            if first < at {
+                answers.push(answers[first]);
                 continue;
             }
-            let outcome = self.enter(&write, checked, free.saturating_sub(bytes))?;
+            let taken = bytes + shards * SHARD_OVERHEAD;
+            let outcome = self.enter(&write, checked, free.saturating_sub(taken))?;
             answers.push(outcome.map(drop));
             if let Ok(Entered { write: true, counted }) = outcome {
                 fresh.push(at);
@@ -456,18 +362,20 @@ impl Store {
             _ => false,
         };
         let counted = if found.is_none() { bytes } else { 0 };
-        if counted > room {
+        if counted > 0 && counted + SHARD_OVERHEAD > room {
             return Ok(Err(Refusal::Full));
         }
-        let enter = |shards: &mut Table<'_, Key<'_>, (u64, u8)>| -> Result<bool, IndexError> {
+        let enter = |shards: &mut Table<'_, Key<'_>, (u64, u8)>| -> Result<_, IndexError> {
             let mut usage = write.open_table(USAGE)?;
             let mut pending = write.open_table(PENDING)?;
             let news = if pending.get(key)?.is_none() { bytes } else { 0 };
-            let (_, uncommitted, _) = usage.get(rail.0)?.map_or((0, 0, 0), |found| found.value());
-            if news > 0 && uncommitted.saturating_add(news) > self.capacity / 2 {
-                return Ok(false);
+            let (_, uncommitted, number) =
+                usage.get(rail.0)?.map_or((0, 0, 0), |found| found.value());
+            let over = self.over(checked, (uncommitted + news, number));
+            if let Some(refusal) = over.filter(|_| news > 0) {
+                return Ok(Err(refusal));
             }
-            pending.insert(key, ())?;
+            pending.insert(key, (0, 0))?;
             count(&mut usage, rail, |(all, uncommitted, shards)| {
                 (all + counted, uncommitted + news, shards + u64::from(counted > 0))
             })?;
@@ -475,13 +383,23 @@ impl Store {
                 shards.insert(key, (bytes, WRITING))?;
                 write.open_table(UNSETTLED)?.insert(key, ())?;
             }
-            Ok(true)
-        };
-        if enter(&mut shards)? {
             Ok(Ok(Entered { write: !there, counted }))
-        } else {
-            Ok(Err(Refusal::Full))
+        };
+        Ok(enter(&mut shards)?)
+    }
+
+    /// Why a shard is too much for its rail, which then has so many bytes that wait for a commit, and
+    /// has so many shards already.
+    pub(crate) fn over(
+        &self,
+        checked: &Checked,
+        (uncommitted, shards): (u64, u64),
+    ) -> Option<Refusal> {
+        if uncommitted > self.capacity / 2 || shards >= RAIL_SHARDS_MAX {
+            return Some(Refusal::Full);
         }
+        let all = self.committed(checked.rail).saturating_add(uncommitted);
+        (all > checked.paid).then_some(Refusal::RateTooLow(all))
     }
 
     /// Whether shards are held for a rail.
@@ -521,12 +439,6 @@ impl Store {
             condemned.push((rail, hash));
         }
         Ok(condemned)
-    }
-
-    /// Forgets the terms and the tab of a rail that is gone from the index.
-    pub(crate) fn forget_rail(&self, rail: RailId) {
-        self.terms.write().unwrap_or_else(PoisonError::into_inner).remove(&rail);
-        self.tabs.lock().unwrap_or_else(PoisonError::into_inner).remove(&rail);
     }
 }
 

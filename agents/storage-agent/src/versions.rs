@@ -8,16 +8,21 @@
 //! is folded: its shards become the members, changes up to it go, changes that began from a version
 //! that goes are rewritten to begin from it, and shards that are in no version left, and do not wait
 //! for a commit, are deleted. Version 0, without shards, is always there.
+//!
+//! A shard waits for a commit until one names it. What a service gave up before it committed (an upload
+//! that failed, an object overwritten in the same epoch) none ever names, and nobody pays for it: it
+//! goes when its customer has committed in [`IGNORED_EPOCHS`] epochs, and in one more, without it. A
+//! customer who commits nothing may be away, and want it: then it stays for [`WAITING_EPOCHS`].
 
 use crate::{
     index::{
-        self, CHANGES, Change, IndexError, MEMBERS, PENDING, RAILS, RailRecord, SHARDS, TABS,
+        self, Age, CHANGES, Change, IndexError, MEMBERS, PENDING, RAILS, RailRecord, SHARDS, TABS,
         USAGE, Version,
     },
     store::{Store, StoreError, count, named},
 };
 use protocol::{Digest, Epoch, RailId, cbor, inputs};
-use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
@@ -29,8 +34,12 @@ use storage_kind::{
 
 /// How many versions of a rail may wait to be frozen; more commits are refused as busy.
 pub const CHANGES_KEPT_MAX: usize = 1_024;
-/// How many datasets are kept in memory.
-const DATASETS_MAX: usize = 64;
+/// In how many epochs a customer may commit without a shard that waits for a commit.
+pub const IGNORED_EPOCHS: u64 = 2;
+/// For how many epochs a shard waits for a commit if its customer commits nothing.
+pub const WAITING_EPOCHS: u64 = 64;
+/// How many shards the datasets in memory have together, unless one alone has more: 130 bytes each.
+const CACHED_SHARDS_MAX: usize = 1 << 19;
 /// How many epochs the shards of a rail are kept after the ledger no longer lists it.
 pub const RETENTION_EPOCHS: u64 = 8;
 
@@ -51,13 +60,17 @@ impl Datasets {
 
     fn keep(&mut self, rail: RailId, version: u64, dataset: &Arc<Dataset>) {
         self.uses += 1;
-        if self.by_version.len() >= DATASETS_MAX {
-            let oldest = self.by_version.iter().min_by_key(|(_, (used, _))| *used);
-            if let Some(key) = oldest.map(|(key, _)| *key) {
-                self.by_version.remove(&key);
-            }
-        }
         self.by_version.insert((rail, version), (self.uses, Arc::clone(dataset)));
+        while self.by_version.len() > 1 && self.shards() > CACHED_SHARDS_MAX {
+            let oldest = self.by_version.iter().min_by_key(|(_, (used, _))| *used);
+            let Some(key) = oldest.map(|(key, _)| *key) else { break };
+            self.by_version.remove(&key);
+        }
+    }
+
+    /// How many shards all have; one without any counts too.
+    fn shards(&self) -> usize {
+        self.by_version.values().map(|(_, dataset)| dataset.shards().len() + 64).sum()
     }
 
     fn forget(&mut self, rail: RailId, below: u64) {
@@ -168,11 +181,11 @@ impl Store {
     }
 
     /// Changes a rail's dataset; durable when this returns. The same commit again gives the same
-    /// answer.
+    /// answer. The rail's rate pays for `paid` bytes.
     ///
     /// # Errors
     /// The refusals of [`storage_kind::wire::Request::Commit`].
-    pub fn commit(&self, commit: &Commit) -> Result<inputs::Dataset, Refusal> {
+    pub fn commit(&self, commit: &Commit, paid: u64) -> Result<inputs::Dataset, Refusal> {
         let mut journal = self.write_lock();
         self.take_over(&mut journal)?;
         let rail = commit.rail;
@@ -203,6 +216,11 @@ impl Store {
             DatasetError::Repeated(hash) | DatasetError::Missing(hash) => Refusal::BadCommit(hash),
             DatasetError::Empty(_) | DatasetError::Overflow => Refusal::Malformed,
         })?;
+        // What waits was taken within the rate. What was in an older version must not come back beyond it.
+        let most = base.bytes().saturating_add(self.waiting(rail, &commit.added)?).max(paid);
+        if dataset.bytes() > most {
+            return Err(Refusal::RateTooLow(dataset.bytes()));
+        }
         let made = Version {
             version: commit.version,
             base: commit.base,
@@ -220,7 +238,20 @@ impl Store {
         let dataset = Arc::new(dataset);
         let mut datasets = self.datasets.lock().unwrap_or_else(PoisonError::into_inner);
         datasets.keep(rail, commit.version, &dataset);
+        self.set_committed(rail, made.bytes);
         Ok(frozen(rail, &made))
+    }
+
+    /// Bytes of those of `shards` that wait for a commit.
+    fn waiting(&self, rail: RailId, shards: &[Shard]) -> Result<u64, IndexError> {
+        let pending = self.index.begin_read()?.open_table(PENDING)?;
+        let mut bytes = 0u64;
+        for shard in shards {
+            if pending.get((rail.0, &shard.hash.0))?.is_some() {
+                bytes = bytes.saturating_add(shard.bytes);
+            }
+        }
+        Ok(bytes)
     }
 
     fn record(&self, record: &RailRecord, change: &Change) -> Result<(), IndexError> {
@@ -259,6 +290,7 @@ impl Store {
             let rail = record.terms.id;
             // Read again: it may have changed while others had their turn.
             let Some(record) = index::rail(&self.index, rail)? else { continue };
+            self.expire(&record)?;
             match (frozen.get(&rail), record.gone) {
                 (Some(version), _) => self.fold(record, *version)?,
                 // Opened later than any inputs at hand can tell.
@@ -273,9 +305,61 @@ impl Store {
         Ok(())
     }
 
-    fn records(&self) -> Result<Vec<RailRecord>, IndexError> {
-        let table = self.index.begin_read()?.open_table(RAILS)?;
-        table.iter()?.map(|entry| Ok(cbor::from_slice(entry?.1.value())?)).collect()
+    /// Lets a rail's shards that wait for a commit age, and deletes those that wait in vain.
+    fn expire(&self, record: &RailRecord) -> Result<(), StoreError> {
+        let rail = record.terms.id;
+        let ignored = u64::from(self.close_at(rail, record.newest));
+        let waiting = self.ages(rail)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let aged = waiting.into_iter().map(|(hash, age)| (hash, (age.0 + 1, age.1 + ignored)));
+        let unwanted = self.set_ages(rail, aged)?;
+        self.discard(&unwanted)
+    }
+
+    fn ages(&self, rail: RailId) -> Result<Vec<(Digest, Age)>, IndexError> {
+        let pending = self.index.begin_read()?.open_table(PENDING)?;
+        let entries = pending.range(index::range(rail))?;
+        let ages = entries.map(|entry| entry.map(|(key, age)| (named(key.value()).1, age.value())));
+        Ok(ages.collect::<Result<_, _>>()?)
+    }
+
+    /// Keeps the ages of shards that wait. Those that are too old wait no more, and are condemned if
+    /// no version has them.
+    fn set_ages(
+        &self,
+        rail: RailId,
+        ages: impl Iterator<Item = (Digest, Age)>,
+    ) -> Result<Vec<(RailId, Digest)>, IndexError> {
+        let changes = self.changes(rail)?;
+        let added = changes.values().flat_map(|change| &change.added).map(|shard| shard.hash);
+        let added: BTreeSet<Digest> = added.collect();
+        let write = self.index.begin_write()?;
+        let (mut unwanted, mut bytes) = (Vec::new(), 0);
+        {
+            let shards = write.open_table(SHARDS)?;
+            let members = write.open_table(MEMBERS)?;
+            let mut pending = write.open_table(PENDING)?;
+            for (hash, age) in ages {
+                let key = (rail.0, &hash.0);
+                if age.0 <= WAITING_EPOCHS && age.1 <= IGNORED_EPOCHS {
+                    pending.insert(key, age)?;
+                    continue;
+                }
+                pending.remove(key)?;
+                bytes += shards.get(key)?.map_or(0, |found| found.value().0);
+                if members.get(key)?.is_none() && !added.contains(&hash) {
+                    unwanted.push(hash);
+                }
+            }
+            count(&mut write.open_table(USAGE)?, rail, |(all, uncommitted, shards)| {
+                (all, uncommitted.saturating_sub(bytes), shards)
+            })?;
+        }
+        let condemned = Self::condemn(&write, rail, unwanted)?;
+        write.commit()?;
+        Ok(condemned)
     }
 
     fn fold(&self, record: RailRecord, version: u64) -> Result<(), StoreError> {
@@ -298,7 +382,7 @@ impl Store {
             leaving.remove(&shard.hash);
         }
 
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let write = self.index.begin_write()?;
         let record = RailRecord { folded: made, ..record };
         replace(&write, &record, (&old, &new), &rebased)?;
         let leaving = without_pending(&write, rail, leaving)?;
@@ -332,7 +416,7 @@ impl Store {
     }
 
     fn remove_rail(&self, rail: RailId) -> Result<(), StoreError> {
-        let write = self.index.begin_write().map_err(IndexError::from)?;
+        let write = self.index.begin_write()?;
         let hashes = erase(&write, rail)?;
         let condemned = Self::condemn(&write, rail, hashes)?;
         write.commit().map_err(IndexError::from)?;

@@ -172,7 +172,8 @@ pub enum Response {
     /// To [`Request::Terms`].
     #[n(1)]
     Terms(#[n(0)] Terms),
-    /// To [`Request::Put`]: the shard is durable.
+    /// To [`Request::Put`]: the shard is durable. It is kept as long as a dataset has it, and until one
+    /// does, unless the customer commits in several epochs without it, or not at all for long.
     #[n(2)]
     Stored,
     /// To [`Request::Get`], with the body: the size of the whole shard, in bytes.
@@ -313,6 +314,15 @@ pub enum Refusal {
     #[n(15)]
     #[error("the device leaves the network and takes nothing new")]
     Leaving,
+    /// The rail's rate does not pay for so many bytes an epoch. A rate stays as it was opened, so that
+    /// more needs another rail.
+    #[n(16)]
+    #[error("the rail's rate does not pay for {0} bytes an epoch")]
+    RateTooLow(#[n(0)] u64),
+    /// What is left of the rail's limit does not cover what is asked; a limit of at least this would.
+    #[n(17)]
+    #[error("the rail's limit is used up: it must be raised to {0} at least")]
+    LimitTooLow(#[n(0)] Micros),
 }
 
 /// Why a header is refused.

@@ -1,15 +1,37 @@
-//! Tabs in the store: changed in memory, durable as far as the credit wants it.
+//! Tabs in memory and in the index.
 
 use super::{Store, StoreError};
 use crate::{
     index::{IndexError, TABS},
     tab::Tab,
 };
-use protocol::{RailId, cbor};
+use protocol::{Micros, RailId, cbor};
+use redb::ReadableTable;
 use std::{collections::BTreeMap, sync::PoisonError};
 use storage_kind::wire::Refusal;
 
 impl Store {
+    /// Reads what is kept. Tabs in memory are newer.
+    pub(super) fn load_tabs(
+        &self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+    ) -> Result<(), IndexError> {
+        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        tabs.values_mut().for_each(|(_, kept)| *kept = Tab::default());
+        for entry in table.iter()? {
+            let (rail, tab) = entry?;
+            let kept: Tab = cbor::from_slice(tab.value())?;
+            tabs.entry(RailId(rail.value())).or_insert((kept, kept)).1 = kept;
+        }
+        Ok(())
+    }
+
+    /// What the best voucher of a rail promises.
+    pub fn promised(&self, rail: RailId) -> Micros {
+        let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        tabs.get(&rail).map(|(tab, _)| tab.promised()).unwrap_or_default()
+    }
+
     /// Changes a rail's tab. If losing the change in a crash would cost more than `credit` bytes, it
     /// is durable when this returns; else with the next [`Store::flush`].
     ///
@@ -66,6 +88,12 @@ impl Store {
             }
         }
         Ok(write.commit()?)
+    }
+
+    /// Forgets the terms and the tab of a rail that is gone from the index.
+    pub(crate) fn forget_rail(&self, rail: RailId) {
+        self.rails.write().unwrap_or_else(PoisonError::into_inner).remove(&rail);
+        self.tabs.lock().unwrap_or_else(PoisonError::into_inner).remove(&rail);
     }
 
     /// The tabs of all rails.

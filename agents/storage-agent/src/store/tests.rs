@@ -1,13 +1,20 @@
 //! The store under a disk and an index that fail at any step, against a simple model.
 
 use super::*;
-use crate::versions::RETENTION_EPOCHS;
+use crate::versions::{IGNORED_EPOCHS, RETENTION_EPOCHS, WAITING_EPOCHS};
 use proptest::prelude::*;
-use protocol::{Account, DeviceId, Epoch, Micros};
-use redb::StorageBackend;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use protocol::{
+    Account, DeviceId, Epoch, Height, KindId, Micros, Tokens, cbor::Item, inputs::Rail, kind::Duty,
+    manifest::KindTerms,
+};
+use redb::{Database, StorageBackend};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicI64},
+};
 use storage_kind::{
     dataset::{Dataset, Shard},
+    duty::Task,
     wire::Commit,
 };
 
@@ -144,10 +151,10 @@ impl StorageBackend for Image {
     }
 }
 
-const CAPACITY: u64 = 1 << 20;
+const CAPACITY: u64 = 1 << 22;
 const RAILS_OF_TEST: u64 = 2;
 /// Shards up to number 5 are small, the others are files.
-const SMALL: u64 = 105;
+const SMALL: u64 = 1_005;
 
 fn terms(id: u64) -> Rail {
     Rail {
@@ -167,7 +174,7 @@ fn terms(id: u64) -> Rail {
 }
 
 fn body(shard: u8) -> Vec<u8> {
-    vec![shard; 100 + usize::from(shard)]
+    vec![shard; 1_000 + usize::from(shard)]
 }
 
 fn shard(number: u8) -> Shard {
@@ -213,7 +220,11 @@ impl Machine {
 
     fn start(&mut self, capacity: u64) {
         let disk: Arc<dyn Disk> = Arc::<Files>::clone(&self.disk);
-        let index = Database::builder().create_with_backend(self.image.clone()).unwrap();
+        let image = self.image.clone();
+        let index: Opener = Box::new(move || {
+            let opened = Database::builder().create_with_backend(image.clone());
+            opened.map_err(|error| IndexError::Open(error.into()))
+        });
         let journal = Box::new(self.journal.clone());
         self.store = Some(Store::sized(index, journal, disk, (capacity, SMALL)).unwrap());
     }
@@ -330,7 +341,7 @@ fn a_small_shard_that_left_and_came_back_survives() {
     machine.store().put(&[checked(1, 5)]);
     let commit = |base, version, added: Vec<Shard>| {
         let commit = Commit { rail: RailId(1), base, version, added, removed: Vec::new() };
-        machine.store().commit(&commit).unwrap();
+        machine.store().commit(&commit, u64::MAX).unwrap();
     };
     commit(0, 1, vec![shard(5)]);
     commit(0, 2, Vec::new());
@@ -386,11 +397,11 @@ fn the_capacity_is_kept_and_half_of_it_is_for_what_is_committed() {
     assert_eq!(machine.store().put(&[checked(1, 0)]), [Ok(())]);
     let others: Vec<Checked> = (1..6).map(|number| checked(1, number)).collect();
     let answers = machine.store().put(&others);
-    // 100 and 101 bytes are more than half of 400.
+    // 1,000 and 1,001 bytes are more than half of 4,000.
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Full)), "{answers:?}");
     let commit =
         Commit { rail: RailId(1), base: 0, version: 1, added: vec![shard(0)], removed: Vec::new() };
-    machine.store().commit(&commit).unwrap();
+    machine.store().commit(&commit, u64::MAX).unwrap();
     let answers = machine.store().put(&others);
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     let of_two: Vec<Checked> = (1..6).map(|number| checked(2, number)).collect();
@@ -402,7 +413,7 @@ fn the_capacity_is_kept_and_half_of_it_is_for_what_is_committed() {
 
 #[test]
 fn a_full_disk_is_a_clear_refusal_and_nothing_is_left_behind() {
-    let machine = Machine::new(370);
+    let machine = Machine::new(4_000);
     let batch: Vec<Checked> = (6..11).map(|number| checked(1, number)).collect();
     // A disk that fills up under the write.
     machine.disk.boasts.store(true, Ordering::SeqCst);
@@ -410,7 +421,7 @@ fn a_full_disk_is_a_clear_refusal_and_nothing_is_left_behind() {
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Full)), "{answers:?}");
     machine.check();
     assert_eq!(machine.store().usage().bytes, 0);
-    // One that says so takes what fits: 106, 107 and 108 bytes of 370.
+    // One that says so takes what fits: 1,006, 1,007 and 1,008 bytes of 4,000, and their rows.
     machine.disk.boasts.store(false, Ordering::SeqCst);
     let answers = machine.store().put(&batch);
     let full = Err(Refusal::Full);
@@ -429,27 +440,30 @@ fn commits_fit_their_base_or_are_refused_and_repeat_themselves() {
         removed.sort_unstable();
         Commit { rail: RailId(1), base, version, added, removed }
     };
-    assert_eq!(store.commit(&commit(0, 1, &[1], &[])), Err(Refusal::NotHeld(shard(1).hash)));
+    assert_eq!(
+        store.commit(&commit(0, 1, &[1], &[]), u64::MAX),
+        Err(Refusal::NotHeld(shard(1).hash))
+    );
     store.put(&[checked(1, 1), checked(1, 2), checked(1, 3)]);
-    let first = store.commit(&commit(0, 3, &[1, 2], &[])).unwrap();
+    let first = store.commit(&commit(0, 3, &[1, 2], &[]), u64::MAX).unwrap();
     let expected = Dataset::build([shard(1), shard(2)]).unwrap();
     assert_eq!((first.version, first.root, first.bytes), (3, expected.root(), expected.bytes()));
-    assert_eq!(store.commit(&commit(0, 3, &[1, 2], &[])), Ok(first));
-    assert_eq!(store.commit(&commit(0, 3, &[1], &[])), Err(Refusal::StaleBase(3)));
-    assert_eq!(store.commit(&commit(2, 4, &[3], &[])), Err(Refusal::StaleBase(3)));
+    assert_eq!(store.commit(&commit(0, 3, &[1, 2], &[]), u64::MAX), Ok(first));
+    assert_eq!(store.commit(&commit(0, 3, &[1], &[]), u64::MAX), Err(Refusal::StaleBase(3)));
+    assert_eq!(store.commit(&commit(2, 4, &[3], &[]), u64::MAX), Err(Refusal::StaleBase(3)));
     let twice = Err(Refusal::BadCommit(shard(1).hash));
-    assert_eq!(store.commit(&commit(3, 4, &[1], &[])), twice);
+    assert_eq!(store.commit(&commit(3, 4, &[1], &[]), u64::MAX), twice);
     let absent = Err(Refusal::BadCommit(shard(3).hash));
-    assert_eq!(store.commit(&commit(3, 4, &[], &[3])), absent);
-    store.commit(&commit(3, 4, &[3], &[1])).unwrap();
+    assert_eq!(store.commit(&commit(3, 4, &[], &[3]), u64::MAX), absent);
+    store.commit(&commit(3, 4, &[3], &[1]), u64::MAX).unwrap();
     // A second successor of version 3, and a new beginning.
-    store.commit(&commit(3, 6, &[], &[2])).unwrap();
-    let anew = store.commit(&commit(0, 7, &[3], &[])).unwrap();
+    store.commit(&commit(3, 6, &[], &[2]), u64::MAX).unwrap();
+    let anew = store.commit(&commit(0, 7, &[3], &[]), u64::MAX).unwrap();
     assert_eq!(anew.root, Dataset::build([shard(3)]).unwrap().root());
     assert_eq!(store.stat(RailId(1)).unwrap().version, 7);
     assert_eq!(store.stat(RailId(2)).unwrap().version, 0);
     let unknown = Commit { rail: RailId(9), ..commit(0, 1, &[], &[]) };
-    assert_eq!(store.commit(&unknown), Err(Refusal::UnknownRail));
+    assert_eq!(store.commit(&unknown, u64::MAX), Err(Refusal::UnknownRail));
 }
 
 #[test]
@@ -463,7 +477,7 @@ fn folding_keeps_every_later_version_and_deletes_what_none_needs() {
         added.sort_unstable_by_key(|shard| shard.hash);
         removed.sort_unstable();
         let commit = Commit { rail: RailId(1), base, version, added, removed };
-        machine.store().commit(&commit).unwrap()
+        machine.store().commit(&commit, u64::MAX).unwrap()
     };
     commit(&machine, 0, 1, &[1, 2, 3], &[]);
     let frozen = commit(&machine, 1, 2, &[4], &[1]);
@@ -503,8 +517,18 @@ fn the_shards_of_an_ended_rail_go_after_the_retention() {
 #[test]
 fn tabs_survive_up_to_the_credit() {
     let mut machine = Machine::new(CAPACITY);
+    let free = KindTerms {
+        kind: KindId(1),
+        price: Micros(0),
+        delivery_price: Micros(0),
+        per_units: 1,
+        stake_base: Tokens::ZERO,
+        stake_per: Tokens::ZERO,
+        positions: 1,
+        window: 1,
+    };
     let deliver = |machine: &Machine, bytes| {
-        machine.store().tab(RailId(1), 100, |tab| tab.deliver(bytes, |_| Micros(0), 0)).unwrap();
+        machine.store().tab(RailId(1), 100, |tab| tab.deliver(bytes, &free, Micros(0))).unwrap();
     };
     deliver(&machine, 60);
     machine.store().flush().unwrap();
@@ -514,6 +538,151 @@ fn tabs_survive_up_to_the_credit() {
     deliver(&machine, 101);
     machine.restart(0);
     assert_eq!(machine.store().tabs()[&RailId(1)].delivered, 161);
+}
+
+/// A commit on rail 1.
+fn change(base: u64, version: u64, added: &[u8], removed: &[u8]) -> Commit {
+    let mut added: Vec<Shard> = added.iter().map(|number| shard(*number)).collect();
+    let mut removed: Vec<Digest> = removed.iter().map(|number| shard(*number).hash).collect();
+    added.sort_unstable_by_key(|shard| shard.hash);
+    removed.sort_unstable();
+    Commit { rail: RailId(1), base, version, added, removed }
+}
+
+#[test]
+fn what_is_refused_once_is_refused_twice() {
+    let mut machine = Machine::new(CAPACITY);
+    machine.start(shard(7).bytes);
+    let full = Err(Refusal::Full);
+    assert_eq!(machine.store().put(&[checked(1, 7), checked(1, 7)]), [full, full]);
+    assert_eq!(machine.store().put(&[checked(1, 3), checked(1, 3)]), [full, full]);
+    assert_eq!(machine.store().size(RailId(1), shard(7).hash).unwrap(), None);
+}
+
+#[test]
+fn shards_that_no_commit_names_go_and_what_is_committed_stays() {
+    let machine = Machine::new(CAPACITY);
+    let store = machine.store();
+    // 1 to 3 are small, the others files. 2 and 8 are committed; 3 and 9 are, and put once more.
+    let all = [1, 2, 3, 7, 8, 9].map(|number| checked(1, number));
+    assert_eq!(store.put(&all), [Ok(()); 6]);
+    store.commit(&change(0, 1, &[2, 3, 8, 9], &[]), u64::MAX).unwrap();
+    assert_eq!(store.put(&[checked(1, 3), checked(1, 9)]), [Ok(()); 2]);
+    let listed = BTreeMap::from([(RailId(1), 0), (RailId(2), 0)]);
+    store.close(Epoch(1), &listed).unwrap();
+    for epoch in 2..=IGNORED_EPOCHS + 2 {
+        assert_eq!(machine.held(1).len(), 6);
+        store.commit(&change(epoch - 1, epoch, &[], &[]), u64::MAX).unwrap();
+        store.close(Epoch(epoch), &listed).unwrap();
+    }
+    let left: BTreeSet<Digest> = [2, 3, 8, 9].map(|number| shard(number).hash).into();
+    assert_eq!(machine.held(1), left);
+    machine.check();
+}
+
+#[test]
+fn shards_of_a_customer_who_is_away_wait_long_but_not_for_ever() {
+    let mut machine = Machine::new(CAPACITY);
+    assert_eq!(machine.store().put(&[checked(1, 1), checked(1, 7)]), [Ok(()); 2]);
+    let listed = BTreeMap::from([(RailId(1), 0), (RailId(2), 0)]);
+    for epoch in 1..=WAITING_EPOCHS {
+        machine.store().close(Epoch(epoch), &listed).unwrap();
+    }
+    machine.restart(0);
+    assert_eq!(machine.held(1).len(), 2);
+    // Put again is wanted again.
+    assert_eq!(machine.store().put(&[checked(1, 7)]), [Ok(())]);
+    machine.store().close(Epoch(WAITING_EPOCHS + 1), &listed).unwrap();
+    assert_eq!(machine.held(1), BTreeSet::from([shard(7).hash]));
+    machine.check();
+}
+
+#[test]
+fn a_rail_gets_no_more_room_than_it_pays_for() {
+    let machine = Machine::new(CAPACITY);
+    let store = machine.store();
+    let paying = |number, paid| Checked { paid, ..checked(1, number) };
+    for number in [1, 7] {
+        let bytes = shard(number).bytes;
+        let too_low = Err(Refusal::RateTooLow(bytes));
+        assert_eq!(store.put(&[paying(number, bytes - 1)]), [too_low]);
+    }
+    let paid = 3_030;
+    let all = [1, 2, 7, 8].map(|number| paying(number, paid));
+    let answers = store.put(&all);
+    assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(Refusal::RateTooLow(4_018))]);
+    assert_eq!(store.put(&all[2..3]), [Ok(())]);
+    store.commit(&change(0, 1, &[1, 2, 7], &[]), paid).unwrap();
+    assert_eq!(store.put(&all[3..]), [Err(Refusal::RateTooLow(4_018))]);
+    // What was removed is not paid any more, and must not come back on top of what came instead.
+    store.commit(&change(1, 2, &[], &[1, 7]), paid).unwrap();
+    assert_eq!(store.put(&all[3..]), [Ok(())]);
+    let back = store.commit(&change(2, 3, &[1, 7, 8], &[]), paid);
+    assert_eq!(back, Err(Refusal::RateTooLow(4_018)));
+    store.commit(&change(2, 3, &[8], &[]), paid).unwrap();
+    // A price that has risen holds up nothing that was taken before, and nothing that goes.
+    store.commit(&change(3, 4, &[], &[2]), 1).unwrap();
+    machine.check();
+}
+
+#[test]
+fn tiny_shards_are_charged_for_their_rows_and_are_not_too_many() {
+    let mut machine = Machine::new(CAPACITY);
+    machine.start(10 * (1 + SHARD_OVERHEAD));
+    machine.store().admit(&(1..=20).map(terms).collect::<Vec<_>>()).unwrap();
+    let tiny = Shard { hash: Digest::of(b"x"), bytes: 1 };
+    let one = |rail| Checked::new(RailId(rail), tiny, "x".into()).unwrap();
+    let answers = machine.store().put(&(1..=20).map(one).collect::<Vec<_>>());
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
+    assert_eq!(machine.store().free(), 0);
+
+    let machine = Machine::new(CAPACITY);
+    let write = machine.store().index.begin_write().unwrap();
+    count(&mut write.open_table(USAGE).unwrap(), RailId(1), |_| (1, 0, RAIL_SHARDS_MAX)).unwrap();
+    write.commit().unwrap();
+    for number in [1, 7] {
+        assert_eq!(machine.store().put(&[checked(1, number)]), [Err(Refusal::Full)]);
+        assert_eq!(machine.store().put(&[checked(2, number)]), [Ok(())]);
+    }
+}
+
+#[test]
+fn an_index_that_failed_is_opened_again_and_no_loss_is_declared_meanwhile() {
+    // A failure at each step of storing a shard that is a file, and of a commit.
+    for steps in 0..12 {
+        let mut machine = Machine::new(CAPACITY);
+        let store = machine.store();
+        assert_eq!(store.put(&[checked(1, 1), checked(1, 7)]), [Ok(()); 2]);
+        let made = store.commit(&change(0, 1, &[1, 7], &[]), u64::MAX).unwrap();
+        let duty = Duty {
+            rail: RailId(1),
+            index: 0,
+            from: Height(0),
+            to: Height(1),
+            task: Item::of(&Task { version: 1, root: made.root, bytes: made.bytes, offset: 0 }),
+        };
+        assert_eq!(store.lost(&duty), None);
+        assert_eq!(store.put(&[checked(1, 2)]), [Ok(())]);
+        machine.fuse.0.store(steps, Ordering::SeqCst);
+        let taken = store.put(&[checked(1, 8)])[0].is_ok();
+        let committed = store.commit(&change(1, 2, &[2], &[]), u64::MAX).is_ok();
+        assert!(!committed, "nothing failed");
+        assert_eq!(store.lost(&duty), None);
+        machine.fuse.0.store(i64::MAX, Ordering::SeqCst);
+        // The disk is well again, and the index is not.
+        assert_eq!(store.put(&[checked(1, 9)]), [Err(Refusal::Disk)]);
+        assert_eq!(store.lost(&duty), None);
+        store.mend().unwrap();
+        machine.check();
+        let store = machine.store();
+        assert!(!taken || machine.held(1).contains(&shard(8).hash));
+        assert_eq!(store.put(&[checked(1, 8), checked(1, 9), checked(1, 3)]), [Ok(()); 3]);
+        let newest = store.stat(RailId(1)).unwrap().version;
+        store.commit(&change(newest, 5, &[3, 9], &[]), u64::MAX).unwrap();
+        machine.restart(0);
+        assert!(machine.held(1).is_superset(&[1, 2, 3, 7, 8, 9].map(|n| shard(n).hash).into()));
+        machine.check();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -540,17 +709,27 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Default)]
 struct Model {
     versions: BTreeMap<u64, BTreeSet<u8>>,
-    pending: BTreeSet<u8>,
-    /// Shards of puts that were cut off: there or not.
+    /// Shards that wait for a commit, and in how many epochs commits may have ignored them.
+    pending: BTreeMap<u8, u64>,
+    /// Shards of puts that were cut off, or that may have waited for too long: there or not.
     perhaps: BTreeSet<u8>,
     newest: u64,
+    closed_at: u64,
     folded: u64,
 }
 
 impl Model {
+    /// An epoch closes, or nearly.
+    fn age(&mut self) {
+        let committed = std::mem::replace(&mut self.closed_at, self.newest) < self.newest;
+        self.pending.values_mut().for_each(|ignored| *ignored += u64::from(committed));
+        let late = self.pending.extract_if(.., |_, ignored| *ignored > IGNORED_EPOCHS);
+        self.perhaps.extend(late.map(|(number, _)| number));
+    }
+
     fn required(&self) -> BTreeSet<u8> {
         let kept = self.versions.range(self.folded..).flat_map(|(_, shards)| shards);
-        kept.chain(&self.pending).copied().collect()
+        kept.chain(self.pending.keys()).copied().collect()
     }
 
     /// The version committed `back` before the newest, or 0.
@@ -576,7 +755,7 @@ impl Trial {
                 let model = self.models.get_mut(rail).unwrap();
                 for (number, answer) in shards.iter().zip(answers) {
                     match answer {
-                        Ok(()) => drop(model.pending.insert(*number)),
+                        Ok(()) => drop(model.pending.insert(*number, 0)),
                         Err(_) => drop(model.perhaps.insert(*number)),
                     }
                 }
@@ -588,6 +767,7 @@ impl Trial {
                 let frozen = self.models.iter_mut().zip(backs).map(|((rail, model), back)| {
                     // What the ledger froze it never takes back, even if the close was cut off.
                     model.folded = model.folded.max(model.back(back));
+                    model.age();
                     (RailId(*rail), model.folded)
                 });
                 let frozen: BTreeMap<_, _> = frozen.collect();
@@ -617,7 +797,7 @@ impl Trial {
         hashes.sort_unstable();
         let version = model.newest + 1;
         let commit = Commit { rail: RailId(rail), base, version, added: shards, removed: hashes };
-        let outcome = self.machine.store().commit(&commit);
+        let outcome = self.machine.store().commit(&commit, u64::MAX);
         if outcome.is_err() {
             // Cut off: it happened or it did not; the store itself says.
             self.machine.restart(0x5555_5555_5555_5555);
@@ -625,7 +805,7 @@ impl Trial {
                 return;
             }
             assert!(
-                self.machine.store().commit(&commit).is_ok(),
+                self.machine.store().commit(&commit, u64::MAX).is_ok(),
                 "a commit does not repeat itself"
             );
         }
@@ -634,7 +814,7 @@ impl Trial {
             start.union(&added).copied().filter(|number| !removed.contains(number)).collect();
         let expected = Dataset::build(members.iter().map(|number| shard(*number))).unwrap();
         assert_eq!(self.machine.store().stat(RailId(rail)).unwrap().root, expected.root());
-        model.pending.retain(|number| !added.contains(number) && !removed.contains(number));
+        model.pending.retain(|number, _| !added.contains(number) && !removed.contains(number));
         model.perhaps.retain(|number| !added.contains(number) && !removed.contains(number));
         model.versions.insert(version, members);
         model.newest = version;

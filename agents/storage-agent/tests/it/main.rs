@@ -6,9 +6,9 @@ mod world;
 
 use bytes::Bytes;
 use protocol::{
-    Digest, Micros, RailId,
+    Digest, Epoch, Micros, RailId,
     body::Common,
-    inputs::Inputs,
+    inputs::{Inputs, Rail},
     kind::{Duty, Kind},
 };
 use std::{fs, path::Path, sync::Arc};
@@ -21,7 +21,10 @@ use storage_kind::{
     proof,
     wire::{self, Form, Refusal, Request, Response},
 };
-use world::{KIB_PRICE, RAIL, Service, World, body, config, device, inputs, signer, validator};
+use world::{
+    CLOCK, KIB_PRICE, LIMIT, RAIL, Service, World, body, config, device, inputs, rail, signer,
+    validator,
+};
 
 async fn service(running: &Running) -> Service {
     let service = Service::new(running, 50, signer(1)).await;
@@ -199,11 +202,8 @@ async fn deliveries_are_paid_and_vouchers_presented_even_after_a_restart() {
     let whole = body(1, 200 * 1024);
     let shard = service.put(RAIL, &whole).await.unwrap();
 
-    // One KiB is credit; then a voucher is needed.
-    let credit = service.get_with(shard, (0, 1024), Form::Plain, None).await.unwrap();
-    assert_eq!(&credit[..], &whole[..1024]);
     let unpaid = service.get_with(shard, (0, 2048), Form::Plain, None).await;
-    assert_eq!(unpaid, Err(Refusal::VoucherNeeded(Micros(3 * KIB_PRICE))));
+    assert_eq!(unpaid, Err(Refusal::VoucherNeeded(Micros(2 * KIB_PRICE))));
 
     let plain = service.get(shard, (0, shard.bytes), Form::Plain).await.unwrap();
     assert_eq!(&plain[..], &whole[..]);
@@ -217,9 +217,9 @@ async fn deliveries_are_paid_and_vouchers_presented_even_after_a_restart() {
     forged.voucher.amount = Micros(1_000);
     let refused = service.get_with(shard, (0, 10), Form::Plain, Some(forged)).await;
     assert_eq!(refused, Err(Refusal::BadVoucher));
-    let over = service.voucher(1_000_001);
+    let over = service.voucher(LIMIT.0 + 1);
     let refused = service.get_with(shard, (0, 10), Form::Plain, Some(over)).await;
-    assert_eq!(refused, Err(Refusal::BadVoucher));
+    assert_eq!(refused, Err(Refusal::LimitTooLow(Micros(LIMIT.0 + 1))));
     let refused = stranger.get_with(shard, (0, 10), Form::Plain, Some(best)).await;
     assert_eq!(refused, Err(Refusal::NotIntroduced));
     for range in [(0, shard.bytes + 1), (shard.bytes, 1), (u64::MAX, 2)] {
@@ -243,6 +243,97 @@ async fn deliveries_are_paid_and_vouchers_presented_even_after_a_restart() {
         }
     });
     assert_eq!(presented, Some(vec![best]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_stored_for_a_rail_that_would_not_pay_and_a_top_up_goes_on() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    // Five micro-dollars pay for a KiB, and the limit for a little more than two epochs of it.
+    let of = |limit| Rail { rate: Micros(5), limit: Micros(limit), ..rail(RAIL) };
+    *world.rail.lock().unwrap() = of(13);
+    let service = service(&running).await;
+    assert_eq!(service.put(RAIL, &body(1, 1025)).await, Err(Refusal::RateTooLow(1025)));
+    let shard = service.put(RAIL, &body(1, 1000)).await.unwrap();
+    assert_eq!(service.put(RAIL, &body(2, 100)).await, Err(Refusal::RateTooLow(1100)));
+    let dataset = service.commit((0, 1), &[shard], &[]).await.unwrap();
+    for epoch in 1..=2 {
+        let inputs = Inputs { rails: vec![of(13)], ..inputs(epoch, Some(dataset)) };
+        world.epoch(&running, &inputs).await;
+    }
+    // Two epochs at four micro-dollars.
+    assert_eq!(service.put(RAIL, b"new").await, Ok(Shard { hash: Digest::of(b"new"), bytes: 3 }));
+    let third = Inputs { rails: vec![of(13)], ..inputs(3, Some(dataset)) };
+    world.begin(&running, &third).await;
+    let too_low = Err(Refusal::LimitTooLow(Micros(17)));
+    assert_eq!(service.put(RAIL, b"more").await.map(drop), too_low);
+    let new = Shard { hash: Digest::of(b"new"), bytes: 3 };
+    let refused = service.commit((1, 2), &[new], &[]).await;
+    assert_eq!(refused.map(drop), too_low);
+    // What only goes may go, and a raised limit is found on the ledger at once.
+    *world.rail.lock().unwrap() = of(17);
+    assert_eq!(service.put(RAIL, b"more").await.map(drop), Ok(()));
+    service.commit((1, 2), &[new], &[]).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_delivered_that_settlement_would_not_pay() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let mut service = service(&running).await;
+    let shard = service.put(RAIL, &body(1, 200 * 1024)).await.unwrap();
+    let dataset = service.commit((0, 1), &[shard], &[]).await.unwrap();
+    // No credit before anything was earned.
+    let unpaid = service.get_with(shard, (0, 512), Form::Plain, None).await;
+    assert_eq!(unpaid, Err(Refusal::VoucherNeeded(Micros(1))));
+    world.epoch(&running, &inputs(1, Some(dataset))).await;
+    service.get_with(shard, (0, 1024), Form::Plain, None).await.unwrap();
+    let unpaid = service.get_with(shard, (0, 1024), Form::Plain, None).await;
+    assert_eq!(unpaid, Err(Refusal::VoucherNeeded(Micros(2 * KIB_PRICE))));
+    // The rate's part of the limit is not for vouchers: 200 KiB at 5 micro-dollars.
+    let over = service.voucher(LIMIT.0 - 999);
+    let refused = service.get_with(shard, (0, 1024), Form::Plain, Some(over)).await;
+    assert_eq!(refused, Err(Refusal::LimitTooLow(Micros(LIMIT.0 + 1))));
+    let best = service.voucher(LIMIT.0 / 2);
+    service.get_with(shard, (0, 1024), Form::Plain, Some(best)).await.unwrap();
+
+    // Closed in the second epoch: known from the third on, in which its vouchers are presented last.
+    let closed = Rail { expiry: Epoch(2), ..rail(RAIL) };
+    world.epoch(&running, &inputs(2, Some(dataset))).await;
+    let last = service.voucher(LIMIT.0 / 2 + 5);
+    service.get_with(shard, (0, 1024), Form::Plain, Some(last)).await.unwrap();
+    let third = Inputs { rails: vec![closed], datasets: Vec::new(), ..inputs(3, None) };
+    world.begin(&running, &third).await;
+    let refused = service.get_with(shard, (0, 1024), Form::Plain, Some(last)).await;
+    assert_eq!(refused, Err(Refusal::UnknownRail));
+    assert_eq!(service.put(RAIL, b"new").await, Err(Refusal::UnknownRail));
+    assert_eq!(service.commit((1, 2), &[], &[]).await, Err(Refusal::UnknownRail));
+    let end = CLOCK.last(Epoch(3)).0;
+    world.advance(&running, end).await;
+    let mut watch = running.watch();
+    watch.wait_for(|metrics| metrics.vouchers == 2).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_rail_that_is_in_no_inputs_any_more_has_ended() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let running = world::start(config(data.path(), &validator), &world).await;
+    let service = service(&running).await;
+    let shard = service.put(RAIL, b"shard").await.unwrap();
+    let first = Inputs { rails: Vec::new(), ..inputs(1, None) };
+    world.begin(&running, &first).await;
+    assert_eq!(service.put(RAIL, b"more").await, Err(Refusal::UnknownRail));
+    let unpaid = service.get_with(shard, (0, 5), Form::Plain, None).await;
+    assert_eq!(unpaid, Err(Refusal::UnknownRail));
     running.stop().await;
 }
 

@@ -37,6 +37,9 @@ pub(crate) const CHAIN: u64 = 7;
 pub(crate) const CLOCK: EpochClock = EpochClock { length: 30, grace: 4 };
 pub(crate) const NETWORK: NetworkId = NetworkId(1);
 pub(crate) const RAIL: RailId = RailId(3);
+/// What the rail pays for an epoch: 200 MiB.
+pub(crate) const RATE: Micros = Micros(1_024_000);
+pub(crate) const LIMIT: Micros = Micros(10 * RATE.0);
 /// Micro-dollars for a delivered KiB.
 pub(crate) const KIB_PRICE: u64 = 2;
 
@@ -55,8 +58,8 @@ pub(crate) fn rail(id: RailId) -> Rail {
         payee: Account::with_last_byte(2),
         signer: signer(1).address(),
         device: device().id(),
-        limit: Micros(1_000_000),
-        rate: Micros(1),
+        limit: LIMIT,
+        rate: RATE,
         nonce: 0,
         opened: Epoch(0),
         expiry: Epoch(100),
@@ -142,6 +145,8 @@ fn rails() -> Account {
 pub(crate) struct World {
     head: watch::Sender<u64>,
     files: Mutex<BTreeMap<Epoch, Vec<u8>>>,
+    /// The rail as the ledger has it now.
+    pub(crate) rail: Mutex<Rail>,
     pub(crate) taken: Mutex<Vec<Envelope>>,
 }
 
@@ -150,6 +155,7 @@ impl World {
         Arc::new(Self {
             head: watch::Sender::new(29),
             files: Mutex::default(),
+            rail: Mutex::new(rail(RAIL)),
             taken: Mutex::default(),
         })
     }
@@ -214,7 +220,7 @@ impl Ledger for World {
 impl Chain for World {
     fn rail(&self, id: RailId) -> BoxFuture<'_, Result<Option<Rail>, LedgerError>> {
         let found = match id {
-            RAIL => Some(rail(RAIL)),
+            RAIL => Some(*self.rail.lock().unwrap()),
             // Another device's rail.
             RailId(4) => Some(Rail { device: DeviceId([9; 32]), ..rail(RailId(4)) }),
             _ => None,

@@ -290,7 +290,12 @@ impl Store {
                 self.fleet.took(spot.device, shard.bytes);
                 metrics::counter!("wayleave_s3_shard_bytes_put_total").increment(shard.bytes);
             }
-            Err(ShardsError::Refused(Refusal::Full | Refusal::Leaving)) => {
+            Err(ShardsError::Refused(
+                Refusal::Full
+                | Refusal::Leaving
+                | Refusal::RateTooLow(_)
+                | Refusal::LimitTooLow(_),
+            )) => {
                 self.fleet.offers(spot.device, 0);
             }
             Err(_) => self.fleet.failed(spot.device, self.now_ms()),
