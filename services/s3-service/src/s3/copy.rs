@@ -6,13 +6,13 @@ use super::{
     body::{etag, sums},
     conditions::{Conditions, Verdict, tag},
     multipart::{number, parse},
-    object::{check_class, is_foreign, metadata, refuse, shown},
+    object::{check_class, encoding, is_foreign, locked, metadata, refuse, shown},
     time::{millis, stamp},
 };
 use crate::{
     checksum::{Algorithm, Digests, Expected, Given},
     index::{self, Expect, IndexError, ObjectPut, PartPut, UploadId},
-    store::{Incoming, Target},
+    store::{Incoming, StoreError, Target},
 };
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
@@ -37,7 +37,11 @@ impl Face {
             (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
             (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
             (input.tagging.is_some(), "tagging"),
-            (input.object_lock_mode.is_some(), "object locking"),
+            locked(
+                &input.object_lock_mode,
+                &input.object_lock_legal_hold_status,
+                &input.object_lock_retain_until_date,
+            ),
         ])?;
         check_class(input.storage_class.as_ref())?;
         let (from_bucket, from_key) = source(input.copy_source)?;
@@ -52,7 +56,7 @@ impl Face {
         }
         let headers = index::Headers {
             content_type: input.content_type,
-            content_encoding: input.content_encoding,
+            content_encoding: encoding(input.content_encoding),
             content_language: input.content_language,
             content_disposition: input.content_disposition,
             cache_control: input.cache_control,
@@ -104,6 +108,7 @@ impl Face {
             .transpose()
             .map_err(|_| s3_error!(InvalidArgument, "x-amz-copy-source-range is no range"))?;
         let (upload, number) = (parse(&input.upload_id)?, number(input.part_number)?);
+        let _turn = self.store.copies.acquire().await.map_err(|_| StoreError::Stopping)?;
         let reading = self.store.reading();
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let (row, object, extents) = self

@@ -5,7 +5,7 @@ use super::{
     body::{Said, etag, incoming, sums},
     copy::{expect, expect_upload},
     listing::limit,
-    object::{Shown, blank, check_class, is_foreign, metadata, refuse, shown},
+    object::{Shown, blank, check_class, encoding, is_foreign, locked, metadata, refuse, shown},
     time::{millis, stamp},
 };
 use crate::{
@@ -115,7 +115,11 @@ impl Face {
             (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
             (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
             (input.tagging.is_some(), "tagging"),
-            (input.object_lock_mode.is_some(), "object locking"),
+            locked(
+                &input.object_lock_mode,
+                &input.object_lock_legal_hold_status,
+                &input.object_lock_retain_until_date,
+            ),
         ])?;
         check_class(input.storage_class.as_ref())?;
         let algorithm = input.checksum_algorithm.as_ref().map(|name| {
@@ -138,7 +142,7 @@ impl Face {
             initiated_ms: self.store.now_ms(),
             headers: index::Headers {
                 content_type: input.content_type,
-                content_encoding: input.content_encoding,
+                content_encoding: encoding(input.content_encoding),
                 content_language: input.content_language,
                 content_disposition: input.content_disposition,
                 cache_control: input.cache_control,

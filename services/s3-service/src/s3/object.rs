@@ -22,6 +22,25 @@ pub(super) fn refuse(wanted: &[(bool, &str)]) -> S3Result<()> {
     }
 }
 
+/// Whether an object is to be locked in any way, as [`refuse`] wants it.
+pub(super) const fn locked(
+    mode: &Option<ObjectLockMode>,
+    hold: &Option<ObjectLockLegalHoldStatus>,
+    until: &Option<ObjectLockRetainUntilDate>,
+) -> (bool, &'static str) {
+    (mode.is_some() || hold.is_some() || until.is_some(), "object locking")
+}
+
+/// The encoding of an object without that of the request that brought it: tools name `aws-chunked`
+/// beside it, or alone, and S3 does not keep that.
+pub(super) fn encoding(given: Option<String>) -> Option<String> {
+    let given = given?;
+    let own = given.split(',').map(str::trim);
+    let own: Vec<_> =
+        own.filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("aws-chunked")).collect();
+    (!own.is_empty()).then(|| own.join(", "))
+}
+
 /// Whether a server-side encryption is asked for that is not ours. All content is sealed with
 /// AES-256 anyway.
 pub(super) fn is_foreign(encryption: Option<&ServerSideEncryption>) -> bool {
@@ -109,7 +128,11 @@ impl Face {
             (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
             (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
             (input.tagging.is_some(), "tagging"),
-            (input.object_lock_mode.is_some(), "object locking"),
+            locked(
+                &input.object_lock_mode,
+                &input.object_lock_legal_hold_status,
+                &input.object_lock_retain_until_date,
+            ),
             (input.write_offset_bytes.is_some(), "appending"),
         ])?;
         check_class(input.storage_class.as_ref())?;
@@ -132,7 +155,7 @@ impl Face {
         )?;
         let headers = index::Headers {
             content_type: input.content_type,
-            content_encoding: input.content_encoding,
+            content_encoding: encoding(input.content_encoding),
             content_language: input.content_language,
             content_disposition: input.content_disposition,
             cache_control: input.cache_control,
@@ -401,7 +424,12 @@ fn part_span(object: &index::Object, part: i32) -> S3Result<Span<u64>> {
     if object.parts == 0 {
         return if at == 0 { Ok(0..object.bytes) } else { Err(missing()) };
     }
-    if object.blobs.len() != usize::from(object.parts) {
+    let parts = usize::from(object.parts);
+    // An empty part has no blob, and only the last can be empty.
+    if object.blobs.len() + 1 == parts && at + 1 == parts {
+        return Ok(object.bytes..object.bytes);
+    }
+    if object.blobs.len() != parts && object.blobs.len() + 1 != parts {
         return Err(s3_error!(NotImplemented, "parts of this object are no longer known apart"));
     }
     let start = object.blobs.iter().take(at).map(|blob| blob.bytes).sum::<u64>();

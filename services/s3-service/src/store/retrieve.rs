@@ -22,7 +22,7 @@ use futures::{
     future::BoxFuture,
     stream::{FuturesOrdered, FuturesUnordered},
 };
-use protocol::Digest;
+use protocol::{Digest, net::Peer};
 use s3s::stream::{ByteStream, RemainingLength};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -286,7 +286,8 @@ impl Store {
         let k = layout.shape().k();
         let columns: BTreeSet<usize> =
             frames.clone().take(usize::from(k)).map(|f| usize::from(layout.shard_of(f))).collect();
-        let space = self.read_space(wide(span.len()) * wide(columns.len())).await?;
+        let taken = wide(span.len()) * wide(columns.len());
+        let mut space = self.read_space(taken).await?;
         let (order, doubtful) = self.order(view);
         let total = view.row.shards.len();
         let columns: Vec<usize> = columns.into_iter().collect();
@@ -294,8 +295,11 @@ impl Store {
         let mut pieces = self.pieces(view, fetch, &span).await?;
         let opened = open(view, &mut pieces, &columns, &frames, rows.start);
         if opened.is_err() {
-            // Somebody altered bytes. Whole shards have hashes, which tell who.
+            // Somebody altered bytes. Whole shards have hashes, which tell who. Who holds memory for
+            // reads never waits for the other: one that stores what it reads waits the other way.
+            drop(space);
             let (shards, _space) = self.whole(view, None).await?;
+            space = self.read_space(taken).await?;
             pieces = shards
                 .into_iter()
                 .map(|shard| shard.and_then(|bytes| bytes.get(span.clone()).map(<[u8]>::to_vec)))
@@ -383,41 +387,54 @@ impl Store {
         let home = view.home(shard).ok_or("the shard is nowhere")?;
         let peer = self.fleet.peer(home.device).ok_or("the agent has no address")?;
         let length = wide(span.len());
-        let voucher =
-            self.purse.voucher(home.rail, length).await.map_err(|error| error.to_string())?;
-        let ask = Ask {
+        let promise = |bytes| async move {
+            self.purse.voucher(home.rail, bytes).await.map_err(|error| error.to_string())
+        };
+        let mut ask = Ask {
             rail: home.rail,
             shard: view.row.shards[shard].hash,
             offset: wide(span.start),
             length,
-            voucher: Some(voucher),
+            voucher: Some(promise(length).await?),
         };
         let begun = Instant::now();
-        let got = tokio::time::timeout(self.limits.timeout(length), self.shards.get(peer, ask))
-            .await
-            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())))
-            .and_then(|bytes| match bytes.len() == span.len() {
-                true => Ok(bytes),
-                false => Err(ShardsError::Wrong("another number of bytes")),
-            });
+        let mut got = self.ask(peer, ask).await;
+        if let Err(ShardsError::Refused(Refusal::VoucherNeeded(due))) = got
+            && self.purse.owes(home.rail, due).await
+        {
+            ask.voucher = Some(promise(0).await?);
+            got = self.ask(peer, ask).await;
+        }
+        if matches!(got, Err(ShardsError::Unreachable(_) | ShardsError::Refused(_))) {
+            self.purse.refund(home.rail, length).await;
+        }
         match &got {
             Ok(_) => {
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.fleet.answered(home.device, took.max(1));
             }
-            Err(ShardsError::Refused(Refusal::NotHeld(_))) => {
-                self.fleet.failed(home.device, self.now_ms());
-                self.lost(view, shard);
+            Err(ShardsError::Refused(Refusal::Busy)) => {
+                self.fleet.busy(home.device, self.now_ms());
             }
-            Err(ShardsError::Refused(Refusal::Busy)) => {}
             Err(error) => {
                 self.fleet.failed(home.device, self.now_ms());
-                if matches!(error, ShardsError::Unreachable(_)) {
-                    self.purse.refund(home.rail, length).await;
+                if matches!(error, ShardsError::Refused(Refusal::NotHeld(_))) {
+                    self.lost(view, shard);
                 }
             }
         }
         got.map_err(|error| error.to_string())
+    }
+
+    /// Asks an agent for a range, which must come whole and in time.
+    async fn ask(&self, peer: Peer, ask: Ask) -> Result<Bytes, ShardsError> {
+        let got = tokio::time::timeout(self.limits.timeout(ask.length), self.shards.get(peer, ask));
+        let got =
+            got.await.unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())));
+        got.and_then(|bytes| match wide(bytes.len()) == ask.length {
+            true => Ok(bytes),
+            false => Err(ShardsError::Wrong("another number of bytes")),
+        })
     }
 
     /// A shard is not where it should be: it is queued for repair.
@@ -434,6 +451,18 @@ impl Store {
                 tracing::warn!(segment = %id, %error, "a lost shard was not noted");
             }
         });
+    }
+
+    /// One whole shard from where it is, checked against its hash; nothing if it is not given.
+    pub(super) async fn one(
+        self: &Arc<Self>,
+        view: &Arc<View>,
+        shard: usize,
+    ) -> Option<(Bytes, super::upload::Space)> {
+        let span = 0..view.opener.layout().shard_bytes();
+        let space = self.space(wide(span.len())).await.ok()?;
+        let bytes = self.get(view, shard, span).await.ok()?;
+        (Digest::of(&bytes) == view.row.shards.get(shard)?.hash).then_some((bytes, space))
     }
 
     /// Whole shards, checked against their hashes, at least k of them, without shard `but`.
