@@ -5,6 +5,7 @@
 //! machine is described. Nothing here is a test: a slow machine fails nothing.
 
 mod fs;
+mod load;
 mod machine;
 mod proofs;
 mod report;
@@ -12,7 +13,7 @@ mod s3;
 mod up;
 
 use clap::Parser;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// The arguments.
 #[derive(Debug, Parser)]
@@ -27,6 +28,15 @@ struct Arguments {
     /// The folder whose disk both servers use.
     #[arg(long, default_value = "target/bench")]
     disk: PathBuf,
+    /// Measure nothing, but keep the devnet busy with this, for a profiler.
+    #[arg(long)]
+    load: Option<load::Load>,
+    /// How many clients make that load.
+    #[arg(long, default_value_t = 1)]
+    clients: usize,
+    /// How long they make it, seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
     /// Serve this folder with s3s-fs instead; used by the bench itself.
     #[arg(long, hide = true)]
     serve_fs: Option<PathBuf>,
@@ -55,8 +65,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&arguments.disk)?;
     let disk = tempfile::tempdir_in(&arguments.disk)?;
-    let mut report = report::Report::new(machine::describe());
     let devnet = up::Devnet::start(&arguments.program, disk.path()).await?;
+    if let Some(load) = arguments.load {
+        let time = Duration::from_secs(arguments.seconds);
+        return load::run(&devnet.access()?, load, arguments.clients, time).await;
+    }
+    let mut report = report::Report::new(machine::describe());
     report.section("Start and rest", devnet.figures().await?);
     let rival = fs::Rival::start(disk.path()).await?;
     report.section("S3", s3::compare(&devnet.access()?, rival.access()).await?);

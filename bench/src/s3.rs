@@ -34,7 +34,7 @@ fn figure(what: String, values: [Vec<f64>; 2], unit: &'static str) -> Figure {
     Figure { what, ours, rival: Some((RIVAL.to_owned(), rival)), unit }
 }
 
-fn noise(number: usize, length: usize) -> Bytes {
+pub(crate) fn noise(number: usize, length: usize) -> Bytes {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&number.to_be_bytes()).finalize_xof().fill(&mut bytes);
     bytes.into()

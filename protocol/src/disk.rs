@@ -30,11 +30,12 @@ pub enum DiskError {
 /// A folder of files. Calls block; shells run them where blocking is allowed.
 pub trait Disk: Send + Sync + Debug {
     /// Writes files that are durable, contents and names, when this returns. After a crash each file
-    /// is there whole or not at all. Many files at once share their syncs.
+    /// is there whole or not at all. Many files at once share their syncs. Contents are given in parts,
+    /// one after another.
     ///
     /// # Errors
     /// On any error none of the files may be relied on.
-    fn write(&self, files: &[(&str, &[u8])]) -> Result<(), DiskError>;
+    fn write(&self, files: &[(&str, &[&[u8]])]) -> Result<(), DiskError>;
 
     /// Reads `length` bytes from `offset`, fewer at the end of the file.
     ///

@@ -7,14 +7,19 @@
 //!   when it is durable;
 //! * deliveries are paid by voucher ([`crate::tab`]); a shard that cannot be read is not put on the tab.
 
-use crate::{chain::Chain, counters::Counters, hardware::Hardware, shard::Checked, store::Store};
+use crate::{
+    chain::Chain, counters::Counters, fresh::SMALL_MAX, hardware::Hardware, shard::Checked,
+    store::Store,
+};
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use protocol::{Account, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret, voucher};
 use std::{
     collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread::JoinHandle,
 };
 use storage_kind::wire::{
     Commit, Committed, Form, Get, Introduction, Put, Refusal, Request, Response, Terms,
@@ -80,16 +85,23 @@ impl fmt::Debug for Desk {
 }
 
 impl Desk {
-    /// A desk, and the work of its writer, which ends when the desk is dropped.
+    /// A desk, and the thread that writes for it, which ends when the desk is dropped.
+    ///
+    /// # Errors
+    /// When the system makes no thread.
     pub(crate) fn new(
         settings: Settings,
         secret: DeviceSecret,
         (store, hardware): (Arc<Store>, Arc<Hardware>),
         chain: Arc<dyn Chain>,
         counters: Arc<Counters>,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> io::Result<(Self, JoinHandle<()>)> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let writing = write(Arc::clone(&store), jobs);
+        // The thread must not keep the store open when all others have let it go.
+        let written = Arc::downgrade(&store);
+        let writing = std::thread::Builder::new()
+            .name("shards".into())
+            .spawn(move || write(&written, jobs))?;
         let desk = Self {
             domain: voucher::domain(settings.chain_id, settings.rails),
             settings,
@@ -103,7 +115,7 @@ impl Desk {
             peers: Mutex::default(),
             owner: Mutex::default(),
         };
-        (desk, writing)
+        Ok((desk, writing))
     }
 
     async fn answer(&self, peer: [u8; 32], header: &[u8], body: Bytes) -> Answer {
@@ -185,7 +197,9 @@ impl Desk {
             return Err(Refusal::BadShard);
         }
         let bytes = put.shard.bytes;
-        let checked = spawn(move || Checked::new(put.rail, put.shard, &body)).await?;
+        let check = move || Checked::new(put.rail, put.shard, body);
+        // Another thread costs more than to hash a small shard here.
+        let checked = if bytes <= SMALL_MAX { check()? } else { spawn(check).await? };
         let (done, outcome) = oneshot::channel();
         self.queue.send(Job { checked, done }).await.map_err(|_| Refusal::Busy)?;
         outcome.await.map_err(|_| Refusal::Disk)??;
@@ -310,21 +324,22 @@ async fn spawn<R: Send + 'static>(
     })
 }
 
-/// Writes what waits, many shards at a time.
-async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(first) = jobs.recv().await {
-        let mut bytes = first.checked.file.len();
+/// Writes what waits, many shards at a time, until nobody can ask for more.
+fn write(store: &Weak<Store>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let Some(store) = store.upgrade() else { return };
+        let mut bytes = first.checked.body.len();
         let (mut batch, mut waiting) = (vec![first.checked], vec![first.done]);
         while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
             let Ok(next) = jobs.try_recv() else { break };
-            bytes += next.checked.file.len();
+            bytes += next.checked.body.len();
             batch.push(next.checked);
             waiting.push(next.done);
         }
-        let store = Arc::clone(&store);
-        let answers = tokio::task::spawn_blocking(move || store.put(&batch)).await;
-        // When the work panicked, dropping the senders tells those who wait.
-        for (done, answer) in waiting.into_iter().zip(answers.unwrap_or_default()) {
+        // When the work panics, dropping the senders tells those who wait.
+        let answers = catch_unwind(AssertUnwindSafe(|| store.put(&batch))).unwrap_or_default();
+        for (done, answer) in waiting.into_iter().zip(answers) {
+            // Whoever asked may have gone.
             let _ = done.send(answer);
         }
     }

@@ -4,6 +4,9 @@
 //! on the way to it are synced. What a crash leaves in `tmp/` is removed when the folder is opened.
 //! Many files at once share the syncs of their folders, and their own syncs run side by side, so that
 //! the file system joins them into few journal commits.
+//!
+//! Large files go around the system's page cache (`O_DIRECT`) where the file system allows it: they are
+//! synced at once and seldom read soon, and copying them into the cache costs more than all else here.
 
 use protocol::disk::{Disk, DiskError};
 use std::{
@@ -19,6 +22,12 @@ use std::{
 
 /// How many files are synced side by side.
 const SYNCING_MAX: usize = 8;
+/// Files from this size on go around the page cache, bytes.
+const DIRECT_MIN: usize = 256 << 10;
+/// What is written around the page cache begins and ends at multiples of this, bytes.
+const ALIGNED: usize = 4 << 10;
+/// How much of it is written at once, bytes.
+const DIRECT_CHUNK: usize = 1 << 20;
 /// How many folders are remembered as existing.
 const KNOWN_MAX: usize = 1 << 16;
 /// The longest name of a file, in bytes.
@@ -92,12 +101,19 @@ impl Folder {
         Ok(())
     }
 
-    fn draft(&self, contents: &[u8]) -> io::Result<(PathBuf, File)> {
+    fn draft(&self, contents: &[&[u8]]) -> io::Result<(PathBuf, File)> {
         let number = self.drafts.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join(DRAFTS).join(number.to_string());
-        let mut file = File::create_new(&path)?;
-        match file.write_all(contents) {
-            Ok(()) => Ok((path, file)),
+        let length: usize = contents.iter().map(|part| part.len()).sum();
+        let direct = if length >= DIRECT_MIN { create_direct(&path) } else { None };
+        let written = match direct {
+            Some(file) => write_direct(&file, contents).map(|()| file),
+            None => File::create_new(&path).and_then(|mut file| {
+                contents.iter().try_for_each(|part| file.write_all(part)).map(|()| file)
+            }),
+        };
+        match written {
+            Ok(file) => Ok((path, file)),
             Err(error) => {
                 // Best effort: opening the folder removes it otherwise.
                 let _ = fs::remove_file(&path);
@@ -106,7 +122,7 @@ impl Folder {
         }
     }
 
-    fn place(&self, files: &[(&str, &[u8])], paths: &[PathBuf]) -> Result<(), DiskError> {
+    fn place(&self, files: &[(&str, &[&[u8]])], paths: &[PathBuf]) -> Result<(), DiskError> {
         let mut drafts = Vec::with_capacity(files.len());
         let outcome = (|| {
             for (name, contents) in files {
@@ -135,7 +151,7 @@ impl Folder {
 }
 
 impl Disk for Folder {
-    fn write(&self, files: &[(&str, &[u8])]) -> Result<(), DiskError> {
+    fn write(&self, files: &[(&str, &[&[u8]])]) -> Result<(), DiskError> {
         if files.is_empty() {
             return Ok(());
         }
@@ -210,6 +226,54 @@ pub fn free_bytes(_: &Path) -> io::Result<u64> {
     Err(ErrorKind::Unsupported.into())
 }
 
+/// Makes a file that goes around the page cache; nothing where that cannot be.
+#[cfg(target_os = "linux")]
+fn create_direct(path: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::DIRECT;
+    match open(path, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => Some(File::from(file)),
+        Err(_) => {
+            // Some file systems make the file and refuse the flag.
+            let _ = fs::remove_file(path);
+            None
+        }
+    }
+}
+
+/// Makes a file that goes around the page cache; nothing where that cannot be.
+#[cfg(not(target_os = "linux"))]
+fn create_direct(_: &Path) -> Option<File> {
+    None
+}
+
+/// Writes through an aligned buffer, the last block filled up with zeros, which are then cut off.
+fn write_direct(mut file: &File, contents: &[&[u8]]) -> io::Result<()> {
+    let mut memory = vec![0; DIRECT_CHUNK + ALIGNED];
+    let start = memory.as_ptr().align_offset(ALIGNED);
+    let buffer = memory
+        .get_mut(start..)
+        .and_then(|rest| rest.get_mut(..DIRECT_CHUNK))
+        .ok_or_else(|| io::Error::other("memory cannot be aligned"))?;
+    let (mut used, mut total) = (0, 0);
+    for part in contents {
+        let mut left = *part;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(left.len().min(DIRECT_CHUNK - used));
+            buffer[used..used + now.len()].copy_from_slice(now);
+            (used, total, left) = (used + now.len(), total + now.len(), later);
+            if used == DIRECT_CHUNK {
+                file.write_all(buffer)?;
+                used = 0;
+            }
+        }
+    }
+    let end = used.next_multiple_of(ALIGNED);
+    buffer[used..end].fill(0);
+    file.write_all(&buffer[..end])?;
+    file.set_len(u64::try_from(total).map_err(io::Error::other)?)
+}
+
 fn sync_files(drafts: &[(PathBuf, File)]) -> io::Result<()> {
     if let [(_, file)] = drafts {
         return file.sync_data();
@@ -223,6 +287,11 @@ fn sync_files(drafts: &[(PathBuf, File)]) -> io::Result<()> {
             part.join().unwrap_or_else(|_| Err(io::Error::other("a syncing thread panicked")))
         })
     })
+}
+
+/// Makes the name of a file durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 #[cfg(unix)]
@@ -259,10 +328,13 @@ mod tests {
         let folder = Folder::open(root.path()).unwrap();
         let many: Vec<(String, Vec<u8>)> =
             (0..40).map(|i: u8| (format!("a/{}/{i}", i % 3), vec![i; 100])).collect();
-        let files: Vec<_> = many.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        let parts: Vec<[&[u8]; 2]> =
+            many.iter().map(|(_, bytes)| [&bytes[..30], &bytes[30..]]).collect();
+        let files: Vec<_> =
+            many.iter().zip(&parts).map(|((name, _), parts)| (name.as_str(), &parts[..])).collect();
         folder.write(&files).unwrap();
-        folder.write(&[("one", b"whole")]).unwrap();
-        folder.write(&[("one", b"again")]).unwrap();
+        folder.write(&[("one", &[b"whole"])]).unwrap();
+        folder.write(&[("one", &[b"again"])]).unwrap();
         assert_eq!(folder.read("one", 0, 100).unwrap(), b"again");
         assert_eq!(folder.read("one", 2, 2).unwrap(), b"ai");
         assert_eq!(folder.read("one", 9, 2).unwrap(), b"");
@@ -276,6 +348,18 @@ mod tests {
 
         let again = Folder::open(root.path()).unwrap();
         assert_eq!(again.read("a/1/1", 0, 200).unwrap(), vec![1; 100]);
+    }
+
+    #[test]
+    fn large_files_come_back_as_they_were_given() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        for length in [DIRECT_MIN, DIRECT_MIN + 1, DIRECT_CHUNK, 2 * DIRECT_CHUNK + ALIGNED + 77] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251).to_le_bytes()[0]).collect();
+            let (first, second) = bytes.split_at(length / 3);
+            folder.write(&[("large", &[first, second, b""])]).unwrap();
+            assert!(folder.read("large", 0, length + 1).unwrap() == bytes, "{length}");
+        }
     }
 
     #[test]
@@ -293,7 +377,7 @@ mod tests {
         let folder = Folder::open(root.path()).unwrap();
         for bad in ["", "/a", "a/", "../a", "a/../b", "A", "a b", "a.b", "tmp/1", &"a".repeat(300)]
         {
-            assert!(matches!(folder.write(&[(bad, b"x")]), Err(DiskError::Name(_))), "{bad}");
+            assert!(matches!(folder.write(&[(bad, &[b"x"])]), Err(DiskError::Name(_))), "{bad}");
             assert!(matches!(folder.read(bad, 0, 1), Err(DiskError::Name(_))), "{bad}");
         }
     }
@@ -302,9 +386,9 @@ mod tests {
     fn a_failed_write_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
-        folder.write(&[("file", b"x")]).unwrap();
+        folder.write(&[("file", &[b"x"])]).unwrap();
         // `file` is no folder, so nothing can be placed below it.
-        assert!(folder.write(&[("good", b"y"), ("file/below", b"z")]).is_err());
+        assert!(folder.write(&[("good", &[b"y"]), ("file/below", &[b"z"])]).is_err());
         assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `format` | 1 |
-//! | `shards` | (rail, hash) | (size, state): [`WRITING`], [`HELD`] or [`DELETING`] |
-//! | `unsettled` | (rail, hash) | nothing: shards that are not [`HELD`] |
+//! | `meta` | `format` | 2 |
+//! | `meta` | `journal` | the generation of the [`crate::journal`] that this index has not taken over |
+//! | `shards` | (rail, hash) | (size, state): [`WRITING`], [`HELD`], [`DELETING`] or [`KEPT`] |
+//! | `small` | (rail, hash) | the bytes of a shard that is [`KEPT`] |
+//! | `unsettled` | (rail, hash) | nothing: shards that are neither [`HELD`] nor [`KEPT`] |
 //! | `pending` | (rail, hash) | nothing: shards stored for a commit that has not come |
 //! | `usage` | rail | (bytes of all its shards, bytes of its pending shards, number of shards) |
 //! | `rails` | rail | canonical [`RailRecord`] |
@@ -12,7 +14,7 @@
 //! | `changes` | (rail, version) | canonical [`Change`]: the versions after the folded one |
 //! | `tabs` | rail | canonical [`crate::tab::Tab`] |
 //!
-//! A shard is recorded as being written before its file is, and as being deleted before its file is
+//! Format 1 had no shards that are [`KEPT`], and is read as it is. A shard with a file is recorded as being written before its file is, and as being deleted before its file is
 //! removed, so that after a crash `unsettled` names every file about which there is a doubt.
 
 use minicbor::{Decode, Encode};
@@ -23,7 +25,9 @@ use redb::{
 use std::path::Path;
 use storage_kind::dataset::{Shard, empty_root};
 
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+/// The format without small shards.
+const FORMAT_FILES_ONLY: u64 = 1;
 /// Memory that redb may use for pages, bytes.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -31,13 +35,16 @@ const CACHE_BYTES: usize = 4 << 20;
 pub(crate) const WRITING: u8 = 0;
 /// The file is there, whole and durable.
 pub(crate) const HELD: u8 = 1;
-/// The file is to be removed.
+/// The file is to be removed, or the bytes in `small` are.
 pub(crate) const DELETING: u8 = 2;
+/// The bytes are in `small`.
+pub(crate) const KEPT: u8 = 3;
 
 pub(crate) type Key<'k> = (u64, &'k [u8; 32]);
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(crate) const SHARDS: TableDefinition<'_, Key<'_>, (u64, u8)> = TableDefinition::new("shards");
+pub(crate) const SMALL: TableDefinition<'_, Key<'_>, &[u8]> = TableDefinition::new("small");
 pub(crate) const UNSETTLED: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("unsettled");
 pub(crate) const PENDING: TableDefinition<'_, Key<'_>, ()> = TableDefinition::new("pending");
 pub(crate) const USAGE: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("usage");
@@ -171,11 +178,15 @@ pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
         let mut meta = write.open_table(META)?;
         let found = meta.get("format")?.map(|format| format.value());
         match found {
-            None => drop(meta.insert("format", FORMAT)?),
             Some(FORMAT) => {}
+            None | Some(FORMAT_FILES_ONLY) => {
+                meta.insert("format", FORMAT)?;
+                meta.insert("journal", rand::random::<u64>())?;
+            }
             Some(other) => return Err(IndexError::Format(other)),
         }
         write.open_table(SHARDS)?;
+        write.open_table(SMALL)?;
         write.open_table(UNSETTLED)?;
         write.open_table(PENDING)?;
         write.open_table(USAGE)?;
@@ -185,6 +196,19 @@ pub(crate) fn prepare(database: &Database) -> Result<(), IndexError> {
         write.open_table(TABS)?;
     }
     Ok(write.commit()?)
+}
+
+/// The generation of the journal that counts.
+pub(crate) fn generation(database: &Database) -> Result<u64, IndexError> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let found = meta.get("journal")?.map(|generation| generation.value());
+    found.ok_or_else(|| IndexError::Damaged("no journal is named".into()))
+}
+
+/// Names the generation of the journal that counts once the transaction is committed.
+pub(crate) fn set_generation(write: &WriteTransaction, generation: u64) -> Result<(), IndexError> {
+    write.open_table(META)?.insert("journal", generation)?;
+    Ok(())
 }
 
 /// Begins a transaction that becomes durable with the next durable one only.

@@ -19,8 +19,10 @@ pub mod chain;
 mod counters;
 mod desk;
 pub mod disk;
+mod fresh;
 mod hardware;
 mod index;
+mod journal;
 mod read;
 pub mod shard;
 pub mod start;
@@ -29,6 +31,7 @@ pub mod tab;
 pub mod versions;
 
 pub use counters::Service;
+pub use fresh::SMALL_MAX;
 pub use index::IndexError;
 pub use start::{Config, Edge, Metrics, Running, StartError, StorageAgent, start_with};
 pub use store::{Store, StoreError, Usage};

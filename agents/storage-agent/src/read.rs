@@ -4,15 +4,12 @@
 //! before it is given away: a signed proof that does not hold costs stake, silence does not.
 
 use crate::{
+    fresh::SMALL_MAX,
     shard::{self, file_length, to_usize},
-    store::Store,
+    store::{Store, StoreError},
 };
 use agent::ProveError;
-use protocol::{
-    RailId,
-    disk::{Disk, DiskError},
-    kind::Duty,
-};
+use protocol::{RailId, disk::DiskError, kind::Duty};
 use storage_kind::{
     bao::EncodeError,
     body::{LOSS_MAX, Loss, Proof},
@@ -32,22 +29,49 @@ impl Store {
         if !in_range || get.length == 0 {
             return Err(Refusal::OutOfRange);
         }
-        let disk: &dyn Disk = self.disk.as_ref();
         let shard = Shard { hash: get.shard, bytes: size };
         let bytes = match get.form {
-            Form::Plain => {
-                shard::read(disk, get.rail, get.shard, (get.offset, to_usize(get.length)))
-            }
-            Form::Slice => shard::slice(disk, get.rail, shard, (get.offset, get.length))
+            Form::Plain => self.part(get.rail, shard, (get.offset, to_usize(get.length))),
+            Form::Slice => self
+                .slice(get.rail, shard, (get.offset, get.length))
                 .map_err(|error| unreadable(get.rail, shard, error)),
         };
         bytes.map_err(|error| {
             tracing::error!(rail = %get.rail, shard = %get.shard, %error, "a shard cannot be read");
             match error {
-                DiskError::Missing(_) => Refusal::NotHeld(get.shard),
+                StoreError::Disk(DiskError::Missing(_)) => Refusal::NotHeld(get.shard),
                 _ => Refusal::Disk,
             }
         })
+    }
+
+    /// Reads a range of a shard, or of its file; all of it or an error.
+    fn part(
+        &self,
+        rail: RailId,
+        shard: Shard,
+        (offset, length): (u64, usize),
+    ) -> Result<Vec<u8>, StoreError> {
+        if shard.bytes <= SMALL_MAX
+            && let Some(small) = self.small(rail, shard.hash)?
+        {
+            let range = to_usize(offset)..to_usize(offset).saturating_add(length);
+            let missing = || DiskError::Missing(shard::name(rail, shard.hash));
+            return Ok(small.get(range).ok_or_else(missing)?.to_vec());
+        }
+        Ok(shard::read(self.disk.as_ref(), rail, shard.hash, (offset, length))?)
+    }
+
+    /// A Bao slice of a range of a shard, freshly read.
+    fn slice(
+        &self,
+        rail: RailId,
+        shard: Shard,
+        (offset, length): (u64, u64),
+    ) -> Result<Vec<u8>, EncodeError<StoreError>> {
+        let read = |at, count| self.part(rail, shard, (at, count));
+        let outboard = shard::outboard(shard, read).map_err(EncodeError::Read)?;
+        outboard.encode(offset, length, read)
     }
 
     /// What is lost of what `duty` asks for, if the file of its shard is not there or not whole. Looks
@@ -77,6 +101,11 @@ impl Store {
     }
 
     fn is_whole(&self, rail: RailId, shard: Shard) -> bool {
+        if shard.bytes <= SMALL_MAX
+            && let Ok(Some(small)) = self.small(rail, shard.hash)
+        {
+            return u64::try_from(small.len()) == Ok(shard.bytes);
+        }
         let length = self.disk.length(&shard::name(rail, shard.hash));
         length.is_ok_and(|length| length == Some(file_length(shard.bytes)))
     }
@@ -92,15 +121,10 @@ impl Store {
             .dataset(duty.rail, task.version)
             .map_err(|error| failed(&error))?
             .ok_or_else(|| failed(&"the frozen dataset is not kept"))?;
-        let disk: &dyn Disk = self.disk.as_ref();
         let proof = proof::prove(duty, &dataset, |place, chunk| {
-            let outboard =
-                shard::outboard(disk, duty.rail, place.shard).map_err(|error| error.to_string())?;
-            outboard
-                .slice(chunk, |at, count| {
-                    shard::read(disk, duty.rail, place.shard.hash, (at, count))
-                })
-                .map_err(|error| error.to_string())
+            let read = |at, count| self.part(duty.rail, place.shard, (at, count));
+            let outboard = shard::outboard(place.shard, read).map_err(|error| error.to_string())?;
+            outboard.slice(chunk, read).map_err(|error| error.to_string())
         })
         .map_err(|error| failed(&error))?;
         proof::check(duty, &task, &proof).map_err(|error| failed(&error))?;
@@ -108,11 +132,11 @@ impl Store {
     }
 }
 
-fn unreadable(rail: RailId, shard: Shard, error: EncodeError<DiskError>) -> DiskError {
+fn unreadable(rail: RailId, shard: Shard, error: EncodeError<StoreError>) -> StoreError {
     match error {
         EncodeError::Read(error) => error,
         EncodeError::Range | EncodeError::Short => {
-            DiskError::Missing(shard::name(rail, shard.hash))
+            DiskError::Missing(shard::name(rail, shard.hash)).into()
         }
     }
 }

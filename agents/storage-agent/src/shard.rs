@@ -4,13 +4,14 @@
 //! The chaining values are no secret and no authority: when they do not lead to the shard's hash they
 //! are computed anew from its bytes.
 
+use bytes::Bytes;
 use protocol::{
     Digest, RailId,
     disk::{Disk, DiskError},
 };
 use std::fmt::Write as _;
 use storage_kind::{
-    bao::{EncodeError, GROUP, Outboard},
+    bao::{GROUP, Outboard},
     dataset::Shard,
     wire::Refusal,
 };
@@ -22,7 +23,9 @@ pub struct Checked {
     pub rail: RailId,
     /// The shard.
     pub shard: Shard,
-    pub(crate) file: Vec<u8>,
+    pub(crate) body: Bytes,
+    /// What the file has after the body: Bao's chaining values, if there are any.
+    pub(crate) tail: Vec<u8>,
 }
 
 impl Checked {
@@ -30,17 +33,13 @@ impl Checked {
     ///
     /// # Errors
     /// [`Refusal::BadShard`].
-    pub fn new(rail: RailId, shard: Shard, body: &[u8]) -> Result<Self, Refusal> {
-        let outboard = Outboard::of(body);
+    pub fn new(rail: RailId, shard: Shard, body: Bytes) -> Result<Self, Refusal> {
+        let outboard = Outboard::of(&body);
         if outboard.length() != shard.bytes || outboard.hash() != shard.hash || body.is_empty() {
             return Err(Refusal::BadShard);
         }
-        let mut file = Vec::with_capacity(to_usize(file_length(shard.bytes)));
-        file.extend_from_slice(body);
-        if shard.bytes > GROUP {
-            file.extend_from_slice(&outboard.to_bytes());
-        }
-        Ok(Self { rail, shard, file })
+        let tail = if shard.bytes > GROUP { outboard.to_bytes() } else { Vec::new() };
+        Ok(Self { rail, shard, body, tail })
     }
 }
 
@@ -59,7 +58,7 @@ pub(crate) const fn file_length(bytes: u64) -> u64 {
     if bytes > GROUP { bytes + 40 + bytes.div_ceil(GROUP) * 32 } else { bytes }
 }
 
-/// Reads a range of a shard from the disk; all of it or an error.
+/// Reads a range of a shard's file; all of it or an error.
 pub(crate) fn read(
     disk: &dyn Disk,
     rail: RailId,
@@ -71,30 +70,21 @@ pub(crate) fn read(
     if bytes.len() == length { Ok(bytes) } else { Err(DiskError::Missing(name)) }
 }
 
-/// Bao's chaining values of a shard on the disk.
-pub(crate) fn outboard(disk: &dyn Disk, rail: RailId, shard: Shard) -> Result<Outboard, DiskError> {
+/// Bao's chaining values of a shard, of whose file `read` gives ranges.
+pub(crate) fn outboard<E>(
+    shard: Shard,
+    mut read: impl FnMut(u64, usize) -> Result<Vec<u8>, E>,
+) -> Result<Outboard, E> {
     if shard.bytes > GROUP {
         let length = to_usize(file_length(shard.bytes) - shard.bytes);
-        let kept = read(disk, rail, shard.hash, (shard.bytes, length))?;
-        let kept = Outboard::from_bytes(&kept);
+        let kept = Outboard::from_bytes(&read(shard.bytes, length)?);
         if let Some(kept) =
             kept.filter(|kept| (kept.hash(), kept.length()) == (shard.hash, shard.bytes))
         {
             return Ok(kept);
         }
     }
-    Ok(Outboard::of(&read(disk, rail, shard.hash, (0, to_usize(shard.bytes)))?))
-}
-
-/// A Bao slice of a range of a shard on the disk, freshly read.
-pub(crate) fn slice(
-    disk: &dyn Disk,
-    rail: RailId,
-    shard: Shard,
-    (offset, length): (u64, u64),
-) -> Result<Vec<u8>, EncodeError<DiskError>> {
-    let outboard = outboard(disk, rail, shard).map_err(EncodeError::Read)?;
-    outboard.encode(offset, length, |at, count| read(disk, rail, shard.hash, (at, count)))
+    Ok(Outboard::of(&read(0, to_usize(shard.bytes))?))
 }
 
 /// Sizes of shards are bounded far below any platform's `usize`.
@@ -111,15 +101,17 @@ mod tests {
         for bytes in [1u64, 1024, GROUP, GROUP + 1, 3 * GROUP, 1_000_000] {
             let body: Vec<u8> = (0..bytes).map(|i| (i % 251).to_le_bytes()[0]).collect();
             let shard = Shard { hash: Digest::of(&body), bytes };
-            let checked = Checked::new(RailId(1), shard, &body).unwrap();
-            assert_eq!(u64::try_from(checked.file.len()), Ok(file_length(bytes)));
+            let body = Bytes::from(body);
+            let checked = Checked::new(RailId(1), shard, body.clone()).unwrap();
+            let length = checked.body.len() + checked.tail.len();
+            assert_eq!(u64::try_from(length), Ok(file_length(bytes)));
             let wrong = Shard { bytes: bytes + 1, ..shard };
-            assert_eq!(Checked::new(RailId(1), wrong, &body), Err(Refusal::BadShard));
+            assert_eq!(Checked::new(RailId(1), wrong, body.clone()), Err(Refusal::BadShard));
             let wrong = Shard { hash: Digest([1; 32]), ..shard };
-            assert_eq!(Checked::new(RailId(1), wrong, &body), Err(Refusal::BadShard));
+            assert_eq!(Checked::new(RailId(1), wrong, body), Err(Refusal::BadShard));
         }
         let empty = Shard { hash: Digest::of(b""), bytes: 0 };
-        assert_eq!(Checked::new(RailId(1), empty, b""), Err(Refusal::BadShard));
+        assert_eq!(Checked::new(RailId(1), empty, Bytes::new()), Err(Refusal::BadShard));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 use storage_kind::{Storage, wire};
@@ -126,6 +127,9 @@ pub enum StartError {
     /// The runtime.
     #[error(transparent)]
     Agent(#[from] agent::StartError),
+    /// The system makes no thread.
+    #[error("no thread to write shards: {0}")]
+    Thread(std::io::Error),
 }
 
 /// What a storage agent did and holds.
@@ -206,7 +210,8 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
         (Arc::clone(&store), Arc::clone(&hardware)),
         edge.chain,
         Arc::clone(&counters),
-    );
+    )
+    .map_err(StartError::Thread)?;
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
     bind.max_frame = wire::BODY_MAX;
     let endpoint = Endpoint::bind(bind).await?;
@@ -229,10 +234,10 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
     };
     let agent = agent::start(runtime, world).await?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(writing);
     tasks.spawn(flush(Arc::clone(&store), Arc::clone(&counters), device));
     tracing::info!(%device, addr = %endpoint.addr(), "storage agent is up");
-    Ok(Running { agent, endpoint, store, counters, tasks, announce: config.announce })
+    let announce = config.announce;
+    Ok(Running { agent, endpoint, store, counters, tasks, writing, announce })
 }
 
 async fn open(data: &Path, capacity: u64) -> Result<Store, StartError> {
@@ -271,6 +276,7 @@ pub struct Running {
     store: Arc<Store>,
     counters: Arc<Counters>,
     tasks: JoinSet<()>,
+    writing: JoinHandle<()>,
     announce: Option<String>,
 }
 
@@ -314,8 +320,15 @@ impl Running {
         self.endpoint.close().await;
         self.agent.stop().await;
         self.tasks.shutdown().await;
-        let store = self.store;
-        match tokio::task::spawn_blocking(move || store.flush()).await {
+        let (store, writing) = (self.store, self.writing);
+        let last = move || {
+            // The desk is gone with the endpoint, so the thread ends.
+            if writing.join().is_err() {
+                tracing::error!("the thread that writes shards panicked");
+            }
+            store.flush()
+        };
+        match tokio::task::spawn_blocking(last).await {
             Ok(Ok(())) => {}
             outcome => tracing::error!(?outcome, "vouchers cannot be kept"),
         }

@@ -3,6 +3,7 @@
 //! Rules:
 //! * a shard is acknowledged when its file and its record are durable, and then no crash loses it;
 //! * a file is only there if the index knows of it: the record comes before the file and goes after it;
+//! * a small shard is no file: it is in the journal until the index takes it over ([`crate::fresh`]);
 //! * the bytes of all records never exceed the capacity, and those not committed never half of it on
 //!   one rail;
 //! * shards that leave a dataset are deleted once no open epoch asks for a version with them
@@ -13,10 +14,13 @@
 //! Calls block and may come from many threads: writers take their turn, readers never wait for them.
 
 use crate::{
+    disk::sync_folder_of,
+    fresh::{Fresh, SMALL_MAX},
     index::{
-        self, DELETING, HELD, IndexError, Key, PENDING, RAILS, RailRecord, SHARDS, TABS, UNSETTLED,
-        USAGE, WRITING,
+        self, DELETING, HELD, IndexError, KEPT, Key, PENDING, RAILS, RailRecord, SHARDS, SMALL,
+        TABS, UNSETTLED, USAGE, WRITING,
     },
+    journal::Journal,
     shard::{self, Checked},
     tab::Tab,
     versions::Datasets,
@@ -26,9 +30,14 @@ use protocol::{
     disk::{Disk, DiskError},
     inputs::Rail,
 };
-use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, Table, WriteTransaction,
+    backends::FileBackend,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::OpenOptions,
+    io,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -39,6 +48,8 @@ use storage_kind::wire::Refusal;
 
 /// How many shards are settled or deleted in one transaction.
 const CHUNK: usize = 256;
+/// The ending of the journal's file, which is named like the index.
+const JOURNAL: &str = "journal";
 
 /// Why the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +94,14 @@ pub struct Usage {
 pub struct Store {
     pub(crate) index: Database,
     pub(crate) disk: Arc<dyn Disk>,
-    capacity: u64,
-    bytes: AtomicU64,
-    shards: AtomicU64,
+    pub(crate) capacity: u64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) shards: AtomicU64,
+    /// The largest shard that is not a file.
+    pub(crate) small_max: u64,
     /// Held by whoever changes what is stored.
-    writer: Mutex<()>,
+    writer: Mutex<Journal>,
+    pub(crate) fresh: RwLock<Fresh>,
     pub(crate) datasets: Mutex<Datasets>,
     /// The terms of the rails in the index.
     terms: RwLock<BTreeMap<RailId, Rail>>,
@@ -98,34 +112,70 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the index at `path` beside `disk`, and settles what a crash left in doubt.
+    /// Opens the index at `path` and the journal of small shards next to it, beside `disk`, and settles
+    /// what a crash left in doubt.
     ///
     /// # Errors
     /// When the index or the disk fails.
     pub fn open(path: &Path, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
-        Self::with(index::open(path)?, disk, capacity)
+        let index = index::open(path)?;
+        let journal = path.with_extension(JOURNAL);
+        let failed = |source| DiskError::Io { name: journal.display().to_string(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&journal)
+            .map_err(failed)?;
+        let file = FileBackend::new(file).map_err(|error| failed(io::Error::other(error)))?;
+        // The file's name must be as durable as what is acknowledged from it.
+        sync_folder_of(&journal).map_err(failed)?;
+        Self::with(index, Box::new(file), disk, capacity)
     }
 
-    /// As [`Store::open`] with a database that is open already, such as one in memory.
+    /// As [`Store::open`] with an index and a journal that are open already, such as ones in memory.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn with(index: Database, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
+    pub fn with(
+        index: Database,
+        journal: Box<dyn StorageBackend>,
+        disk: Arc<dyn Disk>,
+        capacity: u64,
+    ) -> Result<Self, StoreError> {
+        Self::sized(index, journal, disk, (capacity, SMALL_MAX))
+    }
+
+    /// As [`Store::with`], with a largest size of small shards.
+    fn sized(
+        index: Database,
+        journal: Box<dyn StorageBackend>,
+        disk: Arc<dyn Disk>,
+        (capacity, small_max): (u64, u64),
+    ) -> Result<Self, StoreError> {
         index::prepare(&index)?;
+        let generation = index::generation(&index)?;
+        let (journal, records) = Journal::open(journal, generation)
+            .map_err(|source| DiskError::Io { name: JOURNAL.into(), source })?;
         let store = Self {
             index,
             disk,
             capacity,
             bytes: AtomicU64::new(0),
             shards: AtomicU64::new(0),
-            writer: Mutex::default(),
+            small_max,
+            writer: Mutex::new(journal),
+            fresh: RwLock::default(),
             datasets: Mutex::default(),
             terms: RwLock::default(),
             tabs: Mutex::default(),
             flushing: Mutex::default(),
         };
         store.load()?;
+        // First the doubts: a shard in the journal may have been removed not long before.
         store.settle()?;
+        store.recover(records)?;
         Ok(store)
     }
 
@@ -144,7 +194,7 @@ impl Store {
         self.disk.free().map_or(offered, |free| offered.min(free))
     }
 
-    pub(crate) fn write_lock(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn write_lock(&self) -> MutexGuard<'_, Journal> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -239,12 +289,14 @@ impl Store {
         let (mut freed, mut fewer) = (0, 0);
         {
             let mut shards = write.open_table(SHARDS)?;
+            let mut small = write.open_table(SMALL)?;
             let mut unsettled = write.open_table(UNSETTLED)?;
             let mut pending = write.open_table(PENDING)?;
             let mut usage = write.open_table(USAGE)?;
             for (rail, hash) in keys {
                 let key = (rail.0, &hash.0);
                 unsettled.remove(key)?;
+                small.remove(key)?;
                 let waiting = pending.remove(key)?.is_some();
                 let Some(bytes) = shards.remove(key)?.map(|found| found.value().0) else {
                     continue;
@@ -302,28 +354,39 @@ impl Store {
 
     /// Stores shards. One answer a shard, in their order; those answered `Ok` are durable.
     pub fn put(&self, batch: &[Checked]) -> Vec<Result<(), Refusal>> {
-        let _turn = self.write_lock();
-        match self.put_all(batch) {
-            Ok(answers) => answers,
-            Err(error) => {
-                let refusal = Refusal::from(error);
-                batch.iter().map(|_| Err(refusal)).collect()
-            }
+        let mut journal = self.write_lock();
+        let mut answers = vec![None; batch.len()];
+        let is_small = |at: &usize| batch[*at].shard.bytes <= self.small_max;
+        let small: Vec<usize> = (0..batch.len()).filter(is_small).collect();
+        if !small.is_empty() {
+            let shards: Vec<&Checked> = small.iter().map(|at| &batch[*at]).collect();
+            let outcome = self.put_small(&mut journal, &shards);
+            let outcome = outcome.unwrap_or_else(|error| failed(error, small.len()));
+            small.into_iter().zip(outcome).for_each(|(at, answer)| answers[at] = answer);
         }
+        let rest: Vec<usize> = (0..batch.len()).filter(|at| answers[*at].is_none()).collect();
+        if !rest.is_empty() {
+            let shards: Vec<&Checked> = rest.iter().map(|at| &batch[*at]).collect();
+            let outcome = self.take_over(&mut journal).and_then(|()| self.put_all(&shards));
+            let outcome = outcome.unwrap_or_else(|error| failed(error, rest.len()));
+            rest.into_iter().zip(outcome).for_each(|(at, answer)| answers[at] = answer);
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(Refusal::Disk))).collect()
     }
 
-    fn put_all(&self, batch: &[Checked]) -> Result<Vec<Result<(), Refusal>>, StoreError> {
+    /// Stores shards as files, unless they are there already.
+    fn put_all(&self, batch: &[&Checked]) -> Result<Vec<Option<Result<(), Refusal>>>, StoreError> {
         let (answers, fresh) = self.announce(batch)?;
+        let answers = answers.into_iter().map(Some).collect();
         if fresh.is_empty() {
             return Ok(answers);
         }
         let names: Vec<String> =
             fresh.iter().map(|at| shard::name(batch[*at].rail, batch[*at].shard.hash)).collect();
-        let files: Vec<(&str, &[u8])> = names
-            .iter()
-            .zip(&fresh)
-            .map(|(name, at)| (name.as_str(), batch[*at].file.as_slice()))
-            .collect();
+        let contents: Vec<[&[u8]; 2]> =
+            fresh.iter().map(|at| [&batch[*at].body[..], &batch[*at].tail[..]]).collect();
+        let files: Vec<(&str, &[&[u8]])> =
+            names.iter().zip(&contents).map(|(name, parts)| (name.as_str(), &parts[..])).collect();
         let keys: Vec<(RailId, Digest)> =
             fresh.iter().map(|at| (batch[*at].rail, batch[*at].shard.hash)).collect();
         if let Err(error) = self.disk.write(&files) {
@@ -340,7 +403,7 @@ impl Store {
     #[expect(clippy::type_complexity, reason = "an answer for each shard, and a list")]
     fn announce(
         &self,
-        batch: &[Checked],
+        batch: &[&Checked],
     ) -> Result<(Vec<Result<(), Refusal>>, Vec<usize>), StoreError> {
         let mut fresh = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
@@ -387,6 +450,7 @@ impl Store {
                 let length = self.disk.length(&shard::name(rail, hash))?;
                 length == Some(shard::file_length(bytes))
             }
+            Some((_, KEPT)) => true,
             _ => false,
         };
         let counted = if found.is_none() { bytes } else { 0 };
@@ -423,11 +487,7 @@ impl Store {
     /// # Errors
     /// When the index fails.
     pub fn holds(&self, rail: RailId, hashes: &[Digest]) -> Result<Vec<bool>, StoreError> {
-        let held = |hash: &Digest| {
-            let record = index::shard(&self.index, rail, *hash)?;
-            Ok(record.is_some_and(|(_, state)| state == HELD))
-        };
-        hashes.iter().map(held).collect()
+        hashes.iter().map(|hash| Ok(self.size(rail, *hash)?.is_some())).collect()
     }
 
     /// The size of a shard that is held for a rail.
@@ -435,8 +495,11 @@ impl Store {
     /// # Errors
     /// When the index fails.
     pub fn size(&self, rail: RailId, hash: Digest) -> Result<Option<u64>, StoreError> {
+        if let Some(bytes) = self.fresh().get(rail, hash) {
+            return Ok(u64::try_from(bytes.len()).ok());
+        }
         let record = index::shard(&self.index, rail, hash)?;
-        Ok(record.and_then(|(bytes, state)| (state == HELD).then_some(bytes)))
+        Ok(record.filter(|(_, state)| matches!(*state, HELD | KEPT)).map(|(bytes, _)| bytes))
     }
 
     /// Marks shards of a rail as to be deleted, within a transaction.
@@ -527,6 +590,11 @@ impl Store {
         let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
         tabs.iter().map(|(rail, (tab, _))| (*rail, *tab)).collect()
     }
+}
+
+/// The answers to so many shards when the store failed.
+fn failed(error: StoreError, count: usize) -> Vec<Option<Result<(), Refusal>>> {
+    vec![Some(Err(error.into())); count]
 }
 
 /// A shard that was entered into the index.

@@ -173,7 +173,8 @@ impl Store {
     /// # Errors
     /// The refusals of [`storage_kind::wire::Request::Commit`].
     pub fn commit(&self, commit: &Commit) -> Result<inputs::Dataset, Refusal> {
-        let _turn = self.write_lock();
+        let mut journal = self.write_lock();
+        self.take_over(&mut journal)?;
         let rail = commit.rail;
         let record = index::rail(&self.index, rail)?.ok_or(Refusal::UnknownRail)?;
         let request = Digest::of(&cbor::to_vec(commit));
@@ -253,7 +254,8 @@ impl Store {
     /// When the index or the disk fails; closing again goes on.
     pub fn close(&self, epoch: Epoch, frozen: &BTreeMap<RailId, u64>) -> Result<(), StoreError> {
         for record in self.records()? {
-            let _turn = self.write_lock();
+            let mut journal = self.write_lock();
+            self.take_over(&mut journal)?;
             let rail = record.terms.id;
             // Read again: it may have changed while others had their turn.
             let Some(record) = index::rail(&self.index, rail)? else { continue };

@@ -7,6 +7,8 @@
 //! * bounds are raised in steps, so that a read costs no sync. After a crash the purse goes on from
 //!   its bounds; at most [`STEP_BYTES`] a rail are then promised that were not asked for, which is
 //!   the price of not syncing, and less than a micro-dollar a MiB at usual prices;
+//! * a voucher that promises no more than the one before is not signed again: a small read is worth
+//!   less than the smallest amount, and signing and checking costs more than delivering it;
 //! * nothing is promised above the rail's limit, or for an agent that asks more than the network's
 //!   price.
 
@@ -71,6 +73,8 @@ struct Ledger {
     delivered: u64,
     nonce_bound: u64,
     delivered_bound: u64,
+    /// What the last voucher since the start promised.
+    promised: Micros,
     /// Up to `priced` bytes cost `before`; what came later costs `terms`.
     before: Micros,
     priced: u64,
@@ -86,6 +90,7 @@ impl Ledger {
             delivered,
             nonce_bound: row.nonce_bound,
             delivered_bound: delivered,
+            promised: Micros::ZERO,
             before: row
                 .amount_bound
                 .unwrap_or_else(|| terms.dollars(delivered, terms.delivery_price)),
@@ -172,11 +177,37 @@ impl Purse {
         Arc::clone(accounts.entry(rail).or_default())
     }
 
+    /// A voucher for all that was asked on `rail` so far and `bytes` more; nothing if the one before
+    /// promised as much.
+    ///
+    /// # Errors
+    /// [`PurseError`].
+    pub async fn more(
+        &self,
+        rail: RailId,
+        bytes: u64,
+    ) -> Result<Option<SignedVoucher>, PurseError> {
+        let voucher = self.promise(rail, bytes, false).await?;
+        voucher.map(|voucher| self.sign(voucher)).transpose()
+    }
+
     /// A voucher for all that was asked on `rail` so far and `bytes` more.
     ///
     /// # Errors
     /// [`PurseError`].
     pub async fn voucher(&self, rail: RailId, bytes: u64) -> Result<SignedVoucher, PurseError> {
+        let voucher = self.promise(rail, bytes, true).await?;
+        self.sign(voucher.ok_or(PurseError::Closed(rail))?)
+    }
+
+    /// Counts `bytes` as asked, and says what is to be signed for it: `always`, or if it is more than
+    /// was signed before.
+    async fn promise(
+        &self,
+        rail: RailId,
+        bytes: u64,
+        always: bool,
+    ) -> Result<Option<Voucher>, PurseError> {
         let terms = *self.terms.lock().unwrap_or_else(PoisonError::into_inner);
         let allowance = {
             let allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,10 +238,13 @@ impl Purse {
                 .await?;
             (account.nonce_bound, account.delivered_bound) = bounds;
         }
-        account.nonce = nonce + 1;
         account.delivered = delivered;
-        drop(account);
-        self.sign(Voucher { network: self.network, rail, nonce, amount })
+        if !always && amount <= account.promised {
+            return Ok(None);
+        }
+        account.nonce = nonce + 1;
+        account.promised = amount;
+        Ok(Some(Voucher { network: self.network, rail, nonce, amount }))
     }
 
     fn sign(&self, voucher: Voucher) -> Result<SignedVoucher, PurseError> {
@@ -385,6 +419,22 @@ mod tests {
         assert!(next.owes(RailId(1), Micros(5_000)).await);
         let paid = next.voucher(RailId(1), 0).await.unwrap();
         assert_eq!(paid.voucher.amount, Micros(5_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_promised_already_is_not_signed_again() {
+        let index = Arc::new(Index::in_memory().unwrap());
+        let purse = purse(&index);
+        let first = purse.more(RailId(1), 3_000).await.unwrap().unwrap();
+        let rest = 1_024 - 3_000 % 1_024;
+        // A micro-dollar a KiB, and parts of one are not paid.
+        assert_eq!((first.voucher.nonce, first.voucher.amount), (3, Micros(2)));
+        assert_eq!(purse.more(RailId(1), rest - 1).await.unwrap(), None);
+        // An agent that has forgotten the first is given another.
+        let again = purse.voucher(RailId(1), 0).await.unwrap();
+        assert_eq!((again.voucher.nonce, again.voucher.amount), (4, Micros(2)));
+        let next = purse.more(RailId(1), 1).await.unwrap().unwrap();
+        assert_eq!((next.voucher.nonce, next.voucher.amount), (5, Micros(3)));
     }
 
     #[tokio::test]

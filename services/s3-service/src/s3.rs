@@ -16,6 +16,7 @@ mod error;
 mod listing;
 mod multipart;
 mod object;
+mod shared;
 mod time;
 
 use crate::{

@@ -34,7 +34,7 @@ use protocol::clock::Clock;
 use readers::Readers;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use upload::UnderWay;
+use upload::{Late, UnderWay};
 
 /// What all parts of the service share.
 pub struct Store {
@@ -48,6 +48,7 @@ pub struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     readers: Readers,
     under_way: Arc<UnderWay>,
+    late: Late,
     /// KiB of shards that may be in memory on their way out.
     outgoing: Arc<Semaphore>,
     /// KiB of pieces that may be in memory on their way in.
@@ -109,6 +110,7 @@ impl Store {
             clock,
             readers: Readers::default(),
             under_way: Arc::default(),
+            late: Late::default(),
             outgoing: kib(limits.write_bytes_max),
             incoming: kib(limits.read_bytes_max),
             copies: Semaphore::new(copies_max(shape, &limits)),

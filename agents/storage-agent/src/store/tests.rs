@@ -45,14 +45,14 @@ impl Files {
 }
 
 impl Disk for Files {
-    fn write(&self, files: &[(&str, &[u8])]) -> Result<(), DiskError> {
-        let more: usize = files.iter().map(|(_, contents)| contents.len()).sum();
+    fn write(&self, files: &[(&str, &[&[u8]])]) -> Result<(), DiskError> {
+        let more: usize = files.iter().flat_map(|(_, parts)| *parts).map(|part| part.len()).sum();
         if self.bytes() + u64::try_from(more).unwrap() > self.room {
             return Err(DiskError::Full);
         }
         for (name, contents) in files {
             self.step(name)?;
-            self.files.lock().unwrap().insert((*name).to_owned(), contents.to_vec());
+            self.files.lock().unwrap().insert((*name).to_owned(), contents.concat());
         }
         self.step("sync")
     }
@@ -83,7 +83,7 @@ impl Disk for Files {
     }
 }
 
-/// The index's file in memory: what is synced survives a crash, of the rest any part.
+/// The file of the index, or of the journal, in memory: what is synced survives a crash, of the rest any part.
 #[derive(Clone, Debug)]
 struct Image {
     fuse: Arc<Fuse>,
@@ -146,6 +146,8 @@ impl StorageBackend for Image {
 
 const CAPACITY: u64 = 1 << 20;
 const RAILS_OF_TEST: u64 = 2;
+/// Shards up to number 5 are small, the others are files.
+const SMALL: u64 = 105;
 
 fn terms(id: u64) -> Rail {
     Rail {
@@ -174,7 +176,7 @@ fn shard(number: u8) -> Shard {
 }
 
 fn checked(rail: u64, number: u8) -> Checked {
-    Checked::new(RailId(rail), shard(number), &body(number)).unwrap()
+    Checked::new(RailId(rail), shard(number), body(number).into()).unwrap()
 }
 
 /// A machine that can die and come back.
@@ -182,6 +184,7 @@ struct Machine {
     fuse: Arc<Fuse>,
     disk: Arc<Files>,
     image: Image,
+    journal: Image,
     store: Option<Store>,
 }
 
@@ -194,8 +197,9 @@ impl Machine {
             room,
             boasts: AtomicBool::default(),
         };
-        let image = Image { fuse: Arc::clone(&fuse), state: Arc::default() };
-        let mut machine = Self { fuse, disk: Arc::new(disk), image, store: None };
+        let [image, journal] =
+            [(); 2].map(|()| Image { fuse: Arc::clone(&fuse), state: Arc::default() });
+        let mut machine = Self { fuse, disk: Arc::new(disk), image, journal, store: None };
         machine.start(CAPACITY);
         for rail in 1..=RAILS_OF_TEST {
             machine.store().admit(&[terms(rail)]).unwrap();
@@ -210,15 +214,16 @@ impl Machine {
     fn start(&mut self, capacity: u64) {
         let disk: Arc<dyn Disk> = Arc::<Files>::clone(&self.disk);
         let index = Database::builder().create_with_backend(self.image.clone()).unwrap();
-        self.store = Some(Store::with(index, disk, capacity).unwrap());
+        let journal = Box::new(self.journal.clone());
+        self.store = Some(Store::sized(index, journal, disk, (capacity, SMALL)).unwrap());
     }
 
     /// Dies, keeping of what was not synced the parts that `luck` chooses, and comes back.
     fn restart(&mut self, mut luck: u64) {
         self.fuse.0.store(0, Ordering::SeqCst);
         drop(self.store.take());
-        {
-            let mut state = self.image.state.lock().unwrap();
+        for image in [&self.image, &self.journal] {
+            let mut state = image.state.lock().unwrap();
             let mut survived = std::mem::take(&mut state.synced);
             for operation in std::mem::take(&mut state.since) {
                 luck = luck.rotate_left(1);
@@ -236,7 +241,9 @@ impl Machine {
         let read = self.store().index.begin_read().unwrap();
         let table = read.open_table(SHARDS).unwrap();
         let entries = table.range(index::range(RailId(rail))).unwrap();
-        entries.map(|entry| named(entry.unwrap().0.value()).1).collect()
+        let fresh = self.store().fresh();
+        let fresh = fresh.all().filter(|(of, ..)| of.0 == rail).map(|(_, hash, _)| hash);
+        entries.map(|entry| named(entry.unwrap().0.value()).1).chain(fresh).collect()
     }
 
     /// Index and files say the same, and the counts are their sums.
@@ -247,20 +254,31 @@ impl Machine {
         let pending = read.open_table(PENDING).unwrap();
         assert!(read.open_table(UNSETTLED).unwrap().iter().unwrap().next().is_none());
         let mut files = self.disk.files.lock().unwrap().clone();
-        let (mut bytes, mut count) = (0, 0);
+        let (mut bytes, mut count, mut kept) = (0, 0, 0);
         let mut counts: BTreeMap<u64, (u64, u64, u64)> = BTreeMap::new();
         for entry in shards.iter().unwrap() {
             let (key, found) = entry.unwrap();
             let ((rail, hash), (size, state)) = (named(key.value()), found.value());
-            assert_eq!(state, HELD);
-            let file = files.remove(&shard::name(rail, hash)).expect("a record without a file");
-            assert_eq!(Digest::of(&file), hash);
+            let bytes_there = match state {
+                KEPT => self.store().small(rail, hash).unwrap().unwrap().to_vec(),
+                HELD => files.remove(&shard::name(rail, hash)).expect("a record without a file"),
+                state => panic!("a shard is in state {state}"),
+            };
+            kept += usize::from(state == KEPT);
+            assert_eq!(Digest::of(&bytes_there), hash);
             let of = counts.entry(rail.0).or_default();
             let waiting = pending.get((rail.0, &hash.0)).unwrap().is_some();
             *of = (of.0 + size, of.1 + if waiting { size } else { 0 }, of.2 + 1);
             (bytes, count) = (bytes + size, count + 1);
         }
         assert!(files.is_empty(), "files without a record: {:?}", files.keys());
+        let small = read.open_table(index::SMALL).unwrap();
+        assert_eq!(small.iter().unwrap().count(), kept, "bytes without a record");
+        for (rail, hash, small) in self.store().fresh().all() {
+            assert_eq!(Digest::of(small), hash);
+            assert!(shards.get((rail.0, &hash.0)).unwrap().is_none(), "taken over and still fresh");
+            (bytes, count) = (bytes + u64::try_from(small.len()).unwrap(), count + 1);
+        }
         let expected = Usage { bytes, shards: count, capacity: CAPACITY };
         assert_eq!(self.store().usage(), expected);
         for entry in usage.iter().unwrap() {
@@ -274,12 +292,88 @@ impl Machine {
 #[test]
 fn the_same_shard_twice_is_stored_once_and_a_lost_file_is_written_again() {
     let machine = Machine::new(CAPACITY);
-    let answers = machine.store().put(&[checked(1, 5), checked(1, 5), checked(2, 5)]);
+    let answers = machine.store().put(&[checked(1, 7), checked(1, 7), checked(2, 7)]);
     assert_eq!(answers, [Ok(()), Ok(()), Ok(())]);
     assert_eq!(machine.store().usage().shards, 2);
-    let name = shard::name(RailId(1), shard(5).hash);
+    let name = shard::name(RailId(1), shard(7).hash);
     machine.disk.files.lock().unwrap().remove(&name);
+    assert_eq!(machine.store().put(&[checked(1, 7)]), [Ok(())]);
+    machine.check();
+}
+
+#[test]
+fn small_shards_cost_no_transaction_and_survive_from_the_journal() {
+    let mut machine = Machine::new(CAPACITY);
+    let synced = machine.image.state.lock().unwrap().synced.clone();
+    let batch = [checked(1, 5), checked(1, 5), checked(2, 5), checked(1, 3)];
+    assert_eq!(machine.store().put(&batch), [Ok(()); 4]);
+    assert_eq!(machine.store().put(&batch[..1]), [Ok(())]);
+    assert_eq!(machine.store().usage().shards, 3);
+    assert!(machine.image.state.lock().unwrap().synced == synced);
+    assert_eq!(machine.store().size(RailId(1), shard(3).hash).unwrap(), Some(shard(3).bytes));
+    machine.restart(0);
+    assert_eq!(machine.store().usage().shards, 3);
+    machine.check();
+    // Once the index has them the journal begins anew, and its old entries count no more.
+    assert_eq!(machine.store().put(&[checked(1, 1)]), [Ok(())]);
+    machine.restart(0);
+    machine.check();
+    // A shard that the index has, put again, waits for a commit again.
+    assert_eq!(machine.store().put(&batch), [Ok(()); 4]);
+    assert_eq!(machine.store().usage().shards, 4);
+    machine.check();
+}
+
+#[test]
+fn a_small_shard_that_left_and_came_back_survives() {
+    let mut machine = Machine::new(CAPACITY);
+    machine.store().put(&[checked(1, 5)]);
+    let commit = |base, version, added: Vec<Shard>| {
+        let commit = Commit { rail: RailId(1), base, version, added, removed: Vec::new() };
+        machine.store().commit(&commit).unwrap();
+    };
+    commit(0, 1, vec![shard(5)]);
+    commit(0, 2, Vec::new());
+    // That its record is gone becomes durable with the next transaction only.
+    machine.store().close(Epoch(1), &BTreeMap::from([(RailId(1), 2), (RailId(2), 0)])).unwrap();
+    assert_eq!(machine.store().size(RailId(1), shard(5).hash).unwrap(), None);
     assert_eq!(machine.store().put(&[checked(1, 5)]), [Ok(())]);
+    machine.restart(0);
+    machine.check();
+    assert_eq!(machine.held(1), [shard(5).hash].into());
+}
+
+#[test]
+fn the_index_takes_over_when_the_journal_is_full() {
+    let mut machine = Machine::new(CAPACITY);
+    machine.store = None;
+    // Ids of rails make many shards of one.
+    let rails: Vec<Rail> = (1..=1_500).map(terms).collect();
+    machine.start(CAPACITY);
+    machine.store().admit(&rails).unwrap();
+    let batch: Vec<Checked> = (1..=1_500).map(|rail| checked(rail, 1)).collect();
+    assert!(machine.store().put(&batch).iter().all(Result::is_ok));
+    let waiting = machine.store().fresh().all().count();
+    assert!(waiting > 0 && waiting < 1_500, "{waiting} wait");
+    machine.check();
+    machine.restart(0);
+    machine.check();
+    assert_eq!(machine.store().usage().shards, 1_500);
+}
+
+#[test]
+fn a_journal_that_failed_is_not_trusted_again() {
+    let mut machine = Machine::new(CAPACITY);
+    assert_eq!(machine.store().put(&[checked(1, 1)]), [Ok(())]);
+    // The write happens, the sync does not.
+    machine.fuse.0.store(1, Ordering::SeqCst);
+    assert_eq!(machine.store().put(&[checked(1, 2)]), [Err(Refusal::Disk)]);
+    machine.fuse.0.store(i64::MAX, Ordering::SeqCst);
+    assert_eq!(machine.store().put(&[checked(1, 3)]), [Ok(())]);
+    machine.check();
+    machine.restart(0);
+    let held: BTreeSet<Digest> = [1, 3].map(|number| shard(number).hash).into();
+    assert_eq!(machine.held(1), held);
     machine.check();
 }
 
@@ -308,15 +402,15 @@ fn the_capacity_is_kept_and_half_of_it_is_for_what_is_committed() {
 
 #[test]
 fn a_full_disk_is_a_clear_refusal_and_nothing_is_left_behind() {
-    let machine = Machine::new(350);
-    let batch: Vec<Checked> = (0..5).map(|number| checked(1, number)).collect();
+    let machine = Machine::new(370);
+    let batch: Vec<Checked> = (6..11).map(|number| checked(1, number)).collect();
     // A disk that fills up under the write.
     machine.disk.boasts.store(true, Ordering::SeqCst);
     let answers = machine.store().put(&batch);
     assert!(answers.iter().all(|answer| *answer == Err(Refusal::Full)), "{answers:?}");
     machine.check();
     assert_eq!(machine.store().usage().bytes, 0);
-    // One that says so takes what fits: 100, 101 and 102 bytes of 350.
+    // One that says so takes what fits: 106, 107 and 108 bytes of 370.
     machine.disk.boasts.store(false, Ordering::SeqCst);
     let answers = machine.store().put(&batch);
     let full = Err(Refusal::Full);

@@ -154,8 +154,8 @@ async fn shards_that_left_go_when_no_open_epoch_asks_for_them() {
     let (_endpoint, validator) = validator(&world).await;
     let running = world::start(config(data.path(), &validator), &world).await;
     let service = service(&running).await;
-    let old = service.put(RAIL, &body(1, 5_000)).await.unwrap();
-    let new = service.put(RAIL, &body(2, 6_000)).await.unwrap();
+    let old = service.put(RAIL, &body(1, 70_000)).await.unwrap();
+    let new = service.put(RAIL, &body(2, 80_000)).await.unwrap();
     let first = service.commit((0, 1), &[old], &[]).await.unwrap();
     world.epoch(&running, &inputs(1, Some(first))).await;
     let second = service.commit((1, 2), &[new], &[old.hash]).await.unwrap();
@@ -169,11 +169,24 @@ async fn shards_that_left_go_when_no_open_epoch_asks_for_them() {
     world.advance(&running, 66).await;
     watch.wait_for(|_| true).await.unwrap();
     assert!(gone());
-    assert_eq!(running.metrics().usage.bytes, 6_000);
+    assert_eq!(running.metrics().usage.bytes, 80_000);
     let holds = Request::Holds(RAIL, vec![old.hash, new.hash]);
     let (answer, _) = service.ask(&holds, Bytes::new()).await.unwrap();
     assert_eq!(answer, Response::Holds(vec![false, true]));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_address_is_taken_starts_at_another() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut elsewhere = config(data.path(), &validator);
+    elsewhere.listen = taken.local_addr().unwrap();
+    let refused = world::try_start(elsewhere, &world).await;
+    assert!(matches!(refused, Err(StartError::Bind(_))), "{refused:?}");
+    world::start(config(data.path(), &validator), &world).await.stop().await;
 }
 
 #[tokio::test]
@@ -272,14 +285,7 @@ async fn a_second_agent_on_the_same_data_is_refused() {
     let world = World::new();
     let (_endpoint, validator) = validator(&world).await;
     let running = world::start(config(data.path(), &validator), &world).await;
-    let edge = storage_agent::Edge {
-        ledger: Arc::<World>::clone(&world),
-        chain: Arc::<World>::clone(&world),
-        clock: Arc::new(agent::WallClock),
-        chain_id: world::CHAIN,
-        rails: protocol::Account::ZERO,
-    };
-    let second = storage_agent::start_with(config(data.path(), &validator), edge).await;
+    let second = world::try_start(config(data.path(), &validator), &world).await;
     assert!(matches!(second, Err(StartError::Store(_))), "{second:?}");
     running.stop().await;
 }
@@ -309,14 +315,7 @@ async fn many_shards_at_once_are_each_acknowledged_durably() {
 
     let running = loop {
         // The dropped agent's files are released when its last task has ended.
-        let edge = storage_agent::Edge {
-            ledger: Arc::<World>::clone(&world),
-            chain: Arc::<World>::clone(&world),
-            clock: Arc::new(agent::WallClock),
-            chain_id: world::CHAIN,
-            rails: protocol::Account::with_last_byte(5),
-        };
-        match storage_agent::start_with(config(data.path(), &validator), edge).await {
+        match world::try_start(config(data.path(), &validator), &world).await {
             Ok(running) => break running,
             Err(StartError::Store(_)) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),

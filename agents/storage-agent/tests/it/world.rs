@@ -24,7 +24,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-use storage_agent::{Config, Edge, Running, chain::Chain, start_with};
+use storage_agent::{Config, Edge, Running, StartError, chain::Chain, start_with};
 use storage_kind::{
     STORAGE,
     dataset::Shard,
@@ -287,6 +287,10 @@ pub(crate) fn config(data: &Path, validator: &Validator) -> Config {
 }
 
 pub(crate) async fn start(config: Config, world: &Arc<World>) -> Running {
+    try_start(config, world).await.unwrap()
+}
+
+pub(crate) async fn try_start(config: Config, world: &Arc<World>) -> Result<Running, StartError> {
     let edge = Edge {
         ledger: Arc::<World>::clone(world),
         chain: Arc::<World>::clone(world),
@@ -294,7 +298,7 @@ pub(crate) async fn start(config: Config, world: &Arc<World>) -> Running {
         chain_id: CHAIN,
         rails: rails(),
     };
-    start_with(config, edge).await.unwrap()
+    start_with(config, edge).await
 }
 
 /// A customer's service with its own key.

@@ -124,7 +124,7 @@ pub struct Upload {
 }
 
 /// A part of an upload.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Part {
     /// Its length, bytes.

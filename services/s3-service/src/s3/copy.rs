@@ -6,8 +6,9 @@ use super::{
     body::{etag, sums},
     conditions::{Conditions, Verdict, tag},
     multipart::{number, parse},
-    object::{check_class, encoding, is_foreign, locked, metadata, refuse, shown},
-    time::{millis, stamp},
+    object::{refuse, shown},
+    shared::{headers, refuse_unsupported},
+    time::stamp,
 };
 use crate::{
     checksum::{Algorithm, Digests, Expected, Given},
@@ -33,17 +34,7 @@ impl Face {
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<CopyObjectOutput> {
         let input = request.input;
-        refuse(&[
-            (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
-            (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
-            (input.tagging.is_some(), "tagging"),
-            locked(
-                &input.object_lock_mode,
-                &input.object_lock_legal_hold_status,
-                &input.object_lock_retain_until_date,
-            ),
-        ])?;
-        check_class(input.storage_class.as_ref())?;
+        refuse_unsupported!(input);
         let (from_bucket, from_key) = source(input.copy_source)?;
         let replace = input
             .metadata_directive
@@ -54,15 +45,7 @@ impl Face {
                 "a copy of an object onto itself must change its metadata"
             ));
         }
-        let headers = index::Headers {
-            content_type: input.content_type,
-            content_encoding: encoding(input.content_encoding),
-            content_language: input.content_language,
-            content_disposition: input.content_disposition,
-            cache_control: input.cache_control,
-            expires_ms: input.expires.as_ref().and_then(millis),
-            metadata: metadata(input.metadata)?,
-        };
+        let headers = headers!(input);
         let headers = replace.then_some(headers);
         let conditions = Conditions {
             matches: input.copy_source_if_match,
@@ -130,13 +113,7 @@ impl Face {
             key: input.key,
             upload,
             number,
-            part: index::Part {
-                bytes: 0,
-                md5: [0; 16],
-                modified_ms: 0,
-                checksum: None,
-                blobs: Vec::new(),
-            },
+            part: index::Part::default(),
         };
         let bytes = span.end - span.start;
         let body = self.store.read(extents, span, reading).await?;

@@ -2,11 +2,12 @@
 
 use super::{
     Face, OBJECT_BYTES_MAX, PARTS_MAX,
-    body::{Said, etag, incoming, sums},
+    body::{etag, incoming, sums},
     copy::{expect, expect_upload},
     listing::limit,
-    object::{Shown, blank, check_class, encoding, is_foreign, locked, metadata, refuse, shown},
-    time::{millis, stamp},
+    object::{Shown, blank, refuse, shown},
+    shared::{headers, refuse_unsupported, said},
+    time::stamp,
 };
 use crate::{
     checksum::{self, Algorithm},
@@ -111,17 +112,7 @@ impl Face {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<CreateMultipartUploadOutput> {
         let input = request.input;
-        refuse(&[
-            (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
-            (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
-            (input.tagging.is_some(), "tagging"),
-            locked(
-                &input.object_lock_mode,
-                &input.object_lock_legal_hold_status,
-                &input.object_lock_retain_until_date,
-            ),
-        ])?;
-        check_class(input.storage_class.as_ref())?;
+        refuse_unsupported!(input);
         let algorithm = input.checksum_algorithm.as_ref().map(|name| {
             Algorithm::from_name(name.as_str())
                 .ok_or_else(|| s3_error!(InvalidRequest, "checksum algorithm is not known"))
@@ -140,15 +131,7 @@ impl Face {
         }
         let row = index::Upload {
             initiated_ms: self.store.now_ms(),
-            headers: index::Headers {
-                content_type: input.content_type,
-                content_encoding: encoding(input.content_encoding),
-                content_language: input.content_language,
-                content_disposition: input.content_disposition,
-                cache_control: input.cache_control,
-                expires_ms: input.expires.as_ref().and_then(millis),
-                metadata: metadata(input.metadata)?,
-            },
+            headers: headers!(input),
             algorithm: algorithm.map(Algorithm::code),
             whole,
         };
@@ -178,33 +161,14 @@ impl Face {
         let row = expect_upload(self, &input.bucket, &input.key, upload).await?;
         let incoming = incoming(
             input.body,
-            Said {
-                length: input.content_length,
-                md5: input.content_md5.as_deref(),
-                checksums: [
-                    input.checksum_crc32.as_deref(),
-                    input.checksum_crc32c.as_deref(),
-                    input.checksum_sha1.as_deref(),
-                    input.checksum_sha256.as_deref(),
-                    input.checksum_crc64nvme.as_deref(),
-                ],
-                headers: &request.headers,
-                trailers: request.trailing_headers,
-                wanted: row.algorithm.and_then(Algorithm::from_code),
-            },
+            said!(request, input, row.algorithm.and_then(Algorithm::from_code)),
         )?;
         let item = PartPut {
             bucket: input.bucket,
             key: input.key,
             upload,
             number,
-            part: PartRow {
-                bytes: 0,
-                md5: [0; 16],
-                modified_ms: 0,
-                checksum: None,
-                blobs: Vec::new(),
-            },
+            part: PartRow::default(),
         };
         let digests = self.intake.take(Target::Part(Box::new(item)), incoming).await?;
         let [crc32, crc32c, sha1, sha256, crc64nvme] = sums(&digests);

@@ -2,12 +2,13 @@
 
 use super::{
     Face, METADATA_BYTES_MAX,
-    body::{Said, etag, fields, incoming, sums},
+    body::{etag, fields, incoming, sums},
     conditions::{Conditions, tag},
-    time::{millis, stamp, whole},
+    shared::{described, headers, refuse_unsupported, said, sought},
 };
 use crate::{
     checksum::{self, Algorithm},
+    codec::SegmentId,
     index::{self, Expect, IndexError, ObjectPut},
     store::{Answer, Body, Target},
 };
@@ -20,15 +21,6 @@ pub(super) fn refuse(wanted: &[(bool, &str)]) -> S3Result<()> {
         Some((_, what)) => Err(s3_error!(NotImplemented, "{what} is not supported")),
         None => Ok(()),
     }
-}
-
-/// Whether an object is to be locked in any way, as [`refuse`] wants it.
-pub(super) const fn locked(
-    mode: &Option<ObjectLockMode>,
-    hold: &Option<ObjectLockLegalHoldStatus>,
-    until: &Option<ObjectLockRetainUntilDate>,
-) -> (bool, &'static str) {
-    (mode.is_some() || hold.is_some() || until.is_some(), "object locking")
 }
 
 /// The encoding of an object without that of the request that brought it: tools name `aws-chunked`
@@ -104,18 +96,21 @@ pub(super) fn shown(object: &index::Object) -> Shown {
 struct Found {
     object: index::Object,
     extents: Vec<index::Extent>,
+    /// The first extent's segment.
+    first: Option<(SegmentId, index::Segment)>,
     span: Span<u64>,
     content_range: Option<String>,
     parts_count: Option<i32>,
 }
 
-struct Sought {
-    bucket: String,
-    key: String,
-    conditions: Conditions,
-    range: Option<Range>,
-    part: Option<i32>,
-    version: Option<String>,
+/// What a read asks for.
+pub(super) struct Sought {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) conditions: Conditions,
+    pub(super) range: Option<Range>,
+    pub(super) part: Option<i32>,
+    pub(super) version: Option<String>,
 }
 
 impl Face {
@@ -124,44 +119,9 @@ impl Face {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<PutObjectOutput> {
         let input = request.input;
-        refuse(&[
-            (input.sse_customer_key.is_some(), "encryption with keys of the customer"),
-            (is_foreign(input.server_side_encryption.as_ref()), "this encryption"),
-            (input.tagging.is_some(), "tagging"),
-            locked(
-                &input.object_lock_mode,
-                &input.object_lock_legal_hold_status,
-                &input.object_lock_retain_until_date,
-            ),
-            (input.write_offset_bytes.is_some(), "appending"),
-        ])?;
-        check_class(input.storage_class.as_ref())?;
-        let incoming = incoming(
-            input.body,
-            Said {
-                length: input.content_length,
-                md5: input.content_md5.as_deref(),
-                checksums: [
-                    input.checksum_crc32.as_deref(),
-                    input.checksum_crc32c.as_deref(),
-                    input.checksum_sha1.as_deref(),
-                    input.checksum_sha256.as_deref(),
-                    input.checksum_crc64nvme.as_deref(),
-                ],
-                headers: &request.headers,
-                trailers: request.trailing_headers,
-                wanted: None,
-            },
-        )?;
-        let headers = index::Headers {
-            content_type: input.content_type,
-            content_encoding: encoding(input.content_encoding),
-            content_language: input.content_language,
-            content_disposition: input.content_disposition,
-            cache_control: input.cache_control,
-            expires_ms: input.expires.as_ref().and_then(millis),
-            metadata: metadata(input.metadata)?,
-        };
+        refuse_unsupported!(input, (input.write_offset_bytes.is_some(), "appending"));
+        let incoming = incoming(input.body, said!(request, input, None))?;
+        let headers = headers!(input);
         let item = ObjectPut {
             bucket: input.bucket,
             key: input.key,
@@ -172,8 +132,7 @@ impl Face {
             object: blank(headers),
         };
         // A body for a bucket that is not there, or against a condition, is not worth reading.
-        let early = item.clone();
-        self.check_early(early).await?;
+        self.check_early(&item).await?;
         let digests = self.intake.take(Target::Object(Box::new(item)), incoming).await?;
         let [crc32, crc32c, sha1, sha256, crc64nvme] = sums(&digests);
         Ok(PutObjectOutput {
@@ -190,19 +149,21 @@ impl Face {
         })
     }
 
-    async fn check_early(&self, item: ObjectPut) -> S3Result<()> {
-        let unconditional = item.expect == Expect::default();
+    async fn check_early(&self, item: &ObjectPut) -> S3Result<()> {
+        if item.expect == Expect::default() {
+            // Buckets are few, so this row is in memory: another thread costs more than reading it.
+            self.writer().index().read(|reader| reader.bucket(&item.bucket))?;
+            return Ok(());
+        }
+        let (bucket, key, expect) = (item.bucket.clone(), item.key.clone(), item.expect.clone());
         self.writer()
             .read(move |reader| {
-                if unconditional {
-                    return reader.bucket(&item.bucket).map(|_| ());
-                }
-                let old = match reader.object(&item.bucket, &item.key) {
+                let old = match reader.object(&bucket, &key) {
                     Ok(object) => Some(object),
                     Err(IndexError::NoSuchKey(_)) => None,
                     Err(error) => return Err(error),
                 };
-                item.expect.check(&item.key, old.as_ref())
+                expect.check(&key, old.as_ref())
             })
             .await?;
         Ok(())
@@ -216,12 +177,14 @@ impl Face {
             return Err(s3_error!(InvalidRequest, "Range and partNumber exclude one another"));
         }
         let Sought { bucket, key, .. } = sought;
-        let (object, extents) = self
+        let (object, extents, first) = self
             .writer()
             .read(move |reader| {
                 let object = reader.object(&bucket, &key)?;
                 let extents = reader.extents(&object.blobs)?;
-                Ok((object, extents))
+                let first = extents.first().map(|extent| extent.segment);
+                let row = first.map(|id| reader.segment(id)).transpose()?.flatten();
+                Ok((object, extents, first.zip(row)))
             })
             .await?;
         sought.conditions.check(&object)?;
@@ -236,7 +199,7 @@ impl Face {
             .filter(|span| span.start < span.end)
             .map(|span| format!("bytes {}-{}/{}", span.start, span.end - 1, object.bytes));
         let span = partial.unwrap_or(0..object.bytes);
-        Ok(Found { object, extents, span, content_range, parts_count })
+        Ok(Found { object, extents, first, span, content_range, parts_count })
     }
 
     pub(super) async fn get_object(
@@ -247,55 +210,17 @@ impl Face {
         refuse(&[(input.sse_customer_key.is_some(), "encryption with keys of the customer")])?;
         // From here on nothing that the index names is collected.
         let reading = self.store.reading();
-        let found = self
-            .find(Sought {
-                bucket: input.bucket,
-                key: input.key,
-                conditions: Conditions {
-                    matches: input.if_match,
-                    differs: input.if_none_match,
-                    modified_since: input.if_modified_since,
-                    unmodified_since: input.if_unmodified_since,
-                },
-                range: input.range,
-                part: input.part_number,
-                version: input.version_id,
-            })
-            .await?;
+        let found = self.find(sought!(input)).await?;
         let length = found.span.end - found.span.start;
         let body = match length {
             0 => Body::empty(),
-            _ => self.store.read(found.extents, found.span.clone(), reading).await?,
+            _ => {
+                let span = found.span.clone();
+                self.store.read_from(found.extents, span, reading, found.first).await?
+            }
         };
-        let whole_object = found.content_range.is_none();
-        let with_sums = input.checksum_mode.is_some() && whole_object;
-        let Shown { etag, sums, kind } = shown(&found.object);
-        let [crc32, crc32c, sha1, sha256, crc64nvme] =
-            if with_sums { sums } else { Default::default() };
-        let headers = found.object.headers;
-        Ok(GetObjectOutput {
-            accept_ranges: Some("bytes".into()),
-            body: Some(StreamingBlob::new(Answer(body))),
-            content_length: i64::try_from(length).ok(),
-            content_range: found.content_range,
-            parts_count: found.parts_count,
-            e_tag: Some(etag),
-            last_modified: Some(stamp(found.object.modified_ms)),
-            content_type: headers.content_type.or_else(|| Some("binary/octet-stream".into())),
-            content_encoding: headers.content_encoding,
-            content_language: headers.content_language,
-            content_disposition: headers.content_disposition,
-            cache_control: headers.cache_control,
-            expires: headers.expires_ms.map(whole),
-            metadata: Some(headers.metadata.into_iter().collect()),
-            checksum_crc32: crc32,
-            checksum_crc32c: crc32c,
-            checksum_sha1: sha1,
-            checksum_sha256: sha256,
-            checksum_crc64nvme: crc64nvme,
-            checksum_type: kind.filter(|_| with_sums),
-            ..Default::default()
-        })
+        let body = Some(StreamingBlob::new(Answer(body)));
+        Ok(described!(GetObjectOutput, input, found, body: body))
     }
 
     pub(super) async fn head_object(
@@ -303,48 +228,8 @@ impl Face {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<HeadObjectOutput> {
         let input = request.input;
-        let found = self
-            .find(Sought {
-                bucket: input.bucket,
-                key: input.key,
-                conditions: Conditions {
-                    matches: input.if_match,
-                    differs: input.if_none_match,
-                    modified_since: input.if_modified_since,
-                    unmodified_since: input.if_unmodified_since,
-                },
-                range: input.range,
-                part: input.part_number,
-                version: input.version_id,
-            })
-            .await?;
-        let with_sums = input.checksum_mode.is_some() && found.content_range.is_none();
-        let Shown { etag, sums, kind } = shown(&found.object);
-        let [crc32, crc32c, sha1, sha256, crc64nvme] =
-            if with_sums { sums } else { Default::default() };
-        let headers = found.object.headers;
-        Ok(HeadObjectOutput {
-            accept_ranges: Some("bytes".into()),
-            content_length: i64::try_from(found.span.end - found.span.start).ok(),
-            content_range: found.content_range,
-            parts_count: found.parts_count,
-            e_tag: Some(etag),
-            last_modified: Some(stamp(found.object.modified_ms)),
-            content_type: headers.content_type.or_else(|| Some("binary/octet-stream".into())),
-            content_encoding: headers.content_encoding,
-            content_language: headers.content_language,
-            content_disposition: headers.content_disposition,
-            cache_control: headers.cache_control,
-            expires: headers.expires_ms.map(whole),
-            metadata: Some(headers.metadata.into_iter().collect()),
-            checksum_crc32: crc32,
-            checksum_crc32c: crc32c,
-            checksum_sha1: sha1,
-            checksum_sha256: sha256,
-            checksum_crc64nvme: crc64nvme,
-            checksum_type: kind.filter(|_| with_sums),
-            ..Default::default()
-        })
+        let found = self.find(sought!(input)).await?;
+        Ok(described!(HeadObjectOutput, input, found))
     }
 
     pub(super) async fn delete_object(

@@ -39,6 +39,11 @@ const WAITING_MAX: usize = 4_096;
 /// Objects in one group.
 const GROUP_MAX: usize = 2_048;
 
+/// Into how many segments a body is cut at least, if each then has [`SEGMENT_BYTES_EASY`].
+const SEGMENTS_AT_ONCE: u64 = 4;
+/// Segments are not made smaller than this only to have more of them, bytes.
+const SEGMENT_BYTES_EASY: u64 = 8 << 20;
+
 /// What the bytes become.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -321,6 +326,12 @@ fn verify(
     Ok(digests)
 }
 
+/// How large the segments of so many bytes are at most: few, but small enough that the first is sealed
+/// and sent while the others come.
+fn segment_bytes(bytes: u64) -> u64 {
+    bytes.div_ceil(SEGMENTS_AT_ONCE).clamp(SEGMENT_BYTES_EASY, SEGMENT_BYTES_MAX)
+}
+
 /// A large body on its way. Dropped before the end, by an error or because the client went, it leaves
 /// its segments as garbage.
 struct Large {
@@ -339,7 +350,7 @@ impl Large {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: Into<StoreError>,
     {
-        for bytes in split(reader.bytes, SEGMENT_BYTES_MAX) {
+        for bytes in split(reader.bytes, segment_bytes(reader.bytes)) {
             while self.under_way.len() >= self.store.limits.segments_per_upload {
                 self.settle().await?;
             }
@@ -547,4 +558,25 @@ async fn store_group(
         stored.follow(store);
     }
     Ok(outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_are_cut_so_that_sealing_and_sending_overlap() {
+        let mib = |count: u64| count << 20;
+        for (bytes, segments, largest) in [
+            (mib(1) + 1, 1, mib(1) + 1),
+            (mib(8), 1, mib(8)),
+            (mib(12), 2, mib(6)),
+            (mib(64), 4, mib(16)),
+            (mib(256), 4, mib(64)),
+            (mib(1_024), 16, mib(64)),
+        ] {
+            let parts = split(bytes, segment_bytes(bytes));
+            assert_eq!((parts.len(), parts.iter().max()), (segments, Some(&largest)), "{bytes}");
+        }
+    }
 }

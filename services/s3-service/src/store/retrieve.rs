@@ -14,6 +14,7 @@ use crate::{
     fetch::{Fetch, Status},
     index::{Extent, Home, IndexError, Segment},
     num::{mem, wide},
+    purse::PurseError,
     shards::{Ask, ShardsError},
 };
 use bytes::Bytes;
@@ -225,11 +226,25 @@ impl Store {
         range: Range<u64>,
         reading: Reading,
     ) -> Result<Body, ReadError> {
+        self.read_from(extents, range, reading, None).await
+    }
+
+    /// As [`Store::read`], with a segment that was looked up already.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub(crate) async fn read_from(
+        self: &Arc<Self>,
+        extents: Vec<Extent>,
+        range: Range<u64>,
+        reading: Reading,
+        segment: Option<(SegmentId, Segment)>,
+    ) -> Result<Body, ReadError> {
         let remaining = mem(range.end.saturating_sub(range.start));
         let mut course = Course {
             store: Arc::clone(self),
             left: overlap(extents, &range),
-            view: None,
+            view: segment.map(|(id, row)| self.view_of(id, row)).transpose()?,
             ahead: Ahead::new(),
             reading,
         };
@@ -257,6 +272,10 @@ impl Store {
             .read(move |reader| reader.segment(id))
             .await?
             .ok_or(IndexError::Damaged("a segment is mentioned and missing"))?;
+        self.view_of(id, row)
+    }
+
+    fn view_of(&self, id: SegmentId, row: Segment) -> Result<Arc<View>, ReadError> {
         let opener = Opener::new(&self.keys, id, row.layout()?)?;
         Ok(Arc::new(View { id, row, opener, bad: Mutex::default() }))
     }
@@ -387,22 +406,21 @@ impl Store {
         let home = view.home(shard).ok_or("the shard is nowhere")?;
         let peer = self.fleet.peer(home.device).ok_or("the agent has no address")?;
         let length = wide(span.len());
-        let promise = |bytes| async move {
-            self.purse.voucher(home.rail, bytes).await.map_err(|error| error.to_string())
-        };
+        let unpaid = |error: PurseError| error.to_string();
         let mut ask = Ask {
             rail: home.rail,
             shard: view.row.shards[shard].hash,
             offset: wide(span.start),
             length,
-            voucher: Some(promise(length).await?),
+            voucher: self.purse.more(home.rail, length).await.map_err(unpaid)?,
         };
         let begun = Instant::now();
         let mut got = self.ask(peer, ask).await;
+        // The agent saw a price change earlier, or the last voucher did not arrive, or not yet.
         if let Err(ShardsError::Refused(Refusal::VoucherNeeded(due))) = got
-            && self.purse.owes(home.rail, due).await
+            && (self.purse.owes(home.rail, due).await || ask.voucher.is_none())
         {
-            ask.voucher = Some(promise(0).await?);
+            ask.voucher = Some(self.purse.voucher(home.rail, 0).await.map_err(unpaid)?);
             got = self.ask(peer, ask).await;
         }
         if matches!(got, Err(ShardsError::Unreachable(_) | ShardsError::Refused(_))) {
@@ -426,15 +444,14 @@ impl Store {
         got.map_err(|error| error.to_string())
     }
 
-    /// Asks an agent for a range, which must come whole and in time.
     async fn ask(&self, peer: Peer, ask: Ask) -> Result<Bytes, ShardsError> {
-        let got = tokio::time::timeout(self.limits.timeout(ask.length), self.shards.get(peer, ask));
-        let got =
-            got.await.unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())));
-        got.and_then(|bytes| match wide(bytes.len()) == ask.length {
-            true => Ok(bytes),
-            false => Err(ShardsError::Wrong("another number of bytes")),
-        })
+        tokio::time::timeout(self.limits.timeout(ask.length), self.shards.get(peer, ask))
+            .await
+            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())))
+            .and_then(|bytes| match wide(bytes.len()) == ask.length {
+                true => Ok(bytes),
+                false => Err(ShardsError::Wrong("another number of bytes")),
+            })
     }
 
     /// A shard is not where it should be: it is queued for repair.

@@ -17,13 +17,18 @@ use bytes::Bytes;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use storage_kind::{dataset::Shard, wire::Refusal};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
+
+/// Segments up to this size are sealed where they are: another thread costs more, bytes.
+const SEALED_HERE_MAX: u32 = 64 << 10;
+/// How long shards that became durable late wait for others, to be noted in one transaction.
+const LATE_WINDOW: Duration = Duration::from_millis(20);
 
 /// Why bytes were not stored.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -174,10 +179,14 @@ impl Store {
     /// Seals a full segment and stores it.
     pub(super) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
         let Filling { sealer, id, layout, packed, space } = filling;
-        let store = Arc::clone(self);
-        let shards = tokio::task::spawn_blocking(move || sealer.finish(&store.keys))
-            .await
-            .map_err(|_| StoreError::Stopping)??;
+        let shards = if layout.plain_bytes() <= SEALED_HERE_MAX {
+            sealer.finish(&self.keys)?
+        } else {
+            let store = Arc::clone(self);
+            tokio::task::spawn_blocking(move || sealer.finish(&store.keys))
+                .await
+                .map_err(|_| StoreError::Stopping)??
+        };
         self.upload(id, layout, shards, packed, space).await
     }
 
@@ -334,16 +343,59 @@ impl Stored {
         }
         let store = Arc::clone(store);
         tokio::spawn(async move {
+            let mut homes = Vec::new();
             while let Some(Ok((index, done))) = rest.join_next().await {
-                let (Ok(home), Ok(index)) = (done, u8::try_from(index)) else { continue };
-                let noted =
-                    store.writer.write(move |tables| tables.shard_stored(id, index, home)).await;
-                if let Err(error) = noted {
-                    tracing::warn!(segment = %id, %error, "a durable shard was not noted");
+                if let (Ok(home), Ok(index)) = (done, u8::try_from(index)) {
+                    homes.push((index, home));
                 }
             }
-            drop((space, on_its_way));
+            drop(space);
+            if !homes.is_empty() {
+                store.note(LateShards { id, homes, on_its_way }).await;
+            }
         });
+    }
+}
+
+/// Shards of a segment that became durable after it was acknowledged.
+struct LateShards {
+    id: SegmentId,
+    homes: Vec<(u8, Home)>,
+    /// Held until they are noted: upkeep would repair them.
+    #[expect(dead_code, reason = "held for its drop")]
+    on_its_way: OnItsWay,
+}
+
+/// Late shards that wait to be noted. Each is of a segment whose memory was granted, so these are few.
+#[derive(Default)]
+pub(super) struct Late(Mutex<Vec<LateShards>>);
+
+impl Store {
+    /// Notes late shards. Nobody waits for it, so the first waits for others to come along.
+    async fn note(self: &Arc<Self>, shards: LateShards) {
+        let is_first = {
+            let mut late = self.late.0.lock().unwrap_or_else(PoisonError::into_inner);
+            late.push(shards);
+            late.len() == 1
+        };
+        if !is_first {
+            return;
+        }
+        tokio::time::sleep(LATE_WINDOW).await;
+        let late = std::mem::take(&mut *self.late.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let homes: Vec<_> = late
+            .iter()
+            .flat_map(|shards| shards.homes.iter().map(|(index, home)| (shards.id, *index, *home)))
+            .collect();
+        let noted = self.writer.write(move |tables| {
+            for (id, index, home) in homes {
+                tables.shard_stored(id, index, home)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, segments = late.len(), "durable shards were not noted");
+        }
     }
 }
 

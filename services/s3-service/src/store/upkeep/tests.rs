@@ -158,7 +158,7 @@ fn a_byte_is_packed_again_a_few_times_only() {
     let mut loose: Vec<u64> = Vec::new();
     let mut written = 0;
     for _ in 0..PUTS {
-        loose.push(EACH);
+        loose.insert(0, EACH);
         loop {
             loose.sort_unstable();
             let rows = loose.iter().zip(0u128..);
