@@ -46,6 +46,8 @@ use std::{
 };
 use storage_kind::wire::Refusal;
 
+mod tabs;
+
 /// How many shards are settled or deleted in one transaction.
 const CHUNK: usize = 256;
 /// The ending of the journal's file, which is named like the index.
@@ -521,74 +523,10 @@ impl Store {
         Ok(condemned)
     }
 
-    /// Changes a rail's tab. If losing the change in a crash would cost more than `credit` bytes, it
-    /// is durable when this returns; else with the next [`Store::flush`].
-    ///
-    /// # Errors
-    /// What `change` says, or that the index failed.
-    pub fn tab<R>(
-        &self,
-        rail: RailId,
-        credit: u64,
-        change: impl FnOnce(&mut Tab) -> Result<R, Refusal>,
-    ) -> Result<R, Refusal> {
-        let (outcome, exposed) = {
-            let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-            let (tab, kept) = tabs.entry(rail).or_default();
-            let outcome = change(tab)?;
-            (outcome, tab.exposed(kept, credit))
-        };
-        if exposed {
-            self.flush()?;
-        }
-        Ok(outcome)
-    }
-
-    /// Makes all tabs durable.
-    ///
-    /// # Errors
-    /// When the index fails.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let news: Vec<(RailId, Tab)> = {
-            let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = tabs.iter().filter(|(_, (tab, kept))| tab != kept);
-            news.map(|(rail, (tab, _))| (*rail, *tab)).collect()
-        };
-        if news.is_empty() {
-            return Ok(());
-        }
-        self.put_tabs(&news)?;
-        let mut tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-        for (rail, written) in news {
-            if let Some((_, kept)) = tabs.get_mut(&rail) {
-                *kept = written;
-            }
-        }
-        Ok(())
-    }
-
-    fn put_tabs(&self, news: &[(RailId, Tab)]) -> Result<(), IndexError> {
-        let write = self.index.begin_write()?;
-        {
-            let mut table = write.open_table(TABS)?;
-            for (rail, tab) in news {
-                table.insert(rail.0, cbor::to_vec(tab).as_slice())?;
-            }
-        }
-        Ok(write.commit()?)
-    }
-
     /// Forgets the terms and the tab of a rail that is gone from the index.
     pub(crate) fn forget_rail(&self, rail: RailId) {
         self.terms.write().unwrap_or_else(PoisonError::into_inner).remove(&rail);
         self.tabs.lock().unwrap_or_else(PoisonError::into_inner).remove(&rail);
-    }
-
-    /// The tabs of all rails.
-    pub fn tabs(&self) -> BTreeMap<RailId, Tab> {
-        let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
-        tabs.iter().map(|(rail, (tab, _))| (*rail, *tab)).collect()
     }
 }
 
