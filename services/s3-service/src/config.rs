@@ -56,7 +56,8 @@ pub struct RailPlan {
     pub epochs: u64,
     /// Epochs after which a rail ends. What it pays for then moves.
     pub life_epochs: u64,
-    /// Dollars of a rail's limit for vouchers.
+    /// Dollars by which a rail's limit exceeds what is for its rate, for vouchers. It is raised by as
+    /// much when they run low.
     pub vouchers: Micros,
     /// Towards how many agents rails are kept open.
     pub agents_max: usize,
@@ -71,6 +72,13 @@ impl Default for RailPlan {
             vouchers: Micros(1_000_000),
             agents_max: 256,
         }
+    }
+}
+
+impl RailPlan {
+    /// The epochs of a rail's rate that are kept from vouchers, and below which its limit is raised.
+    pub fn epochs_low(&self) -> u64 {
+        (self.epochs / 16).max(1)
     }
 }
 
@@ -107,6 +115,13 @@ pub struct Limits {
     pub slowest_bytes_per_s: u64,
     /// Clients connected at once.
     pub connections_max: usize,
+    /// How long a client may take for the headers of a request, the first one's included.
+    pub headers: Duration,
+    /// How long a client may keep a body waiting, before the time for its bytes; and an answer.
+    pub client_patience: Duration,
+    /// What a client must at least send of a body, bytes a second. Little, as tools send many parts at
+    /// once over slow lines.
+    pub slowest_client_bytes_per_s: u64,
     /// How long requests under way are given at the stop.
     pub drain: Duration,
     /// The smallest part but the last, bytes. S3: 5 MiB.
@@ -141,6 +156,9 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(3),
             slowest_bytes_per_s: 1 << 20,
             connections_max: 1_024,
+            headers: Duration::from_secs(30),
+            client_patience: Duration::from_secs(30),
+            slowest_client_bytes_per_s: 8 << 10,
             drain: Duration::from_secs(5),
             part_bytes_min: 5 << 20,
             upkeep: Duration::from_secs(1),

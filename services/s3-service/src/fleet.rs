@@ -14,6 +14,8 @@ pub const DOUBT_MS: u64 = 1_000;
 pub const DOUBT_MS_MAX: u64 = 60_000;
 /// Agents known at most.
 pub const AGENTS_MAX: usize = 4_096;
+/// Devices whose owners are known at most.
+pub const OWNED_MAX: usize = 65_536;
 
 /// An agent with an open rail, or that one could be opened towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +43,25 @@ struct Known {
     doubted_until_ms: u64,
     /// Smoothed time of an answer, microseconds.
     answer_us: u64,
+    /// It had too much to do: not asked first until then.
+    busy_until_ms: u64,
     lied: bool,
+    /// Not on the list any more: what it still has can be read, and it gets nothing new.
+    left: bool,
+}
+
+impl Known {
+    const fn is_doubtful(&self, now_ms: u64) -> bool {
+        self.doubted_until_ms > now_ms || self.lied || self.left
+    }
 }
 
 /// The agents that the service knows.
 #[derive(Debug, Default)]
 pub struct Fleet {
     known: Mutex<BTreeMap<DeviceId, Known>>,
+    /// The owners of all devices, those without an agent that can be dialled too.
+    owners: Mutex<BTreeMap<DeviceId, Account>>,
 }
 
 impl Fleet {
@@ -55,7 +69,8 @@ impl Fleet {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the list of agents; what is known of those that stay stays.
+    /// Replaces the list of agents; what is known of those that stay stays. Those that are not on it
+    /// any more may still give what they have.
     pub fn update(&self, agents: impl IntoIterator<Item = Agent>) {
         let mut known = self.lock();
         let mut next = BTreeMap::new();
@@ -68,18 +83,34 @@ impl Fleet {
                 failures: 0,
                 doubted_until_ms: 0,
                 answer_us: 0,
+                busy_until_ms: 0,
                 lied: false,
+                left: false,
             };
-            let old = old.map_or(fresh, |old| Known { agent, ..old });
+            let old = old.map_or(fresh, |old| Known { agent, left: false, ..old });
             let entry = if moved { Known { failures: 0, doubted_until_ms: 0, ..old } } else { old };
             next.insert(agent.device, entry);
         }
+        let room = AGENTS_MAX.saturating_sub(next.len());
+        let gone = std::mem::take(&mut *known).into_iter().take(room);
+        next.extend(gone.map(|(device, old)| (device, Known { left: true, ..old })));
+        *known = next;
+    }
+
+    /// Who owns which device. Those that are known and not named stay known, as far as there is room.
+    pub fn owned(&self, owners: impl IntoIterator<Item = (DeviceId, Account)>) {
+        let mut known = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next: BTreeMap<_, _> = owners.into_iter().take(OWNED_MAX).collect();
+        let room = OWNED_MAX.saturating_sub(next.len());
+        let gone: Vec<_> =
+            known.iter().filter(|(device, _)| !next.contains_key(device)).take(room).collect();
+        next.extend(gone);
         *known = next;
     }
 
     /// All agents.
     pub fn agents(&self) -> Vec<Agent> {
-        self.lock().values().map(|known| known.agent).collect()
+        self.lock().values().filter(|known| !known.left).map(|known| known.agent).collect()
     }
 
     /// Where a device is.
@@ -89,7 +120,9 @@ impl Fleet {
 
     /// Who owns a device.
     pub fn owner(&self, device: DeviceId) -> Option<Account> {
-        self.lock().get(&device).map(|known| known.agent.owner)
+        let known = self.lock().get(&device).map(|known| known.agent.owner);
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        known.or_else(|| owners.get(&device).copied())
     }
 
     /// The agents as placement sees them.
@@ -102,19 +135,19 @@ impl Fleet {
             reachable: known.doubted_until_ms <= now_ms && !known.lied,
             proven: known.agent.proven && known.failures == 0,
         };
-        self.lock().values().map(candidate).collect()
+        self.lock().values().filter(|known| !known.left).map(candidate).collect()
     }
 
     /// Whether an answer of the device is not to be waited for.
     pub fn is_doubtful(&self, device: DeviceId, now_ms: u64) -> bool {
-        self.lock().get(&device).is_none_or(|known| known.doubted_until_ms > now_ms || known.lied)
+        self.lock().get(&device).is_none_or(|known| known.is_doubtful(now_ms))
     }
 
-    /// How long an answer usually takes, microseconds; doubtful agents rank last.
+    /// How long an answer usually takes, microseconds; doubtful and busy agents rank last.
     pub fn rank(&self, device: DeviceId, now_ms: u64) -> (bool, u64) {
         let known = self.lock();
         known.get(&device).map_or((true, u64::MAX), |known| {
-            (known.doubted_until_ms > now_ms || known.lied, known.answer_us)
+            (known.is_doubtful(now_ms) || known.busy_until_ms > now_ms, known.answer_us)
         })
     }
 
@@ -142,6 +175,13 @@ impl Fleet {
         if let Some(known) = self.lock().get_mut(&device) {
             known.free = known.free.saturating_sub(bytes);
             known.agent.paid_room = known.agent.paid_room.saturating_sub(bytes);
+        }
+    }
+
+    /// An agent has too much to do for now. That is no failure, but others are asked first for a while.
+    pub fn busy(&self, device: DeviceId, now_ms: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.busy_until_ms = now_ms.saturating_add(DOUBT_MS);
         }
     }
 
@@ -205,5 +245,29 @@ mod tests {
         assert!(!one(u64::MAX).reachable && fleet.is_doubtful(device, u64::MAX));
         fleet.update([]);
         assert!(fleet.agents().is_empty() && fleet.is_doubtful(device, 0));
+    }
+
+    #[test]
+    fn who_left_gets_nothing_new_and_can_be_read_and_who_is_busy_is_asked_last() {
+        let fleet = Fleet::default();
+        let (device, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let peer = Peer { key: [1; 32], address: ([127, 0, 0, 1], 1).into() };
+        let owner = Account::repeat_byte(1);
+        let agent =
+            Agent { device, peer, owner, rail: Some(RailId(1)), paid_room: 100, proven: true };
+        fleet.update([agent]);
+        fleet.owned([(device, owner), (other, Account::repeat_byte(2))]);
+        fleet.busy(device, 0);
+        assert!(fleet.rank(device, DOUBT_MS - 1).0 && !fleet.rank(device, DOUBT_MS).0);
+        assert!(fleet.candidates(0)[0].reachable && fleet.candidates(0)[0].proven);
+        fleet.update([]);
+        fleet.owned([]);
+        assert!(fleet.candidates(0).is_empty() && fleet.agents().is_empty());
+        assert_eq!(fleet.peer(device), Some(peer));
+        assert!(fleet.rank(device, u64::MAX).0, "those that stay are asked first");
+        assert_eq!(fleet.owner(device), Some(owner));
+        assert_eq!(fleet.owner(other), Some(Account::repeat_byte(2)), "it cannot be dialled");
+        fleet.update([agent]);
+        assert_eq!(fleet.candidates(0).len(), 1);
     }
 }

@@ -13,19 +13,20 @@
 //! | `blobs` | blob | [`Blob`]: extents and how many objects and parts hold it |
 //! | `placed` | segment, offset | the blob whose extent begins there |
 //! | `segments` | segment | [`Segment`] with its shards |
-//! | `queued` | segment, shard | a shard that is not durable anywhere |
+//! | `queued` | segment, shard | a shard that needs a home: it is durable nowhere, or has to move |
 //! | `unborn` | segment | stored, but not yet part of a blob |
 //! | `garbage` | segment | nothing of it is needed; when that was so |
 //! | `loose` | segment | packed, and worth packing again |
 //! | `holdings` | rail, shard hash | [`Holding`]: what an agent holds, and what its dataset says |
 //! | `rails` | rail | [`Rail`]: datasets and vouchers |
-//! | `meta` | name | format, counters, [`Stats`] |
+//! | `meta` | name | format, counters, whose keys, [`Stats`] |
 //!
 //! Invariants ([`Reader::check`] walks them all, and every test ends with it):
 //! * a segment's `live` is the sum of the extents placed in it; it is garbage, unborn or live, and
 //!   only one of these;
 //! * a blob's `refs` is the number of objects' and parts' mentions of it, and is never 0;
-//! * a shard is queued if and only if it has no home; it has a wanted holding if and only if it has;
+//! * a shard without a home is queued; it has a wanted holding if and only if it has one. One that has
+//!   to move keeps its home, and can be read there, until it has the next;
 //! * the stats are the sums of the rows.
 
 mod check;
@@ -50,11 +51,11 @@ pub use writer::Writer;
 
 use crate::codec::SegmentId;
 use minicbor::{Decode, Encode};
-use protocol::cbor;
+use protocol::{Digest, cbor};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     path::Path,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// The format of the file.
@@ -98,6 +99,9 @@ pub enum IndexError {
     /// A file made by another version of this program.
     #[error("index has format {0}, this program knows {FORMAT}")]
     Format(u32),
+    /// The index belongs to other keys.
+    #[error("index was made with another keyring: give back the one it was made with")]
+    Keys,
     /// The index contradicts itself.
     #[error("index is damaged: {0}")]
     Damaged(&'static str),
@@ -112,7 +116,10 @@ pub enum IndexError {
 impl IndexError {
     /// Whether the whole transaction must be given up, and not this change alone.
     fn is_fatal(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Damaged(_) | Self::Format(_) | Self::Closed)
+        matches!(
+            self,
+            Self::Store(_) | Self::Damaged(_) | Self::Format(_) | Self::Keys | Self::Closed
+        )
     }
 }
 
@@ -164,6 +171,7 @@ tables!(
 const STATS: &[u8] = b"stats";
 const FORMAT_KEY: &[u8] = b"format";
 const BLOB_NEXT: &[u8] = b"blob-next";
+const KEYS_KEY: &[u8] = b"keys";
 
 impl std::fmt::Debug for Tables<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -177,11 +185,38 @@ impl std::fmt::Debug for Reader {
     }
 }
 
+/// Opens the file again.
+type Opener = Box<dyn Fn() -> Result<redb::Database, IndexError> + Send + Sync>;
+
+enum File {
+    Open(redb::Database),
+    /// The disk failed, and the database does nothing more until it is opened again.
+    Failed,
+    Closed,
+}
+
+impl File {
+    const fn get(&self) -> Result<&redb::Database, IndexError> {
+        match self {
+            Self::Open(db) => Ok(db),
+            Self::Failed | Self::Closed => Err(IndexError::Closed),
+        }
+    }
+}
+
 /// The index.
-#[derive(Debug)]
+///
+/// A disk that fails or is full for a moment fails what is asked in that moment. The database below
+/// would refuse everything from then on, so it is opened again with the next request.
 pub struct Index {
-    /// Nothing once it is closed.
-    db: RwLock<Option<redb::Database>>,
+    file: RwLock<File>,
+    opener: Opener,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
 }
 
 impl Index {
@@ -190,7 +225,10 @@ impl Index {
     /// # Errors
     /// [`IndexError::Format`] for a file of another version; [`IndexError::Store`].
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        Self::prepare(redb::Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+        let path = path.to_owned();
+        Self::open_by(Box::new(move || {
+            Ok(redb::Database::builder().set_cache_size(CACHE_BYTES).create(&path)?)
+        }))
     }
 
     /// An index in memory, for tests and simulation.
@@ -198,13 +236,17 @@ impl Index {
     /// # Errors
     /// [`IndexError::Store`].
     pub fn in_memory() -> Result<Self, IndexError> {
-        let memory = redb::backends::InMemoryBackend::new();
-        Self::prepare(redb::Database::builder().create_with_backend(memory)?)
+        let memory = Mutex::new(Some(redb::backends::InMemoryBackend::new()));
+        Self::open_by(Box::new(move || {
+            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let memory = memory.ok_or(IndexError::Closed)?;
+            Ok(redb::Database::builder().create_with_backend(memory)?)
+        }))
     }
 
     /// Checks the format; what was being stored when the service ended is garbage.
-    fn prepare(db: redb::Database) -> Result<Self, IndexError> {
-        let index = Self { db: RwLock::new(Some(db)) };
+    fn open_by(opener: Opener) -> Result<Self, IndexError> {
+        let index = Self { file: RwLock::new(File::Open(opener()?)), opener };
         index.write(|tables| {
             match get::<u32>(&tables.meta, FORMAT_KEY)? {
                 None => put(&mut tables.meta, FORMAT_KEY, &FORMAT)?,
@@ -217,8 +259,33 @@ impl Index {
         Ok(index)
     }
 
-    fn open_db(&self) -> RwLockReadGuard<'_, Option<redb::Database>> {
-        self.db.read().unwrap_or_else(PoisonError::into_inner)
+    /// The file, opened again if it failed.
+    fn file(&self) -> Result<RwLockReadGuard<'_, File>, IndexError> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*file, File::Failed) {
+            return Ok(file);
+        }
+        drop(file);
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*file, File::Failed) {
+            *file = File::Open((self.opener)()?);
+            tracing::warn!("the index was opened again after its disk failed");
+        }
+        drop(file);
+        Ok(self.file.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What failed on the disk's account is opened again with the next request.
+    fn noted<T>(&self, done: Result<T, IndexError>) -> Result<T, IndexError> {
+        if let Err(IndexError::Store(error)) = &done
+            && matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo)
+        {
+            let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*file, File::Open(_)) {
+                *file = File::Failed;
+            }
+        }
+        done
     }
 
     /// All tables as they are now.
@@ -226,7 +293,22 @@ impl Index {
     /// # Errors
     /// [`IndexError::Store`], [`IndexError::Closed`].
     pub fn reader(&self) -> Result<Reader, IndexError> {
-        Reader::open(&self.open_db().as_ref().ok_or(IndexError::Closed)?.begin_read()?)
+        let file = self.file()?;
+        let opened = file.get().and_then(|db| Reader::open(&db.begin_read()?));
+        drop(file);
+        self.noted(opened)
+    }
+
+    /// Ties the index to the keys with this fingerprint: with others nothing in it could be read.
+    ///
+    /// # Errors
+    /// [`IndexError::Keys`] if it was tied to others before.
+    pub fn tie(&self, fingerprint: &Digest) -> Result<(), IndexError> {
+        self.write(|tables| match get::<Digest>(&tables.meta, KEYS_KEY)? {
+            None => put(&mut tables.meta, KEYS_KEY, fingerprint),
+            Some(known) if known == *fingerprint => Ok(()),
+            Some(_) => Err(IndexError::Keys),
+        })
     }
 
     /// Reads; the index is not closed meanwhile.
@@ -237,12 +319,11 @@ impl Index {
         &self,
         read: impl FnOnce(&Reader) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let db = self.open_db();
-        let reader = Reader::open(&db.as_ref().ok_or(IndexError::Closed)?.begin_read()?)?;
-        let done = read(&reader);
-        drop(reader);
-        drop(db);
-        done
+        let file = self.file()?;
+        let reader = file.get().and_then(|db| Reader::open(&db.begin_read()?));
+        let done = reader.and_then(|reader| read(&reader));
+        drop(file);
+        self.noted(done)
     }
 
     /// Makes one change, durable when this returns; an error leaves nothing of it.
@@ -253,22 +334,31 @@ impl Index {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let db = self.open_db();
-        let txn = db.as_ref().ok_or(IndexError::Closed)?.begin_write()?;
-        let done = {
-            let mut tables = Tables::open(&txn)?;
-            let done = change(&mut tables)?;
-            tables.save()?;
-            done
-        };
-        txn.commit()?;
-        Ok(done)
+        let file = self.file()?;
+        let done = file.get().and_then(|db| transact(db, change));
+        drop(file);
+        self.noted(done)
     }
 
     /// Closes the file, once what is under way is done. All later calls are [`IndexError::Closed`].
     pub fn close(&self) {
-        self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = File::Closed;
     }
+}
+
+fn transact<T>(
+    db: &redb::Database,
+    change: impl FnOnce(&mut Tables<'_>) -> Result<T, IndexError>,
+) -> Result<T, IndexError> {
+    let txn = db.begin_write()?;
+    let done = {
+        let mut tables = Tables::open(&txn)?;
+        let done = change(&mut tables)?;
+        tables.save()?;
+        done
+    };
+    txn.commit()?;
+    Ok(done)
 }
 
 impl Tables<'_> {

@@ -14,6 +14,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use minicbor::{Decode, Encode};
+use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -112,6 +113,14 @@ pub fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
 }
 
 impl Keyring {
+    /// Tells this keyring's content keys from others, and nothing about them.
+    pub fn fingerprint(&self) -> Digest {
+        let mut hasher =
+            blake3::Hasher::new_derive_key("wayleave s3 2026 fingerprint of content keys");
+        hasher.update(self.content.content.expose()).update(self.content.mask.expose());
+        Digest(*hasher.finalize().as_bytes())
+    }
+
     /// New secrets.
     ///
     /// # Errors

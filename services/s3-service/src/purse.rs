@@ -1,6 +1,7 @@
 //! Vouchers for what agents deliver (design 8 and 11).
 //!
-//! A voucher promises, in all, the price of every byte asked of an agent on its rail so far. Rules:
+//! A voucher promises, in all, the price of every byte asked of an agent on its rail so far, each at the
+//! price of its time: a new price is for what comes. Rules:
 //! * no voucher leaves before the index holds bounds that cover it: whatever happens, no nonce is
 //!   used twice, and no promise is forgotten;
 //! * bounds are raised in steps, so that a read costs no sync. After a crash the purse goes on from
@@ -11,7 +12,7 @@
 //! * nothing is promised above the rail's limit, or for an agent that asks more than the network's
 //!   price.
 
-use crate::index::{IndexError, Writer};
+use crate::index::{IndexError, Rail, Writer};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::Eip712Domain;
@@ -74,6 +75,54 @@ struct Ledger {
     delivered_bound: u64,
     /// What the last voucher since the start promised.
     promised: Micros,
+    /// Up to `priced` bytes cost `before`; what came later costs `terms`.
+    before: Micros,
+    priced: u64,
+    terms: Option<KindTerms>,
+}
+
+impl Ledger {
+    fn load(row: &Rail, terms: &KindTerms) -> Self {
+        let delivered = row.delivered_bound;
+        Self {
+            loaded: true,
+            nonce: row.nonce_bound,
+            delivered,
+            nonce_bound: row.nonce_bound,
+            delivered_bound: delivered,
+            promised: Micros::ZERO,
+            before: row
+                .amount_bound
+                .unwrap_or_else(|| terms.dollars(delivered, terms.delivery_price)),
+            priced: delivered,
+            terms: Some(*terms),
+        }
+    }
+
+    /// From now on bytes cost `terms`.
+    fn reprice(&mut self, terms: &KindTerms) {
+        if self.terms.as_ref() != Some(terms) {
+            (self.before, self.priced) = (self.amount_up(self.delivered), self.delivered);
+            self.terms = Some(*terms);
+        }
+    }
+
+    /// What so many bytes cost in all, rounded down as agents round.
+    fn amount(&self, delivered: u64) -> Micros {
+        let more = delivered.saturating_sub(self.priced);
+        let cost = self.terms.map(|terms| terms.dollars(more, terms.delivery_price));
+        self.before.saturating_add(cost.unwrap_or_default())
+    }
+
+    /// The same rounded up: a sum of parts must not be less than what an agent makes of the whole.
+    fn amount_up(&self, delivered: u64) -> Micros {
+        let more = u128::from(delivered.saturating_sub(self.priced));
+        let whole = self.terms.is_none_or(|terms| {
+            let product = more * u128::from(terms.delivery_price.0);
+            product.is_multiple_of(u128::from(terms.per_units.max(1)))
+        });
+        self.amount(delivered).saturating_add(Micros(u64::from(!whole)))
+    }
 }
 
 /// Signs vouchers.
@@ -171,17 +220,11 @@ impl Purse {
         let mut account = account.lock().await;
         if !account.loaded {
             let row = self.writer.read(move |reader| reader.rail(rail)).await?;
-            *account = Ledger {
-                loaded: true,
-                nonce: row.nonce_bound,
-                delivered: row.delivered_bound,
-                nonce_bound: row.nonce_bound,
-                delivered_bound: row.delivered_bound,
-                promised: Micros::ZERO,
-            };
+            *account = Ledger::load(&row, &terms);
         }
+        account.reprice(&terms);
         let delivered = account.delivered.saturating_add(bytes);
-        let amount = terms.dollars(delivered, terms.delivery_price);
+        let amount = account.amount(delivered);
         let limit = allowance.limit.saturating_sub(allowance.kept);
         if amount > limit {
             return Err(PurseError::Limit { rail, limit, wanted: amount });
@@ -189,8 +232,9 @@ impl Purse {
         let nonce = account.nonce.max(allowance.nonce).max(1);
         if nonce >= account.nonce_bound || delivered > account.delivered_bound {
             let bounds = (nonce + STEP_NONCES, delivered.saturating_add(STEP_BYTES));
+            let most = account.amount_up(bounds.1);
             self.writer
-                .write(move |tables| tables.bound_vouchers(rail, bounds.0, bounds.1))
+                .write(move |tables| tables.bound_vouchers(rail, bounds.0, bounds.1, most))
                 .await?;
             (account.nonce_bound, account.delivered_bound) = bounds;
         }
@@ -212,7 +256,26 @@ impl Purse {
         Ok(SignedVoucher { voucher, signature })
     }
 
-    /// `bytes` were promised and never asked: the agent was not reached.
+    /// An agent says that `due` is owed on `rail`, as it saw a price change earlier. Whether that is
+    /// so: never more than all bytes at today's price.
+    pub async fn owes(&self, rail: RailId, due: Micros) -> bool {
+        let account = self.account(rail);
+        let mut account = account.lock().await;
+        let (Some(terms), now) = (account.terms, account.amount(account.delivered)) else {
+            return false;
+        };
+        let most = terms.dollars(account.delivered, terms.delivery_price);
+        if due <= now || due > most {
+            return false;
+        }
+        (account.before, account.priced) = (due, account.delivered);
+        // The next voucher raises the bound of what was promised before it leaves.
+        account.delivered_bound = 0;
+        true
+    }
+
+    /// `bytes` were promised and not delivered, as the agent was not reached or refused: the next
+    /// request is promised from the same total.
     pub async fn refund(&self, rail: RailId, bytes: u64) {
         let account = self.account(rail);
         let mut account = account.lock().await;
@@ -221,17 +284,14 @@ impl Purse {
 
     /// All that was promised so far by voucher, over all rails.
     pub async fn promised(&self) -> Micros {
-        let Some(terms) = *self.terms.lock().unwrap_or_else(PoisonError::into_inner) else {
-            return Micros::ZERO;
-        };
         let accounts: Vec<_> = {
             let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             accounts.values().cloned().collect()
         };
         let mut sum = Micros::ZERO;
         for account in accounts {
-            let delivered = account.lock().await.delivered;
-            sum = sum.saturating_add(terms.dollars(delivered, terms.delivery_price));
+            let account = account.lock().await;
+            sum = sum.saturating_add(account.amount(account.delivered));
         }
         sum
     }
@@ -249,7 +309,10 @@ impl Purse {
             let mut account = account.lock().await;
             if account.loaded {
                 let delivered = account.delivered;
-                self.writer.write(move |tables| tables.settle_vouchers(rail, delivered)).await?;
+                let amount = account.amount_up(delivered);
+                self.writer
+                    .write(move |tables| tables.settle_vouchers(rail, delivered, amount))
+                    .await?;
                 account.delivered_bound = delivered;
             }
         }
@@ -318,6 +381,44 @@ mod tests {
         let last = closed.voucher(RailId(1), 1_024).await.unwrap();
         assert_eq!(last.voucher.amount.0, next.voucher.amount.0 + 1);
         assert!(last.voucher.nonce > next.voucher.nonce);
+    }
+
+    #[tokio::test]
+    async fn a_new_price_is_for_what_comes() {
+        let index = Arc::new(Index::in_memory().unwrap());
+        let purse = purse(&index);
+        let allowance = Allowance { limit: Micros(1 << 40), nonce: 1, kept: Micros::ZERO };
+        let at = |price: u64| {
+            let terms = KindTerms { delivery_price: Micros(price), ..terms() };
+            purse.update(terms, [(RailId(1), allowance)].into());
+        };
+        at(1 << 20);
+        purse.voucher(RailId(1), 1 << 20).await.unwrap();
+        at(2 << 20);
+        let dear = purse.voucher(RailId(1), 1 << 20).await.unwrap();
+        assert_eq!(dear.voucher.amount, Micros(3 * 1_024));
+        at(1 << 10);
+        let cheap = purse.voucher(RailId(1), 1 << 20).await.unwrap();
+        assert_eq!(cheap.voucher.amount, Micros(3 * 1_024 + 1));
+        // It goes on from there after a stop, and never below what was promised after a crash.
+        purse.close().await.unwrap();
+        let next = super::tests::purse(&index);
+        next.update(terms(), [(RailId(1), allowance)].into());
+        let later = next.voucher(RailId(1), 1_024).await.unwrap();
+        assert_eq!(later.voucher.amount, Micros(3 * 1_024 + 2));
+        // An agent that saw the price rise before is believed, as far as it can be so.
+        assert!(!next.owes(RailId(1), Micros(3 * 1_024)).await, "it has more");
+        let all = (3 << 20) + 1_024;
+        let most = terms().dollars(all, terms().delivery_price);
+        assert!(!next.owes(RailId(1), most.saturating_add(Micros(1))).await);
+        next.update(
+            KindTerms { delivery_price: Micros(4 << 20), ..terms() },
+            [(RailId(1), allowance)].into(),
+        );
+        next.voucher(RailId(1), 0).await.unwrap();
+        assert!(next.owes(RailId(1), Micros(5_000)).await);
+        let paid = next.voucher(RailId(1), 0).await.unwrap();
+        assert_eq!(paid.voucher.amount, Micros(5_000));
     }
 
     #[tokio::test]

@@ -2,7 +2,12 @@
 //!
 //! * One rail an agent is kept open, as far as the plan goes. Its rate is the network's price for the
 //!   bytes that the plan foresees, and no more bytes are stored on it than the rate pays for; its
-//!   limit pays that rate for the planned epochs, and vouchers.
+//!   limit pays that rate for the planned epochs, and vouchers. What the rate used and will soon need
+//!   is kept from vouchers, and the limit is raised when either runs low.
+//! * Some epochs before a rail ends, another is opened and what is stored on it moves, while the agent
+//!   is still paid for giving it.
+//! * A look at the ledger that is older than the last one is refused: an endpoint that lags would make
+//!   rails look gone that are there.
 //! * When shards came or went, the change is committed with the agent, whose signature is checked,
 //!   and shortly before the epoch ends all new datasets are frozen by one transaction, so that the
 //!   next seed asks for them (design 11).
@@ -43,6 +48,10 @@ const ASKED_AT_ONCE: usize = 16;
 const TERMS_WITHIN: Duration = Duration::from_secs(3);
 /// How long after a refusal rails are not asked for again, milliseconds.
 const REFUSED_MS: u64 = 30_000;
+/// Epochs before its end from which on a rail gets nothing new and what is on it moves.
+pub const MOVE_EPOCHS: u64 = 4;
+/// Addresses of agents that were complained about at most.
+const NAMED_MAX: usize = 4_096;
 
 /// The ledger as it is at one height.
 #[derive(Clone, Debug)]
@@ -107,6 +116,9 @@ pub trait LedgerPort: Send + Sync + 'static {
 
     /// Freezes datasets by one transaction. Applied when this returns.
     fn freeze(&self, datasets: Vec<Committed>) -> BoxFuture<'_, Result<(), LedgerError>>;
+
+    /// The version of a rail's dataset that the ledger holds; 0 if there is none.
+    fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>>;
 }
 
 /// Why datasets are not what they should be.
@@ -137,6 +149,10 @@ struct State {
     open: BTreeMap<RailId, (DeviceId, Peer)>,
     /// Rails that still count, dialled or not; nothing before the first look.
     counting: Option<BTreeMap<RailId, DeviceId>>,
+    /// Of these, the rails that do not end soon.
+    staying: Option<BTreeMap<RailId, DeviceId>>,
+    /// Devices whose addresses do not parse, which was said.
+    unreadable: BTreeSet<DeviceId>,
     refused_until_ms: u64,
     audited_ms: u64,
     /// The rail that was asked last, and where to go on with it.
@@ -197,6 +213,11 @@ impl Keeper {
         self.with(|state| state.counting.clone())
     }
 
+    /// Of these, the rails on which shards may stay, as they do not end soon.
+    pub fn staying(&self) -> Option<BTreeMap<RailId, DeviceId>> {
+        self.with(|state| state.staying.clone())
+    }
+
     /// One round: looks at the ledger and the agents, opens rails, and freezes when it is time.
     ///
     /// # Errors
@@ -232,18 +253,19 @@ impl Keeper {
     /// # Errors
     /// [`KeepError::Ledger`], [`KeepError::Index`].
     pub async fn refresh(&self) -> Result<(), KeepError> {
-        let mut view = self.port.view().await?;
+        let mut view = self.look().await?;
         if self.open_missing(&view).await? {
-            view = self.port.view().await?;
+            view = self.look().await?;
         }
+        self.complain(&view);
         let kept: BTreeMap<RailId, Kept> =
             self.store.writer.read(|reader| reader.rails()).await?.into_iter().collect();
         let signer = self.store.purse.address();
         let rails = first_of_each(&view, signer);
-        self.top_up(&view, &rails).await;
+        self.top_up(&view, &rails, &kept).await;
+        let epoch = view.clock.epoch(view.height);
         let allowances = view.rails.iter().filter(|rail| rail.signer == signer).map(|rail| {
-            let kept = Micros(rail.limit.0.saturating_sub(self.plan.vouchers.0));
-            let kept = if rail.rate.is_zero() { Micros::ZERO } else { kept };
+            let kept = self.kept(rail, epoch);
             (rail.id, Allowance { limit: rail.limit, nonce: rail.nonce, kept })
         });
         self.store.purse.update(view.terms, allowances.collect());
@@ -251,10 +273,13 @@ impl Keeper {
             .map(|(device, peer)| self.agent(&view, device, peer, rails.get(&device.id), &kept))
             .collect();
         let served: BTreeSet<DeviceId> = view.devices.iter().map(|(device, _)| device.id).collect();
-        let counting: BTreeMap<RailId, DeviceId> = ours(&view, signer)
-            .filter(|rail| served.contains(&rail.device))
-            .map(|rail| (rail.id, rail.device))
-            .collect();
+        let counts = |from: Epoch| -> BTreeMap<RailId, DeviceId> {
+            ours(&view, signer, from)
+                .filter(|rail| served.contains(&rail.device))
+                .map(|rail| (rail.id, rail.device))
+                .collect()
+        };
+        let (counting, staying) = (counts(epoch), counts(later(epoch)));
         let peers: BTreeMap<DeviceId, Peer> =
             agents.iter().map(|agent| (agent.device, agent.peer)).collect();
         self.with(|state| {
@@ -264,10 +289,46 @@ impl Keeper {
                 .filter_map(|(rail, device)| Some((*rail, (*device, *peers.get(device)?))))
                 .collect();
             state.counting = Some(counting);
+            state.staying = Some(staying);
         });
+        let owners = view.devices.iter().map(|(device, _)| (device.id, device.owner));
+        self.store.fleet.owned(owners);
         self.store.fleet.update(agents.clone());
         self.ask_terms(agents, &view.terms).await;
         Ok(())
+    }
+
+    /// The ledger now; never older than it was seen before.
+    async fn look(&self) -> Result<View, LedgerError> {
+        let view = self.port.view().await?;
+        let seen = self.with(|state| state.position).map_or(Height(0), |(height, _)| height);
+        if view.height < seen {
+            let cause = format!("it was at height {seen} and now is at {}", view.height);
+            return Err(LedgerError::Silent(cause));
+        }
+        Ok(view)
+    }
+
+    /// Says once of each device that its address is none.
+    fn complain(&self, view: &View) {
+        let unreadable = |(device, named): &&(Device, Option<String>)| {
+            let named = named.as_deref().filter(|_| device.kind == STORAGE);
+            named.is_some_and(|named| named.parse::<SocketAddr>().is_err())
+        };
+        for (device, named) in view.devices.iter().filter(unreadable).take(NAMED_MAX) {
+            if self.with(|state| state.unreadable.insert(device.id)) {
+                let named = named.as_deref().unwrap_or_default();
+                tracing::warn!(device = %device.id, named, "an agent's address is not IP:PORT");
+            }
+        }
+    }
+
+    /// What of a rail's limit is kept for its rate: what that used since the beginning at most, and
+    /// what it may use in the next epochs.
+    fn kept(&self, rail: &Rail, epoch: Epoch) -> Micros {
+        let passed = epoch.0.saturating_sub(rail.opened.0);
+        let coming = rail.expiry.0.saturating_sub(epoch.0).min(self.plan.epochs_low());
+        Micros(rail.rate.0.saturating_mul(passed.saturating_add(coming)))
     }
 
     fn agent(
@@ -338,7 +399,7 @@ impl Keeper {
                 payee: device.owner,
                 limit: limit.saturating_add(self.plan.vouchers),
                 rate,
-                expiry: Epoch(epoch.0.saturating_add(self.plan.life_epochs)),
+                expiry: Epoch(epoch.0.saturating_add(self.plan.life_epochs.max(2 * MOVE_EPOCHS))),
             })
             .collect();
         if openings.is_empty() {
@@ -355,23 +416,28 @@ impl Keeper {
         }
     }
 
-    /// Raises the limits of rails that are nearly used up.
-    async fn top_up(&self, view: &View, rails: &BTreeMap<DeviceId, Rail>) {
+    /// Raises the limits of rails that are nearly used up, by the rate or by vouchers.
+    async fn top_up(
+        &self,
+        view: &View,
+        rails: &BTreeMap<DeviceId, Rail>,
+        rows: &BTreeMap<RailId, Kept>,
+    ) {
         let now = self.store.now_ms();
         if self.with(|state| state.refused_until_ms) > now {
             return;
         }
         let epoch = view.clock.epoch(view.height);
         for rail in rails.values() {
-            let passed = epoch.0.saturating_sub(rail.opened.0);
-            let spent = Micros(rail.rate.0.saturating_mul(passed));
-            let left = rail.limit.saturating_sub(spent).saturating_sub(self.plan.vouchers);
-            let runs = Micros(rail.rate.0.saturating_mul(self.plan.epochs / 16));
-            if rail.rate.is_zero() || left >= runs || rail.expiry <= epoch {
+            let promised = rows.get(&rail.id).and_then(|row| row.amount_bound);
+            let used = self.kept(rail, epoch).saturating_add(promised.unwrap_or_default());
+            let low = Micros(self.plan.vouchers.0 / 4);
+            if rail.rate.is_zero() || used.saturating_add(low) <= rail.limit {
                 continue;
             }
             let more = Micros(rail.rate.0.saturating_mul(self.plan.epochs / 4));
-            if let Err(error) = self.port.top_up(rail.id, rail.limit.saturating_add(more)).await {
+            let limit = used.saturating_add(more).saturating_add(self.plan.vouchers);
+            if let Err(error) = self.port.top_up(rail.id, limit.max(rail.limit)).await {
                 tracing::warn!(rail = %rail.id, %error, "a rail runs out and was not topped up");
                 self.with(|state| state.refused_until_ms = now.saturating_add(REFUSED_MS));
                 return;
@@ -380,18 +446,22 @@ impl Keeper {
     }
 }
 
-/// The rails towards devices that this signer answers for and that still count, ascending.
-fn ours(view: &View, signer: Account) -> impl Iterator<Item = &Rail> {
-    let epoch = view.clock.epoch(view.height);
+/// The rails towards devices that this signer answers for and that count after `epoch`, ascending.
+fn ours(view: &View, signer: Account, epoch: Epoch) -> impl Iterator<Item = &Rail> {
     view.rails.iter().filter(move |rail| {
         rail.signer == signer && rail.expiry > epoch && rail.device != DeviceId::default()
     })
 }
 
-/// Of these the first towards each device: new shards are stored on it.
+/// The epoch after which a rail must count for anything to be put on it now.
+const fn later(epoch: Epoch) -> Epoch {
+    Epoch(epoch.0.saturating_add(MOVE_EPOCHS))
+}
+
+/// The first rail towards each device that does not end soon: new shards are stored on it.
 fn first_of_each(view: &View, signer: Account) -> BTreeMap<DeviceId, Rail> {
     let mut rails = BTreeMap::new();
-    for rail in ours(view, signer) {
+    for rail in ours(view, signer, later(view.clock.epoch(view.height))) {
         rails.entry(rail.device).or_insert(*rail);
     }
     rails

@@ -4,8 +4,10 @@
 //! conditions, head, copy, delete one or many, list in both versions); multipart uploads (create,
 //! part, part by copy, complete, abort, list of parts and of uploads); `Content-MD5` and all
 //! `x-amz-checksum-*`, in headers and trailers. What is not supported is refused and not ignored
-//! where ignoring it would lose something: versions, tags, locks, keys given by the customer.
+//! where ignoring it would lose something: versions, tags, locks, keys given by the customer. Tools
+//! that ask for it first are told that there is none of it.
 
+mod absent;
 mod body;
 mod bucket;
 mod conditions;
@@ -94,4 +96,9 @@ serve!(
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
     list_parts: ListPartsInput => ListPartsOutput,
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput,
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput,
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput,
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput,
 );

@@ -1,22 +1,29 @@
 //! HTTP in front of the S3 side: connections, limits, an orderly stop.
 //!
+//! HTTP/1.1 alone, as S3's tools speak it where there is no TLS. Form posts are refused: their forms and
+//! files are collected in memory before it is known who sends them.
+//!
 //! A refusal that comes before the body was read waits until a bounded part of the rest has come: a
 //! client that is still sending would see a broken connection in the place of the answer.
 //!
 //! Answers leave at once: without `TCP_NODELAY` a small one waits for the client's delayed
 //! acknowledgement, some 40 ms.
 
+mod patient;
+
 use crate::{config::Limits, keys::Credentials, s3::Face};
 use bytes::Bytes;
 use hyper::{
     Request, StatusCode,
     body::{Frame, Incoming, SizeHint},
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
 };
+use patient::Patient;
 use s3s::{
     Body, HttpError, HttpResponse, S3Error, S3ErrorCode, S3Result,
     auth::{S3Auth, SecretKey},
@@ -36,8 +43,6 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How long a client may take for its headers.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long accepting pauses after it failed.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of a refused request's body that are still read, and for how long.
@@ -129,14 +134,10 @@ async fn accept(
         }
         let service = service.clone();
         let handler = service_fn(move |request| answer(service.clone(), request));
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADERS_WITHIN)
-            .http2()
-            .timer(TokioTimer::new());
-        let connection = builder.serve_connection(TokioIo::new(stream), handler).into_owned();
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(limits.headers);
+        let stream = Patient::new(stream, limits.client_patience);
+        let connection = builder.serve_connection(TokioIo::new(stream), handler);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -227,15 +228,12 @@ async fn answer(
     service: S3Service,
     request: Request<Incoming>,
 ) -> Result<HttpResponse, Infallible> {
-    let old = is_signature_v2(&request);
+    let refused = refusal(&request);
     let (back, mut left) = oneshot::channel();
     let request = request.map(|body| Lent { body: Some(body), back: Some(back) });
-    let answer = if old {
+    let answer = if let Some(refused) = refused {
         drop(request);
-        let message = "use AWS4-HMAC-SHA256: signatures of version 2 are not accepted";
-        S3Error::with_message(S3ErrorCode::InvalidRequest, message)
-            .to_http_response()
-            .map_err(|error| HttpError::new(Box::new(error)))
+        refused.to_http_response().map_err(|error| HttpError::new(Box::new(error)))
     } else {
         service.call(request.map(Body::http_body_unsync)).await
     };
@@ -252,6 +250,29 @@ async fn answer(
         drain(body).await;
     }
     Ok(answer)
+}
+
+/// Why a request is not looked at.
+fn refusal(request: &Request<Incoming>) -> Option<S3Error> {
+    if is_form(request) {
+        let message = "forms are not accepted: sign the request and put the object";
+        return Some(S3Error::with_message(S3ErrorCode::NotImplemented, message));
+    }
+    is_signature_v2(request).then(|| {
+        let message = "use AWS4-HMAC-SHA256: signatures of version 2 are not accepted";
+        S3Error::with_message(S3ErrorCode::InvalidRequest, message)
+    })
+}
+
+/// Whether a request is a form with a file, as a page in anybody's browser can post one.
+fn is_form(request: &Request<Incoming>) -> bool {
+    let form = b"multipart/form-data";
+    let mut types = request.headers().get_all(hyper::header::CONTENT_TYPE).iter();
+    request.method() == hyper::Method::POST
+        && types.any(|value| {
+            let value = value.as_bytes().trim_ascii_start();
+            value.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
+        })
 }
 
 /// Whether a request is signed by version 2, which hashes by SHA-1 and signs no body.

@@ -21,6 +21,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use storage_kind::wire;
 use tokio::{sync::watch, task::JoinHandle};
 use transport::{BindConfig, Endpoint};
 
@@ -39,6 +40,14 @@ pub enum StartError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// There is an index and not the keyring that it was made with.
+    #[error(
+        "{path} is missing and the index beside it needs it: give back the file it was made with"
+    )]
+    NoKeyring {
+        /// Where the keyring should be.
+        path: PathBuf,
     },
     /// The keyring could not be opened.
     #[error(transparent)]
@@ -98,7 +107,8 @@ impl World {
         let ip = config.listen.ip();
         let local = if ip.is_loopback() { ip } else { Ipv4Addr::UNSPECIFIED.into() };
         let mut bind = BindConfig::new(*keyring.endpoint.expose(), (local, 0).into());
-        bind.max_frame = storage_kind::wire::BODY_MAX;
+        // A whole shard fits into a frame.
+        bind.max_frame = wire::BODY_MAX;
         let endpoint = Endpoint::bind(bind).await?;
         let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
         let shards = RemoteShards::new(endpoint, &config.signer, &domain)
@@ -155,15 +165,20 @@ pub struct Running {
 }
 
 impl Service {
-    /// The keyring of a service's folder, made if it is not there: who starts a service needs its
+    /// The keyring of a service's folder, made if the folder is new: who starts a service needs its
     /// endpoint key first. Takes some tenths of a second.
     ///
     /// # Errors
-    /// [`StartError::Folder`], [`StartError::Keyring`].
+    /// [`StartError::Folder`], [`StartError::NoKeyring`], [`StartError::Keyring`].
     pub fn keyring(config: &Config) -> Result<Keyring, StartError> {
         std::fs::create_dir_all(&config.data)
             .map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
-        let mut keyring = Keyring::open(&config.data.join(KEYRING_FILE), &config.passphrase)?;
+        let path = config.data.join(KEYRING_FILE);
+        // New keys would open nothing of what is stored.
+        if config.data.join(INDEX_FILE).exists() && !path.exists() {
+            return Err(StartError::NoKeyring { path });
+        }
+        let mut keyring = Keyring::open(&path, &config.passphrase)?;
         if let Some(credentials) = &config.credentials {
             keyring.credentials = credentials.clone();
         }
@@ -185,6 +200,7 @@ impl Service {
         std::fs::create_dir_all(&config.data)
             .map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
         let index = Arc::new(Index::open(&config.data.join(INDEX_FILE))?);
+        index.tie(&keyring.fingerprint())?;
         let writer = Writer::start(index).map_err(StartError::Thread)?;
         let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
         let signer = config.signer.address();
@@ -255,11 +271,11 @@ async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiv
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let counting = keeper.counting();
+        let staying = keeper.staying();
         let done = async {
             // Without a look at the ledger nobody knows which rails are gone.
-            if let Some(counting) = counting {
-                upkeep.leave(counting).await?;
+            if let Some(staying) = staying {
+                upkeep.leave(staying).await?;
             }
             upkeep.step().await
         };

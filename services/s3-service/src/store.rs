@@ -21,11 +21,12 @@ pub use upkeep::{Upkeep, UpkeepError};
 pub use upload::{BodyError, StoreError};
 
 use crate::{
-    codec::{ContentKeys, SegmentId, Shape},
+    codec::{self, ContentKeys, SegmentId, Shape},
     config::Limits,
     fleet::Fleet,
     index::Writer,
     keys,
+    num::{mem, wide},
     purse::Purse,
     shards::Shards,
 };
@@ -52,6 +53,9 @@ pub struct Store {
     outgoing: Arc<Semaphore>,
     /// KiB of pieces that may be in memory on their way in.
     incoming: Arc<Semaphore>,
+    /// Copies that read and store at once. They hold memory of both kinds, and all of them together
+    /// only so much of that for reads that other reads come to an end.
+    pub(crate) copies: Semaphore,
 }
 
 /// What a store is made of.
@@ -109,12 +113,22 @@ impl Store {
             late: Late::default(),
             outgoing: kib(limits.write_bytes_max),
             incoming: kib(limits.read_bytes_max),
+            copies: Semaphore::new(copies_max(shape, &limits)),
         })
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
+}
+
+/// How many copies may hold half of the memory for reads: each reads ahead, gives one stretch out and
+/// has one ready.
+fn copies_max(shape: Shape, limits: &Limits) -> usize {
+    let row = u64::from(shape.k()) * u64::from(codec::FRAME_BYTES_MAX);
+    let stretch = u64::from(limits.stretch_rows).saturating_mul(row);
+    let each = wide(limits.read_ahead).saturating_add(2).saturating_mul(stretch).max(1);
+    mem(limits.read_bytes_max / 2 / each).max(1)
 }
 
 /// A new segment's id.

@@ -87,8 +87,8 @@ impl Reader {
             let layout = segment.layout().map_err(|_| IndexError::Damaged("no layout"))?;
             for (index, shard) in (0u8..).zip(&segment.shards) {
                 let queued = get::<()>(&self.queued, &[&id.0[..], &[index]].concat())?.is_some();
-                ensure(queued == shard.home.is_none(), "a shard is both durable and queued")?;
-                sums.queued += u64::from(queued);
+                ensure(queued || shard.home.is_some(), "a shard is neither durable nor queued")?;
+                sums.queued += u64::from(shard.home.is_none());
                 if let Some(home) = shard.home {
                     sums.shard_bytes += wide(layout.shard_bytes());
                     homes.insert((home.rail.0, shard.hash));

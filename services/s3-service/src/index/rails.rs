@@ -7,7 +7,7 @@
 use super::{
     Committed, Holding, IndexError, Rail, Reader, Tables, cut, decode, from, get, put, under,
 };
-use protocol::{Digest, RailId};
+use protocol::{Digest, Micros, RailId};
 use storage_kind::{
     dataset::{Dataset, Shard},
     wire::Commit,
@@ -91,7 +91,7 @@ impl Tables<'_> {
                 return Ok(None);
             }
             // A dataset that was started over must still rise above what the ledger holds.
-            row.proposal = Some(base.max(row.frozen) + 1);
+            row.proposal = Some(base.max(row.frozen).max(row.floor.unwrap_or(0)) + 1);
             put(&mut self.rails, &rail.0.to_be_bytes(), &row)?;
         }
         let version = row.proposal.unwrap_or(base + 1);
@@ -136,11 +136,13 @@ impl Tables<'_> {
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 
-    /// The agent knows no dataset of this rail any more: what it still holds is to be committed anew.
+    /// The agent knows another dataset of this rail than was agreed on, its newest version `newest`:
+    /// its disk was replaced, or it was restored from a backup. What it still holds is to be committed
+    /// anew.
     ///
     /// # Errors
     /// [`IndexError::Store`].
-    pub fn start_over(&mut self, rail: RailId) -> Result<(), IndexError> {
+    pub fn start_over(&mut self, rail: RailId, newest: u64) -> Result<(), IndexError> {
         for (hash, mut holding) in holdings(&self.holdings, rail)? {
             holding.inside = false;
             holding.proposed = false;
@@ -149,6 +151,7 @@ impl Tables<'_> {
         let mut row = self.rail(rail)?;
         row.proposal = None;
         row.committed = None;
+        row.floor = row.floor.max(Some(newest));
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 
@@ -171,21 +174,29 @@ impl Tables<'_> {
         rail: RailId,
         nonce: u64,
         delivered: u64,
+        amount: Micros,
     ) -> Result<(), IndexError> {
         let mut row = self.rail(rail)?;
         row.nonce_bound = row.nonce_bound.max(nonce);
         row.delivered_bound = row.delivered_bound.max(delivered);
+        row.amount_bound = row.amount_bound.max(Some(amount));
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 
-    /// Lowers the bound of delivered bytes to what was really promised. Only for a service that
-    /// stops in order: no voucher above `delivered` may have been sent.
+    /// Lowers the bounds of delivered bytes and their price to what was really promised. Only for a
+    /// service that stops in order: the next voucher goes on from here.
     ///
     /// # Errors
     /// [`IndexError::Store`].
-    pub fn settle_vouchers(&mut self, rail: RailId, delivered: u64) -> Result<(), IndexError> {
+    pub fn settle_vouchers(
+        &mut self,
+        rail: RailId,
+        delivered: u64,
+        amount: Micros,
+    ) -> Result<(), IndexError> {
         let mut row = self.rail(rail)?;
         row.delivered_bound = delivered;
+        row.amount_bound = Some(amount);
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 }

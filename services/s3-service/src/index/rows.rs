@@ -3,7 +3,7 @@
 
 use crate::codec::{CodecError, Layout, SegmentId, Shape};
 use minicbor::{Decode, Encode};
-use protocol::{DeviceId, Digest, RailId};
+use protocol::{DeviceId, Digest, Micros, RailId};
 use std::collections::BTreeMap;
 
 /// A blob: a run of plain bytes. Numbered from 1, never used twice.
@@ -286,6 +286,12 @@ pub struct Rail {
     /// Bytes of all wanted holdings.
     #[n(5)]
     pub held: u64,
+    /// No voucher for more than this was ever sent; nothing before the first bound.
+    #[n(6)]
+    pub amount_bound: Option<Micros>,
+    /// The agent took a version as high as this: the next one must be above it.
+    #[n(7)]
+    pub floor: Option<u64>,
 }
 
 /// Sums over the index.
@@ -298,7 +304,7 @@ pub struct Stats {
     /// Plain bytes of objects.
     #[n(1)]
     pub object_bytes: u64,
-    /// Segments, garbage excluded.
+    /// Segments, garbage that is not collected yet included.
     #[n(2)]
     pub segments: u64,
     /// Bytes of all durable shards of these.

@@ -2,21 +2,27 @@
 
 use super::{
     BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut,
-    decode, get, ids, put, segment_of, under,
+    decode, from, get, put, segment_of, under,
 };
 use crate::{codec::SegmentId, num::wide};
 use protocol::Digest;
 use std::collections::BTreeSet;
 
-/// A shard that is durable nowhere.
+/// A shard that needs a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
     /// Its segment.
     pub segment: SegmentId,
     /// Which of the segment's shards.
     pub index: u8,
+    /// Where it is, if it has to move; it is durable nowhere otherwise.
+    pub from: Option<Home>,
     /// How many shards of the segment are durable.
     pub durable: u8,
+    /// How many of these have to move.
+    pub moving: u8,
+    /// How many are needed to read it.
+    pub needed: u8,
 }
 
 /// Packed segments below this many live bytes are worth packing again.
@@ -142,6 +148,52 @@ impl Tables<'_> {
         Ok(true)
     }
 
+    /// A shard has to move from where it is: it is queued, and can be read there until it has moved.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn shard_leaves(&mut self, id: SegmentId, index: u8, at: Home) -> Result<(), IndexError> {
+        let row: Option<Segment> = get(&self.segments, &id.0)?;
+        match row.as_ref().and_then(|row| row.shards.get(usize::from(index))) {
+            Some(shard) if shard.home == Some(at) => {
+                put(&mut self.queued, &queued_key(id, index), &())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A shard that had to move may stay where it is after all.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn shard_stays(&mut self, id: SegmentId, index: u8, at: Home) -> Result<(), IndexError> {
+        let row: Option<Segment> = get(&self.segments, &id.0)?;
+        match row.as_ref().and_then(|row| row.shards.get(usize::from(index))) {
+            Some(shard) if shard.home == Some(at) => {
+                cut(&mut self.queued, &queued_key(id, index)).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A shard that had to move is durable at `to` now and needed no longer where it was. Whether it
+    /// was still there.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`].
+    pub fn shard_moved(
+        &mut self,
+        id: SegmentId,
+        index: u8,
+        from: Home,
+        to: Home,
+    ) -> Result<bool, IndexError> {
+        if from.rail == to.rail || !self.shard_lost(id, index, from)? {
+            return Ok(false);
+        }
+        self.shard_stored(id, index, to)
+    }
+
     /// A shard is no longer where it was: it is queued. Whether that was news.
     ///
     /// # Errors
@@ -216,12 +268,10 @@ impl Tables<'_> {
         }
         let row = self.expect_segment(id)?;
         for (index, shard) in (0u8..).zip(&row.shards) {
+            cut(&mut self.queued, &queued_key(id, index))?;
             match &shard.home {
                 Some(home) => self.unsettle(home, shard)?,
-                None => {
-                    cut(&mut self.queued, &queued_key(id, index))?;
-                    self.stats.queued = self.stats.queued.saturating_sub(1);
-                }
+                None => self.stats.queued = self.stats.queued.saturating_sub(1),
             }
         }
         self.stats.segments = self.stats.segments.saturating_sub(1);
@@ -239,26 +289,42 @@ impl Reader {
         get(&self.segments, &id.0)
     }
 
-    /// Up to `limit` queued shards, those of the least healthy segments first. Looks at no more than
-    /// 64 times as many.
+    /// Up to `limit` queued shards that come after the one given, ascending by segment and shard.
     ///
     /// # Errors
     /// [`IndexError::Store`].
-    pub fn queued(&self, limit: usize) -> Result<Vec<Queued>, IndexError> {
-        let mut queued = Vec::new();
-        for row in under(&self.queued, &[])?.take(limit.saturating_mul(64)) {
+    pub fn queued(
+        &self,
+        after: Option<(SegmentId, u8)>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, IndexError> {
+        let last = after.map(|(segment, index)| queued_key(segment, index));
+        let start = last.map_or_else(Vec::new, |last| last.to_vec());
+        let mut keys = Vec::new();
+        for row in from(&self.queued, &[], &start)? {
             let key = row?.0;
-            let segment = segment_of(key.value())?;
-            let Some(row) = self.segment(segment)? else { continue };
-            let durable = row.shards.iter().filter(|shard| shard.home.is_some()).count();
-            queued.push(Queued {
-                segment,
-                index: key.value().last().copied().unwrap_or(0),
-                durable: u8::try_from(durable).unwrap_or(u8::MAX),
-            });
+            if keys.len() == limit {
+                break;
+            }
+            if last.as_ref().is_none_or(|last| key.value() != last) {
+                keys.push((segment_of(key.value())?, key.value().last().copied().unwrap_or(0)));
+            }
         }
-        queued.sort_by_key(|shard| (shard.durable, shard.segment, shard.index));
-        queued.truncate(limit);
+        let mut queued = Vec::with_capacity(keys.len());
+        for (segment, index) in keys {
+            let Some(row) = self.segment(segment)? else { continue };
+            let mut shard =
+                Queued { segment, index, from: None, durable: 0, moving: 0, needed: row.k };
+            for (at, home) in (0u8..).zip(row.shards.iter().map(|shard| shard.home)) {
+                shard.durable += u8::from(home.is_some());
+                let listed = get::<()>(&self.queued, &queued_key(segment, at))?.is_some();
+                shard.moving += u8::from(home.is_some() && listed);
+                if at == index {
+                    shard.from = home;
+                }
+            }
+            queued.push(shard);
+        }
         Ok(queued)
     }
 
@@ -267,9 +333,7 @@ impl Reader {
     /// # Errors
     /// [`IndexError::Store`].
     pub fn garbage(&self, limit: usize) -> Result<Vec<SegmentId>, IndexError> {
-        let mut garbage = ids(&self.garbage)?;
-        garbage.truncate(limit);
-        Ok(garbage)
+        under(&self.garbage, &[])?.take(limit).map(|row| segment_of(row?.0.value())).collect()
     }
 
     /// The segments and places of shards by their hashes at one home. Looks at all segments: only for
@@ -295,7 +359,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// Up to `limit` shards kept on rails that `gone` names.
+    /// Up to `limit` shards kept where `gone` names, and not queued yet.
     ///
     /// # Errors
     /// [`IndexError::Store`].
@@ -309,11 +373,14 @@ impl Reader {
             let (key, row) = row?;
             let (id, row) = (segment_of(key.value())?, decode::<Segment>(row.value())?);
             for (index, shard) in (0u8..).zip(&row.shards) {
-                match shard.home.filter(&gone) {
-                    Some(_) if found.len() == limit => return Ok(found),
-                    Some(home) => found.push((id, index, home)),
-                    None => {}
+                let Some(home) = shard.home.filter(&gone) else { continue };
+                if get::<()>(&self.queued, &queued_key(id, index))?.is_some() {
+                    continue;
                 }
+                if found.len() == limit {
+                    return Ok(found);
+                }
+                found.push((id, index, home));
             }
         }
         Ok(found)

@@ -18,6 +18,7 @@ enum Step {
     Copy(usize, usize, usize),
     Upload(usize, usize, Vec<u16>, bool),
     Lose(usize, u8),
+    Leave(u64),
     Store(u8),
     Forget,
     Commit(u64),
@@ -36,7 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (bucket(), key(), prop::collection::vec(1u16..500, 1..4), any::<bool>())
             .prop_map(|(bucket, key, parts, done)| Step::Upload(bucket, key, parts, done)),
         2 => (0usize..8, 0u8..6).prop_map(|(at, shard)| Step::Lose(at, shard)),
-        2 => (1u8..9).prop_map(Step::Store),
+        2 => (0u64..7).prop_map(Step::Leave),
+        3 => (1u8..9).prop_map(Step::Store),
         2 => Just(Step::Forget),
         3 => (1u64..9).prop_map(Step::Commit),
         2 => Just(Step::Pack),
@@ -244,12 +246,33 @@ impl World {
         assert!(!self.index.write(|tables| tables.shard_lost(id, shard, home)).unwrap());
     }
 
+    /// All shards on a rail have to move, and can be read until they have.
+    fn leave(&mut self, rail: u64) {
+        let reader = self.index.reader().unwrap();
+        let stranded = reader.stranded(|at| at.rail == RailId(rail), 3).unwrap();
+        let leave = |tables: &mut Tables<'_>| {
+            stranded.iter().try_for_each(|(id, index, at)| tables.shard_leaves(*id, *index, *at))
+        };
+        self.index.write(leave).unwrap();
+        let after = self.index.reader().unwrap();
+        for (id, index, at) in &stranded {
+            let row = after.segment(*id).unwrap().unwrap();
+            assert_eq!(row.shards[usize::from(*index)].home, Some(*at));
+        }
+        if let Some((id, index, at)) = stranded.first().copied() {
+            self.index.write(|tables| tables.shard_stays(id, index, at)).unwrap();
+        }
+    }
+
     fn store(&mut self, rail: u8) {
-        let queued = self.index.reader().unwrap().queued(1).unwrap();
+        let queued = self.index.reader().unwrap().queued(None, 1).unwrap();
         let Some(shard) = queued.first().copied() else { return };
-        let home = home(20 + u64::from(rail));
-        let stored =
-            self.index.write(|tables| tables.shard_stored(shard.segment, shard.index, home));
+        let home = home(20 + self.fresh() * 10 + u64::from(rail));
+        let (id, index) = (shard.segment, shard.index);
+        let stored = self.index.write(|tables| match shard.from {
+            Some(from) => tables.shard_moved(id, index, from, home),
+            None => tables.shard_stored(id, index, home),
+        });
         assert!(stored.unwrap());
     }
 
@@ -279,6 +302,7 @@ impl World {
             Step::Copy(bucket, from, to) => self.copy(bucket, from, to),
             Step::Upload(bucket, key, parts, done) => self.upload(bucket, key, &parts, done),
             Step::Lose(at, shard) => self.lose(at, shard),
+            Step::Leave(rail) => self.leave(rail),
             Step::Store(rail) => self.store(rail),
             Step::Forget => {
                 let garbage = self.index.reader().unwrap().garbage(2).unwrap();
@@ -436,6 +460,92 @@ fn what_was_being_stored_is_garbage_after_a_restart() {
     let reader = world.index.reader().unwrap();
     reader.check().unwrap();
     assert_eq!(reader.stats().unwrap(), Stats::default());
+}
+
+/// A disk that can be full. It outlives the databases on it.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<Mutex<(Vec<u8>, bool)>>);
+
+impl Disk {
+    fn full(&self, is: bool) {
+        self.0.lock().unwrap().1 = is;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<u8>)) -> std::io::Result<()> {
+        let (bytes, full) = &mut *self.0.lock().unwrap();
+        if *full {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        change(bytes);
+        Ok(())
+    }
+}
+
+impl redb::StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(crate::num::wide(self.0.lock().unwrap().0.len()))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let at = crate::num::mem(offset);
+        out.copy_from_slice(&self.0.lock().unwrap().0[at..at + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> std::io::Result<()> {
+        self.change(|bytes| bytes.resize(crate::num::mem(length), 0))
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.change(|_| ())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let at = crate::num::mem(offset);
+        self.change(|bytes| bytes[at..at + data.len()].copy_from_slice(data))
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_moment_is_no_end() {
+    let disk = Disk::default();
+    let on = disk.clone();
+    let opener = move || Ok(redb::Database::builder().create_with_backend(on.clone())?);
+    let index = Index::open_by(Box::new(opener)).unwrap();
+    let make = |name: &str| index.write(|tables| tables.create_bucket(name, 1));
+    make("before").unwrap();
+    let (id, row) = (SegmentId([1; 16]), segment_row());
+    index.write(|tables| tables.add_segment(id, &row)).unwrap();
+    disk.full(true);
+    for _ in 0..3 {
+        let refused = make("during").unwrap_err();
+        assert!(matches!(&refused, IndexError::Store(_)), "{refused}");
+    }
+    disk.full(false);
+    make("after").unwrap();
+    let names = index.read(|reader| reader.buckets()).unwrap();
+    assert_eq!(
+        names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["after", "before"]
+    );
+    // What was being stored is not given up: who stores it goes on.
+    assert!(index.read(|reader| reader.garbage(9)).unwrap().is_empty());
+    index.close();
+    assert!(matches!(make("closed"), Err(IndexError::Closed)));
+}
+
+fn segment_row() -> Segment {
+    let shards =
+        (0u8..6).map(|index| ShardRow { hash: Digest::of(&[index]), home: None }).collect();
+    Segment { plain: 100, k: 4, live: 0, created_ms: 0, packed: true, shards }
+}
+
+#[test]
+fn an_index_belongs_to_its_keys() {
+    let index = Index::in_memory().unwrap();
+    index.tie(&Digest([1; 32])).unwrap();
+    index.tie(&Digest([1; 32])).unwrap();
+    assert!(matches!(index.tie(&Digest([2; 32])), Err(IndexError::Keys)));
 }
 
 #[test]

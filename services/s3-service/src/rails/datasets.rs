@@ -89,9 +89,11 @@ impl Keeper {
             wire::Refusal::NotHeld(_) => {
                 self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
             }
-            // It lost its index, or is new under an old key.
-            wire::Refusal::StaleBase(0) => {
-                self.store.writer.write(move |tables| tables.start_over(rail)).await?;
+            // It lost its index, is new under an old key, or one of both was restored from a backup.
+            // Every agent keeps version 0, so what it holds is committed from there.
+            wire::Refusal::StaleBase(newest) => {
+                let newest = *newest;
+                self.store.writer.write(move |tables| tables.start_over(rail, newest)).await?;
             }
             wire::Refusal::BadCommit(_) => {
                 self.store.writer.write(move |tables| tables.withdraw(rail)).await?;
@@ -108,8 +110,8 @@ impl Keeper {
                 break;
             }
         }
-        tracing::warn!(%rail, %device, lost, "an agent does not hold what it was given");
-        Ok(lost > 0)
+        tracing::warn!(%rail, %device, lost, %refusal, "an agent does not hold what it was given");
+        Ok(lost > 0 || matches!(refusal, wire::Refusal::StaleBase(_)))
     }
 
     /// Asks an agent which of its shards after `after` it still holds, and queues the others. How
@@ -200,19 +202,31 @@ impl Keeper {
         let mut outcome = Ok(());
         for some in new.chunks(FREEZE_MAX) {
             let Err(error) = self.freeze_some(some.to_vec()).await else { continue };
-            if some.len() == 1 || matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
+            if matches!(error, KeepError::Ledger(LedgerError::Silent(_))) {
                 return Err(error);
             }
             // One that the ledger refuses must not hold up the others.
             tracing::warn!(%error, "datasets were not frozen together");
             for one in some {
-                if let Err(error) = self.freeze_some(vec![*one]).await {
+                if let Err(error) = self.freeze_one(*one).await {
                     tracing::warn!(rail = %one.dataset.rail, %error, "a dataset is not frozen");
                     outcome = Err(error);
                 }
             }
         }
         outcome
+    }
+
+    /// Freezes a dataset, unless the ledger holds it already: the service may have been killed before
+    /// it noted so.
+    async fn freeze_one(&self, one: Committed) -> Result<(), KeepError> {
+        let (rail, version) = (one.dataset.rail, one.dataset.version);
+        let held = self.port.frozen_version(rail).await?;
+        if held < version {
+            return self.freeze_some(vec![one]).await;
+        }
+        self.store.writer.write(move |tables| tables.frozen(rail, held)).await?;
+        Ok(())
     }
 
     async fn freeze_some(&self, some: Vec<Committed>) -> Result<(), KeepError> {

@@ -151,4 +151,11 @@ impl LedgerPort for ClientLedger {
             Ok(())
         })
     }
+
+    fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        Box::pin(async move {
+            let call = IRails::datasetCall { rail: rail.0 };
+            Ok(self.client.call(address::RAILS, call).await.map_err(silent)?.version)
+        })
+    }
 }

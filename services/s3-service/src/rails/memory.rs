@@ -83,6 +83,13 @@ impl MemoryLedger {
         self.lock().devices.remove(&device);
     }
 
+    /// Ends all rails with the current epoch, as their payer may.
+    pub fn close_all(&self) {
+        let mut state = self.lock();
+        let epoch = state.clock.epoch(state.height);
+        state.rails.values_mut().for_each(|rail| rail.expiry = rail.expiry.min(epoch));
+    }
+
     /// Goes to this height.
     pub fn advance_to(&self, height: Height) {
         self.lock().height = height;
@@ -188,5 +195,10 @@ impl LedgerPort for MemoryLedger {
             Ok(())
         });
         Box::pin(std::future::ready(done))
+    }
+
+    fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        let version = self.frozen(rail).map_or(0, |held| held.dataset.version);
+        Box::pin(std::future::ready(Ok(version)))
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     checksum::{Algorithm, Digests, Expected, Given},
     index::{self, Expect, IndexError, ObjectPut, PartPut, UploadId},
-    store::{Incoming, Target},
+    store::{Incoming, StoreError, Target},
 };
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
@@ -91,6 +91,7 @@ impl Face {
             .transpose()
             .map_err(|_| s3_error!(InvalidArgument, "x-amz-copy-source-range is no range"))?;
         let (upload, number) = (parse(&input.upload_id)?, number(input.part_number)?);
+        let _turn = self.store.copies.acquire().await.map_err(|_| StoreError::Stopping)?;
         let reading = self.store.reading();
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let (row, object, extents) = self

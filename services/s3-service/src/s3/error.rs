@@ -35,8 +35,12 @@ impl From<IndexError> for S3Error {
                 return error(S3ErrorCode::ServiceUnavailable, &message);
             }
             IndexError::Closed => S3ErrorCode::ServiceUnavailable,
+            IndexError::Store(source) if matches!(**source, redb::Error::PreviousIo) => {
+                S3ErrorCode::ServiceUnavailable
+            }
             IndexError::Version(_)
             | IndexError::Format(_)
+            | IndexError::Keys
             | IndexError::Damaged(_)
             | IndexError::Store(_) => {
                 tracing::error!(error = %from, "index failed");
@@ -56,6 +60,7 @@ impl From<StoreError> for S3Error {
         match from {
             StoreError::Index(from) => from.into(),
             StoreError::Body(from) => from.into(),
+            StoreError::Source(from) => (*from).into(),
             StoreError::Agents(_) | StoreError::Durable { .. } => {
                 tracing::warn!(error = %from, "nothing could be stored");
                 error(S3ErrorCode::ServiceUnavailable, &from)
@@ -74,6 +79,7 @@ impl From<BodyError> for S3Error {
         let code = match &from {
             BodyError::Md5 | BodyError::Checksum(_) => S3ErrorCode::BadDigest,
             BodyError::NoChecksum(_) => S3ErrorCode::InvalidRequest,
+            BodyError::Slow { .. } => S3ErrorCode::RequestTimeout,
             // The readers of signed bodies keep their error types to themselves.
             BodyError::Broken(what) if what.contains("Sha256Mismatch") => {
                 let message = "the x-amz-content-sha256 given does not match what came";
@@ -101,5 +107,20 @@ impl From<ReadError> for S3Error {
                 error(S3ErrorCode::InternalError, &from)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::SegmentId;
+
+    #[test]
+    fn a_source_that_cannot_be_read_now_is_not_the_clients_fault() {
+        let lost = ReadError::Lost { segment: SegmentId([0; 16]), cause: "nobody answers".into() };
+        let copied = S3Error::from(StoreError::from(lost));
+        assert_eq!(*copied.code(), S3ErrorCode::ServiceUnavailable);
+        let broken: s3s::StdError = "the connection broke".into();
+        assert_eq!(*S3Error::from(StoreError::from(broken)).code(), S3ErrorCode::IncompleteBody);
     }
 }

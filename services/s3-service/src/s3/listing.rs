@@ -174,6 +174,49 @@ impl Face {
         })
     }
 
+    /// Every object is its own only version, `null`, as in a bucket of S3 without versions.
+    pub(super) async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<ListObjectVersionsOutput> {
+        let input = request.input;
+        let limit = limit(input.max_keys)?;
+        let (prefix, after) = (input.prefix.clone(), input.key_marker.clone());
+        let page =
+            self.page(input.bucket.clone(), prefix, input.delimiter.clone(), after, limit).await?;
+        let writing = Writing::of(input.encoding_type.as_ref());
+        let version = |object: Object| ObjectVersion {
+            checksum_algorithm: object.checksum_algorithm,
+            checksum_type: object.checksum_type,
+            e_tag: object.e_tag,
+            is_latest: Some(true),
+            key: object.key,
+            last_modified: object.last_modified,
+            size: object.size,
+            storage_class: Some(ObjectVersionStorageClass::from_static(
+                ObjectVersionStorageClass::STANDARD,
+            )),
+            version_id: Some("null".into()),
+            ..Default::default()
+        };
+        let versions = contents(&page.objects, &writing).into_iter().map(version).collect();
+        Ok(ListObjectVersionsOutput {
+            name: Some(input.bucket),
+            prefix: input.prefix.map(|prefix| writing.name(&prefix)),
+            key_marker: input.key_marker.map(|marker| writing.name(&marker)),
+            version_id_marker: input.version_id_marker,
+            max_keys: count(limit),
+            is_truncated: Some(page.next.is_some()),
+            next_version_id_marker: page.next.as_ref().map(|_| "null".into()),
+            next_key_marker: page.next.map(|next| writing.name(&next)),
+            versions: Some(versions),
+            common_prefixes: Some(prefixes(&page.prefixes, &writing)),
+            delimiter: input.delimiter.map(|delimiter| writing.name(&delimiter)),
+            encoding_type: input.encoding_type,
+            ..Default::default()
+        })
+    }
+
     pub(super) async fn list_multipart_uploads(
         &self,
         request: S3Request<ListMultipartUploadsInput>,

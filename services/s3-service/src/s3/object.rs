@@ -23,6 +23,16 @@ pub(super) fn refuse(wanted: &[(bool, &str)]) -> S3Result<()> {
     }
 }
 
+/// The encoding of an object without that of the request that brought it: tools name `aws-chunked`
+/// beside it, or alone, and S3 does not keep that.
+pub(super) fn encoding(given: Option<String>) -> Option<String> {
+    let given = given?;
+    let own = given.split(',').map(str::trim);
+    let own: Vec<_> =
+        own.filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("aws-chunked")).collect();
+    (!own.is_empty()).then(|| own.join(", "))
+}
+
 /// Whether a server-side encryption is asked for that is not ours. All content is sealed with
 /// AES-256 anyway.
 pub(super) fn is_foreign(encryption: Option<&ServerSideEncryption>) -> bool {
@@ -299,7 +309,12 @@ fn part_span(object: &index::Object, part: i32) -> S3Result<Span<u64>> {
     if object.parts == 0 {
         return if at == 0 { Ok(0..object.bytes) } else { Err(missing()) };
     }
-    if object.blobs.len() != usize::from(object.parts) {
+    let parts = usize::from(object.parts);
+    // An empty part has no blob, and only the last can be empty.
+    if object.blobs.len() + 1 == parts && at + 1 == parts {
+        return Ok(object.bytes..object.bytes);
+    }
+    if object.blobs.len() != parts && object.blobs.len() + 1 != parts {
         return Err(s3_error!(NotImplemented, "parts of this object are no longer known apart"));
     }
     let start = object.blobs.iter().take(at).map(|blob| blob.bytes).sum::<u64>();

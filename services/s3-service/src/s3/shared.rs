@@ -6,7 +6,7 @@ macro_rules! headers {
     ($input:ident) => {
         $crate::index::Headers {
             content_type: $input.content_type,
-            content_encoding: $input.content_encoding,
+            content_encoding: $crate::s3::object::encoding($input.content_encoding),
             content_language: $input.content_language,
             content_disposition: $input.content_disposition,
             cache_control: $input.cache_control,
@@ -26,7 +26,12 @@ macro_rules! refuse_unsupported {
                 "this encryption",
             ),
             ($input.tagging.is_some(), "tagging"),
-            ($input.object_lock_mode.is_some(), "object locking"),
+            (
+                $input.object_lock_mode.is_some()
+                    || $input.object_lock_legal_hold_status.is_some()
+                    || $input.object_lock_retain_until_date.is_some(),
+                "object locking",
+            ),
             $($more,)*
         ])?;
         $crate::s3::object::check_class($input.storage_class.as_ref())?;

@@ -35,6 +35,8 @@ pub enum Manner {
     Forgetful,
     /// It takes nothing new.
     Full,
+    /// It gives nothing, for now.
+    Busy,
 }
 
 /// What all agents of a world know.
@@ -215,6 +217,9 @@ impl Agent {
             book.promised = book.promised.max(voucher.voucher.amount);
         }
         let due = world.terms.dollars(book.delivered + ask.length, world.terms.delivery_price);
+        if self.manner == Manner::Busy {
+            return no(Refusal::Busy);
+        }
         if book.promised < due {
             return no(Refusal::VoucherNeeded(due));
         }
@@ -230,7 +235,9 @@ impl Agent {
         if let Some((_, answer)) = book.last.as_ref().filter(|(last, _)| last == commit) {
             return Ok(*answer);
         }
-        if commit.base != book.version || commit.version <= commit.base {
+        // Version 0 is always there.
+        let is_base = commit.base == 0 || commit.base == book.version;
+        if !is_base || commit.version <= book.version {
             return no(Refusal::StaleBase(book.version));
         }
         let absent = |shard: &&Shard| !self.shards.contains_key(&(commit.rail, shard.hash));
@@ -239,7 +246,8 @@ impl Agent {
         {
             return no(Refusal::NotHeld(shard.hash));
         }
-        let set = Dataset::build(book.shards.iter().copied())
+        let base = book.shards.iter().filter(|_| commit.base > 0);
+        let set = Dataset::build(base.copied())
             .and_then(|set| set.apply(&commit.added, &commit.removed))
             .map_err(|_| ShardsError::Refused(Refusal::BadCommit(Digest::default())))?;
         let dataset = inputs::Dataset {

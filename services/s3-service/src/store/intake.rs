@@ -14,6 +14,7 @@ use super::{
 use crate::{
     checksum::{Digester, Digests, Expected, Given},
     codec::SEGMENT_BYTES_MAX,
+    config::Limits,
     index::{BlobRef, Extent, IndexError, ObjectPut, PartPut, Tables},
     num::wide,
 };
@@ -25,6 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -187,10 +189,10 @@ impl Intake {
     ) -> Result<Digests, StoreError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
-        E: std::fmt::Display,
+        E: Into<StoreError>,
         T: FnOnce() -> Option<Vec<u8>> + Send,
     {
-        let mut reader = Reader::new(&mut incoming);
+        let mut reader = Reader::new(&mut incoming, &self.store.limits);
         if reader.bytes <= self.store.limits.small_bytes_max {
             let coming = Coming::new(&self.coming);
             let kib = u32::try_from(reader.bytes >> 10).unwrap_or(u32::MAX).saturating_add(1);
@@ -224,14 +226,19 @@ struct Reader<'a, S> {
     body: &'a mut S,
     rest: Bytes,
     digester: Digester,
+    /// How long the client kept us waiting so far, and may at least.
+    waited: Duration,
+    patience: Duration,
+    /// What it must at least send, bytes a second.
+    slowest: u64,
 }
 
 impl<'a, S, E> Reader<'a, S>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
-    E: std::fmt::Display,
+    E: Into<StoreError>,
 {
-    fn new<T>(incoming: &'a mut Incoming<S, T>) -> Self {
+    fn new<T>(incoming: &'a mut Incoming<S, T>, limits: &Limits) -> Self {
         let algorithm = incoming.expected.checksum.as_ref().map(|(algorithm, _)| *algorithm);
         Self {
             bytes: incoming.bytes,
@@ -239,7 +246,23 @@ where
             body: &mut incoming.body,
             rest: Bytes::new(),
             digester: Digester::new(algorithm),
+            waited: Duration::ZERO,
+            patience: limits.client_patience,
+            slowest: limits.slowest_client_bytes_per_s,
         }
+    }
+
+    /// What comes next. Only the time that the client takes counts, and what holds memory for its bytes
+    /// does not wait for one that fell asleep.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let earned = Duration::from_millis(self.got.saturating_mul(1_000) / self.slowest.max(1));
+        let left = (self.patience + earned).saturating_sub(self.waited);
+        let begun = Instant::now();
+        let Ok(chunk) = tokio::time::timeout(left, self.body.next()).await else {
+            return Err(StoreError::Body(BodyError::Slow { expected: self.bytes, got: self.got }));
+        };
+        self.waited += begun.elapsed();
+        chunk.transpose().map_err(E::into)
     }
 
     fn length(&self) -> StoreError {
@@ -249,11 +272,10 @@ where
     /// The next bytes, at most `most`; nothing at the end.
     async fn next(&mut self, most: u64) -> Result<Option<Bytes>, StoreError> {
         while self.rest.is_empty() {
-            let Some(chunk) = self.body.next().await else {
+            let Some(chunk) = self.chunk().await? else {
                 return if self.got == self.bytes { Ok(None) } else { Err(self.length()) };
             };
-            let broken = |error: E| StoreError::Body(BodyError::Broken(error.to_string()));
-            self.rest = chunk.map_err(broken)?;
+            self.rest = chunk;
             self.got += wide(self.rest.len());
             if self.got > self.bytes {
                 return Err(self.length());
@@ -326,7 +348,7 @@ impl Large {
     async fn fill<S, E>(&mut self, reader: &mut Reader<'_, S>) -> Result<(), StoreError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
-        E: std::fmt::Display,
+        E: Into<StoreError>,
     {
         for bytes in split(reader.bytes, segment_bytes(reader.bytes)) {
             while self.under_way.len() >= self.store.limits.segments_per_upload {

@@ -305,7 +305,8 @@ impl Store {
         let k = layout.shape().k();
         let columns: BTreeSet<usize> =
             frames.clone().take(usize::from(k)).map(|f| usize::from(layout.shard_of(f))).collect();
-        let space = self.read_space(wide(span.len()) * wide(columns.len())).await?;
+        let taken = wide(span.len()) * wide(columns.len());
+        let mut space = self.read_space(taken).await?;
         let (order, doubtful) = self.order(view);
         let total = view.row.shards.len();
         let columns: Vec<usize> = columns.into_iter().collect();
@@ -313,8 +314,11 @@ impl Store {
         let mut pieces = self.pieces(view, fetch, &span).await?;
         let opened = open(view, &mut pieces, &columns, &frames, rows.start);
         if opened.is_err() {
-            // Somebody altered bytes. Whole shards have hashes, which tell who.
+            // Somebody altered bytes. Whole shards have hashes, which tell who. Who holds memory for
+            // reads never waits for the other: one that stores what it reads waits the other way.
+            drop(space);
             let (shards, _space) = self.whole(view, None).await?;
+            space = self.read_space(taken).await?;
             pieces = shards
                 .into_iter()
                 .map(|shard| shard.and_then(|bytes| bytes.get(span.clone()).map(<[u8]>::to_vec)))
@@ -412,25 +416,28 @@ impl Store {
         };
         let begun = Instant::now();
         let mut got = self.ask(peer, ask).await;
-        if let (None, Err(ShardsError::Refused(Refusal::VoucherNeeded(_)))) = (&ask.voucher, &got) {
-            // The last voucher did not arrive, or not yet.
+        // The agent saw a price change earlier, or the last voucher did not arrive, or not yet.
+        if let Err(ShardsError::Refused(Refusal::VoucherNeeded(due))) = got
+            && (self.purse.owes(home.rail, due).await || ask.voucher.is_none())
+        {
             ask.voucher = Some(self.purse.voucher(home.rail, 0).await.map_err(unpaid)?);
             got = self.ask(peer, ask).await;
+        }
+        if matches!(got, Err(ShardsError::Unreachable(_) | ShardsError::Refused(_))) {
+            self.purse.refund(home.rail, length).await;
         }
         match &got {
             Ok(_) => {
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.fleet.answered(home.device, took.max(1));
             }
-            Err(ShardsError::Refused(Refusal::NotHeld(_))) => {
-                self.fleet.failed(home.device, self.now_ms());
-                self.lost(view, shard);
+            Err(ShardsError::Refused(Refusal::Busy)) => {
+                self.fleet.busy(home.device, self.now_ms());
             }
-            Err(ShardsError::Refused(Refusal::Busy)) => {}
             Err(error) => {
                 self.fleet.failed(home.device, self.now_ms());
-                if matches!(error, ShardsError::Unreachable(_)) {
-                    self.purse.refund(home.rail, length).await;
+                if matches!(error, ShardsError::Refused(Refusal::NotHeld(_))) {
+                    self.lost(view, shard);
                 }
             }
         }
@@ -461,6 +468,18 @@ impl Store {
                 tracing::warn!(segment = %id, %error, "a lost shard was not noted");
             }
         });
+    }
+
+    /// One whole shard from where it is, checked against its hash; nothing if it is not given.
+    pub(super) async fn one(
+        self: &Arc<Self>,
+        view: &Arc<View>,
+        shard: usize,
+    ) -> Option<(Bytes, super::upload::Space)> {
+        let span = 0..view.opener.layout().shard_bytes();
+        let space = self.space(wide(span.len())).await.ok()?;
+        let bytes = self.get(view, shard, span).await.ok()?;
+        (Digest::of(&bytes) == view.row.shards.get(shard)?.hash).then_some((bytes, space))
     }
 
     /// Whole shards, checked against their hashes, at least k of them, without shard `but`.

@@ -5,7 +5,7 @@
 //! durable the segment counts as stored; what is still under way then is followed in the background
 //! and, if it fails, stays queued in the index until upkeep finds it a home.
 
-use super::{Store, segment_id};
+use super::{ReadError, Store, segment_id};
 use crate::{
     codec::{self, CodecError, Layout, Sealer, SegmentId},
     index::{Home, IndexError, Segment, ShardRow},
@@ -55,12 +55,27 @@ pub enum StoreError {
     /// The client's bytes ended early, or were not as announced.
     #[error("{0}")]
     Body(BodyError),
+    /// What is copied could not be read.
+    #[error("the source could not be read: {0}")]
+    Source(Box<ReadError>),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopping,
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        Self::Source(Box::new(error))
+    }
+}
+
+impl From<s3s::StdError> for StoreError {
+    fn from(error: s3s::StdError) -> Self {
+        Self::Body(BodyError::Broken(error.to_string()))
+    }
 }
 
 /// What is wrong with the bytes of a request.
@@ -77,6 +92,14 @@ pub enum BodyError {
     /// The connection broke, or the chunks' signatures do not hold.
     #[error("the body could not be read: {0}")]
     Broken(String),
+    /// The client keeps the service waiting for too long.
+    #[error("the client sends too slowly, or stopped: {got} of {expected} bytes came")]
+    Slow {
+        /// What was announced.
+        expected: u64,
+        /// What came.
+        got: u64,
+    },
     /// `Content-MD5` is of other bytes.
     #[error("the Content-MD5 given does not match what came")]
     Md5,

@@ -4,10 +4,11 @@ use crate::world::{World, bytes, code, get, limits, put};
 use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::{ByteStream, DateTime},
-    types::{Delete, MetadataDirective, ObjectIdentifier},
+    types::{Delete, MetadataDirective, ObjectIdentifier, ObjectLockLegalHoldStatus},
 };
 use s3_service::Limits;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_live_and_die() {
@@ -359,4 +360,110 @@ pub(crate) async fn raw(world: &World, method: &str, url: &str, body: Vec<u8>) -
         all.extend_from_slice(&chunk.unwrap());
     }
     (status, all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_encoding_of_a_request_is_not_the_objects() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    let cases = [
+        ("aws-chunked", None),
+        ("gzip,aws-chunked", Some("gzip")),
+        ("AWS-chunked, br", Some("br")),
+    ];
+    for (given, kept) in cases {
+        let put = client.put_object().bucket("bucket").key("key").content_encoding(given);
+        put.body(ByteStream::from_static(b"x")).send().await.unwrap();
+        let head = client.head_object().bucket("bucket").key("key").send().await.unwrap();
+        assert_eq!(head.content_encoding(), kept, "{given}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_there_is_not_is_said_and_locks_are_refused() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    put(&client, "bucket", "key", vec![1]).await;
+    put(&client, "bucket", "other", vec![2]).await;
+    let tags = client.get_object_tagging().bucket("bucket").key("key").send().await.unwrap();
+    assert!(tags.tag_set().is_empty());
+    let missing = client.get_object_tagging().bucket("bucket").key("none").send().await;
+    assert_eq!(code(missing), "NoSuchKey");
+    let versioning = client.get_bucket_versioning().bucket("bucket").send().await.unwrap();
+    assert_eq!(versioning.status(), None);
+    let bucket = client.get_bucket_acl().bucket("bucket").send().await.unwrap();
+    let object = client.get_object_acl().bucket("bucket").key("key").send().await.unwrap();
+    assert_eq!((bucket.grants().len(), bucket.grants()), (1, object.grants()));
+    let first = client.list_object_versions().bucket("bucket").max_keys(1).send().await.unwrap();
+    let page = client.list_object_versions().bucket("bucket");
+    let rest = page.set_key_marker(first.next_key_marker).send().await.unwrap();
+    let version = &rest.versions()[0];
+    assert_eq!(rest.versions().len(), 1);
+    assert_eq!((version.key(), version.version_id()), (Some("other"), Some("null")));
+    let held = client.put_object().bucket("bucket").key("held");
+    let held = held.object_lock_legal_hold_status(ObjectLockLegalHoldStatus::On).send().await;
+    assert_eq!(code(held), "NotImplemented");
+    let until = client.put_object().bucket("bucket").key("held");
+    let until = until.object_lock_retain_until_date(DateTime::from_secs(1 << 32)).send().await;
+    assert_eq!(code(until), "NotImplemented");
+}
+
+/// The answer to raw bytes.
+async fn spoken(world: &World, request: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(world.running().address()).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that is reset after the answer has given it.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_are_refused_before_they_are_read() {
+    let world = World::new(6).await;
+    world.bucket("bucket").await;
+    let body = "--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nkey\r\n--x\r\n\
+                Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nbytes\r\n--x--\r\n";
+    let request = format!(
+        "POST /bucket HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\
+         content-type: Multipart/Form-Data; boundary=x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = spoken(&world, request.as_bytes()).await;
+    assert!(answer.contains("forms are not accepted"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_make_room_for_others() {
+    let limits = Limits { connections_max: 2, headers: Duration::from_millis(50), ..limits() };
+    let world = World::with(6, limits).await;
+    let address = world.running().address();
+    let silent = [
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+        tokio::net::TcpStream::connect(address).await.unwrap(),
+    ];
+    let answered = tokio::time::timeout(Duration::from_secs(60), world.bucket("bucket")).await;
+    assert!(answered.is_ok(), "two silent connections lock everybody out");
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_falls_asleep_in_a_body_is_sent_away() {
+    let limits = Limits { client_patience: Duration::from_millis(50), ..limits() };
+    let world = World::with(6, limits).await;
+    let client = world.bucket("bucket").await;
+    let within = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let presigned = client.put_object().bucket("bucket").key("key").presigned(within).await;
+    let url: hyper::Uri = presigned.unwrap().uri().parse().unwrap();
+    for length in [1_000, 5 << 20] {
+        let request = format!(
+            "PUT {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\nhalf",
+            url.path_and_query().unwrap(),
+            url.authority().unwrap(),
+        );
+        let answer =
+            tokio::time::timeout(Duration::from_secs(60), spoken(&world, request.as_bytes()));
+        let answer = answer.await.expect("it waits for ever");
+        assert!(answer.contains("RequestTimeout"), "{answer}");
+    }
 }

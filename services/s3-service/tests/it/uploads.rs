@@ -1,6 +1,6 @@
 //! Multipart uploads.
 
-use crate::world::{World, bytes, code, get, put};
+use crate::world::{World, bytes, code, get, limits, put};
 use aws_sdk_s3::{
     Client,
     primitives::ByteStream,
@@ -8,6 +8,9 @@ use aws_sdk_s3::{
         ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
     },
 };
+
+use s3_service::Limits;
+use std::time::Duration;
 
 const PART: usize = 5 << 20;
 
@@ -229,5 +232,38 @@ async fn checksums_of_parts_become_those_of_the_object() {
         }
         // The SDK checks the whole object's checksum when it reads.
         assert!(get(&client, "bucket", &key).await == whole);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_copies_with_little_memory_do_not_wait_for_one_another() {
+    let little = Limits { read_bytes_max: 16 << 20, write_bytes_max: 24 << 20, ..limits() };
+    let world = World::with(6, little).await;
+    let client = world.bucket("bucket").await;
+    put(&client, "bucket", "source", bytes(1, 15 << 20)).await;
+    let id = begin(&client, "key").await;
+    let copies = (1..=6).map(|number| {
+        let copy = client.upload_part_copy().bucket("bucket").key("key").upload_id(&id);
+        copy.part_number(number).copy_source("bucket/source").send()
+    });
+    let all = futures::future::join_all(copies);
+    let all = tokio::time::timeout(Duration::from_secs(60), all).await.expect("they wait for ever");
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_last_part_is_a_part() {
+    let world = World::new(6).await;
+    let client = world.bucket("bucket").await;
+    let id = begin(&client, "key").await;
+    let parts = vec![
+        part(&client, "key", &id, 1, bytes(1, PART)).await,
+        part(&client, "key", &id, 2, Vec::new()).await,
+    ];
+    let done = client.complete_multipart_upload().bucket("bucket").key("key").upload_id(&id);
+    done.multipart_upload(all(parts)).send().await.unwrap();
+    for (number, length) in [(1, i64::try_from(PART).unwrap()), (2, 0)] {
+        let head = client.head_object().bucket("bucket").key("key").part_number(number);
+        assert_eq!(head.send().await.unwrap().content_length(), Some(length), "part {number}");
     }
 }

@@ -78,10 +78,15 @@ impl World {
     }
 
     pub(crate) async fn with(agents: u8, limits: Limits) -> Self {
+        Self::planned(agents, limits, RailPlan::default()).await
+    }
+
+    pub(crate) async fn planned(agents: u8, limits: Limits, plan: RailPlan) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let signer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
         let mut config = config(folder.path().join("s3"), signer.clone());
         config.limits = limits;
+        config.plan = plan;
         let domain = protocol::voucher::domain(CHAIN, config.rails_contract);
         let shards = Arc::new(MemoryShards::new(memory::World {
             chain_id: CHAIN,
