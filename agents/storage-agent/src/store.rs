@@ -49,8 +49,6 @@ use std::{
 };
 use storage_kind::wire::Refusal;
 
-mod tabs;
-
 /// How many shards are settled or deleted in one transaction.
 const CHUNK: usize = 256;
 /// What a shard takes of the capacity beside its bytes: its rows in the index.

@@ -17,7 +17,7 @@ fn a_receipt_is_seen_once_its_state_can_be_read() {
     history.record(&block(0, 1), &Undo::new()).unwrap();
     history.record(&next, &Undo::new()).unwrap();
     let (applied, head) = watch::channel(Arc::new(block(0, 1)));
-    let (queries, _questions) = mpsc::channel(query::QUESTIONS);
+    let (queries, _questions) = query::lanes();
     let ledger = Ledger(Arc::new(Inner {
         genesis: Arc::new(testing::genesis(1, 10)),
         genesis_hash: B256::ZERO,

@@ -314,10 +314,7 @@ impl Store {
                 metrics::counter!("wayleave_s3_shard_bytes_put_total").increment(shard.bytes);
             }
             Err(ShardsError::Refused(
-                Refusal::Full
-                | Refusal::Leaving
-                | Refusal::RateTooLow(_)
-                | Refusal::LimitTooLow(_),
+                Refusal::Full | Refusal::Leaving | Refusal::RateTooLow(_) | Refusal::LimitTooLow(_),
             )) => {
                 self.fleet.offers(spot.device, 0);
             }
