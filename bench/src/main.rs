@@ -4,6 +4,7 @@
 //! Every figure has a unit and says what it measures; the median of several runs counts, and the
 //! machine is described. Nothing here is a test: a slow machine fails nothing.
 
+mod disk;
 mod fs;
 mod load;
 mod machine;
@@ -65,12 +66,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&arguments.disk)?;
     let disk = tempfile::tempdir_in(&arguments.disk)?;
+    let mut report = report::Report::new(machine::describe());
     let devnet = up::Devnet::start(&arguments.program, disk.path()).await?;
     if let Some(load) = arguments.load {
         let time = Duration::from_secs(arguments.seconds);
         return load::run(&devnet.access()?, load, arguments.clients, time).await;
     }
-    let mut report = report::Report::new(machine::describe());
+    report.section("The disk", disk::figures(disk.path())?);
     report.section("Start and rest", devnet.figures().await?);
     let rival = fs::Rival::start(disk.path()).await?;
     report.section("S3", s3::compare(&devnet.access()?, rival.access()).await?);

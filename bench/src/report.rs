@@ -2,6 +2,36 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
+/// What keeps the figures from being higher, as profiles of the loads show (`bench --load`).
+const LIMITS: &str = "\
+## What limits them
+
+**PUT of 4 KiB, one client.** One after the other: the request is checked, sealed and cut into six shards of
+4 KiB; six agents each write and sync theirs; at five of them the index entry is written and synced. So two
+syncs, one after the other, stand between request and answer, where s3s-fs has none. On one machine all seven
+syncs go to one disk, and clients, service and six agents share the cores: most of the time goes into waking
+threads and tasks, and into the kernel's work for six QUIC exchanges and seven syncs. An agent's part is one
+write and one sync of a journal on blocks that the file has already; the index takes small shards over some
+hundred at once. Index entry and shards are not synced side by side: an entry that is durable before its
+shards would after a crash name an object that nobody holds, in the place of the one that it replaced.
+
+**PUT of 4 KiB, many clients.** What waits together becomes one segment and one index transaction, so syncs
+hardly count; the cores are the limit.
+
+**PUT of 64 MiB.** The cores: MD5, which S3 wants as the etag and which no second core can help with (s3s-fs is
+limited by it alone), then moving 96 MB instead of 64 (4 of 6), encrypted once for the content, once as masks
+and once more by QUIC, hashed by BLAKE3 at both ends, in packets of 1,452 bytes, which is the most that the
+QUIC library takes. The body is cut into four segments, so that sealing and sending go on while the rest comes.
+Agents write large shards around the page cache and sync them.
+
+**GET of 4 KiB.** A request to one agent over QUIC, and a voucher for it: signed by the service and checked by
+the agent (secp256k1) whenever it promises more than the last one, about every third time at the devnet's
+price.
+
+**Durability.** Nothing of this is traded away: an object is acknowledged when five of its six shards are
+synced by their agents and its index entry is synced, so `kill -9` and a power cut lose nothing acknowledged.
+";
+
 /// One measured figure, with its rival's if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Figure {
@@ -73,6 +103,7 @@ impl Report {
             }
             page.push('\n');
         }
+        page.push_str(LIMITS);
         fs::write(path, page.trim_end().to_owned() + "\n")?;
         progress(&format!("wrote {}", path.display()));
         Ok(())

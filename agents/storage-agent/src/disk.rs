@@ -106,11 +106,14 @@ impl Folder {
         let path = self.root.join(DRAFTS).join(number.to_string());
         let length: usize = contents.iter().map(|part| part.len()).sum();
         let direct = if length >= DIRECT_MIN { create_direct(&path) } else { None };
+        let direct = direct.map(|file| write_direct(&file, contents).map(|()| file));
         let written = match direct {
-            Some(file) => write_direct(&file, contents).map(|()| file),
-            None => File::create_new(&path).and_then(|mut file| {
-                contents.iter().try_for_each(|part| file.write_all(part)).map(|()| file)
-            }),
+            Some(Err(error)) if error.kind() == ErrorKind::InvalidInput => {
+                // The file system aligns to more than this.
+                fs::remove_file(&path).and_then(|()| write_cached(&path, contents))
+            }
+            Some(written) => written,
+            None => write_cached(&path, contents),
         };
         match written {
             Ok(file) => Ok((path, file)),
@@ -224,6 +227,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 #[cfg(not(unix))]
 pub fn free_bytes(_: &Path) -> io::Result<u64> {
     Err(ErrorKind::Unsupported.into())
+}
+
+fn write_cached(path: &Path, contents: &[&[u8]]) -> io::Result<File> {
+    let mut file = File::create_new(path)?;
+    contents.iter().try_for_each(|part| file.write_all(part))?;
+    Ok(file)
 }
 
 /// Makes a file that goes around the page cache; nothing where that cannot be.

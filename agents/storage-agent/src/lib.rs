@@ -2,7 +2,8 @@
 //! (design 11).
 //!
 //! [`store`] is the index and the disk together and all rules about what is kept ([`versions`]:
-//! datasets; [`tab`]: what deliveries are owed; [`shard`]: files); the desk answers services over
+//! datasets; [`tab`]: what deliveries are owed; [`shard`]: files; small shards are in a journal first
+//! and in the index then); the desk answers services over
 //! iroh; the hardware is what the runtime of [`agent`] proves and reports with; [`start`] wires them.
 //!
 //! Invariants:
