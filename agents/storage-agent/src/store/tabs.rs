@@ -1,4 +1,4 @@
-//! Tabs in memory and in the index.
+//! Tabs in the store: changed in memory, durable as far as the credit wants it.
 
 use super::{Store, StoreError};
 use crate::{
