@@ -292,7 +292,7 @@ impl Upkeep {
         if is_there && let Some(found) = store.one(view, at).await {
             return Ok(found);
         }
-        let (shards, space) = store.whole(view, Some(at)).await?;
+        let (shards, space) = store.whole(view, Some(at), &[]).await?;
         let (keys, id) = (store.keys.clone(), view.id);
         let shape = view.row.layout().map_err(StoreError::from)?.shape();
         let rebuilt =
