@@ -337,7 +337,7 @@ impl Upkeep {
         }
     }
 
-    /// Packs the live bytes of loose segments of like size into a new one, if enough are loose.
+    /// Packs the live bytes of the smaller loose segments into a new one, if enough are loose.
     async fn pack_again(&self) -> Result<usize, UpkeepError> {
         let store = &self.store;
         let loose = store.writer.read(|reader| reader.loose(LOOSE)).await?;
