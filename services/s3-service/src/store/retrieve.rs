@@ -317,7 +317,8 @@ impl Store {
             // Somebody altered bytes. Whole shards have hashes, which tell who. Who holds memory for
             // reads never waits for the other: one that stores what it reads waits the other way.
             drop(space);
-            let (shards, _space) = self.whole(view, None).await?;
+            let gave: Vec<usize> = (0..total).filter(|shard| pieces[*shard].is_some()).collect();
+            let (shards, _space) = self.whole(view, None, &gave).await?;
             space = self.read_space(taken).await?;
             pieces = shards
                 .into_iter()
@@ -482,11 +483,13 @@ impl Store {
         (Digest::of(&bytes) == view.row.shards.get(shard)?.hash).then_some((bytes, space))
     }
 
-    /// Whole shards, checked against their hashes, at least k of them, without shard `but`.
+    /// Whole shards, checked against their hashes, at least k of them, without shard `but`; those of
+    /// `first` before others, as one of them is suspected.
     pub(super) async fn whole(
         self: &Arc<Self>,
         view: &Arc<View>,
         but: Option<usize>,
+        first: &[usize],
     ) -> Result<(Vec<Option<Vec<u8>>>, super::upload::Space), ReadError> {
         let layout = *view.opener.layout();
         let k = usize::from(layout.shape().k());
@@ -495,7 +498,8 @@ impl Store {
         let space = self.space(bytes).await.map_err(|_| ReadError::Stopping)?;
         let mut shards: Vec<Option<Vec<u8>>> = vec![None; view.row.shards.len()];
         let mut cause = String::from("no agent holds a shard");
-        let (order, _) = self.order(view);
+        let (mut order, _) = self.order(view);
+        order.sort_by_key(|shard| !first.contains(shard));
         let mut order = order.into_iter().filter(|shard| Some(*shard) != but);
         let mut asked = FuturesUnordered::new();
         let mut good = 0;

@@ -292,7 +292,7 @@ impl Upkeep {
         if is_there && let Some(found) = store.one(view, at).await {
             return Ok(found);
         }
-        let (shards, space) = store.whole(view, Some(at)).await?;
+        let (shards, space) = store.whole(view, Some(at), &[]).await?;
         let (keys, id) = (store.keys.clone(), view.id);
         let shape = view.row.layout().map_err(StoreError::from)?.shape();
         let rebuilt =
@@ -337,7 +337,7 @@ impl Upkeep {
         }
     }
 
-    /// Packs the live bytes of loose segments of like size into a new one, if enough are loose.
+    /// Packs the live bytes of the smaller loose segments into a new one, if enough are loose.
     async fn pack_again(&self) -> Result<usize, UpkeepError> {
         let store = &self.store;
         let loose = store.writer.read(|reader| reader.loose(LOOSE)).await?;
@@ -378,14 +378,22 @@ impl Upkeep {
     }
 }
 
-/// The first `least` or more segments of like size, within a factor of four: what is packed then is
-/// so much larger than each of them that no byte is packed again more than a few times.
-fn alike(loose: Vec<Loose>, least: usize) -> Vec<Loose> {
-    let mut tiers: BTreeMap<u32, Vec<Loose>> = BTreeMap::new();
-    for segment in loose {
-        tiers.entry(segment.live.max(1).ilog2() / 2).or_default().push(segment);
+/// Once `least` segments are loose, as many of the smallest as make at least twice the largest of them:
+/// what a byte is packed into then doubles each time, so that it is packed again a few times only.
+fn alike(mut loose: Vec<Loose>, least: usize) -> Vec<Loose> {
+    if loose.len() < least {
+        return Vec::new();
     }
-    tiers.into_values().find(|tier| tier.len() >= least).unwrap_or_default()
+    loose.sort_by_key(|segment| (segment.live, segment.segment));
+    let (mut total, mut count) = (0, 0);
+    for (at, segment) in (1..).zip(&loose) {
+        total += segment.live;
+        if total >= 2 * segment.live {
+            count = at;
+        }
+    }
+    loose.truncate(if count > 1 { count } else { 0 });
+    loose
 }
 
 /// The owners that keep shards of a segment other than shard `but`.
