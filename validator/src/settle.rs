@@ -17,10 +17,14 @@ use client::{
     address,
 };
 use evidence::{ArchiveError, segment};
+use futures::{StreamExt as _, stream};
 use protocol::{Digest, Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
 use settlement::{SettleError, Settled};
 use std::{collections::BTreeMap, time::Instant};
 use tracing::Instrument as _;
+
+/// How many networks are settled at once.
+const NETWORKS_AT_ONCE: usize = 16;
 
 /// Why an epoch is not settled yet.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +100,22 @@ impl Settler {
     /// # Errors
     /// When the ledger cannot say which networks there are.
     pub async fn settle_due(&mut self, recorded: Height) -> Result<usize, CallError> {
-        let mut failed = 0;
-        for network in (1..=self.files.client.networks().await?).map(NetworkId) {
+        let networks = (1..=self.files.client.networks().await?).map(NetworkId);
+        let works = networks.map(|network| {
+            let mut said = self.said.get(&network).copied().unwrap_or_default();
             let span = tracing::info_span!("settle", %network, %recorded);
-            let result = self.network_due(network, recorded).instrument(span).await;
+            let settler = &*self;
+            let work = async move {
+                let result = settler.network_due(network, recorded, &mut said).await;
+                (network, said, result)
+            };
+            work.instrument(span)
+        });
+        // Each transaction waits for a block: networks settled one by one would fall behind their epochs.
+        let done: Vec<_> = stream::iter(works).buffer_unordered(NETWORKS_AT_ONCE).collect().await;
+        let mut failed = 0;
+        for (network, said, result) in done {
+            self.said.insert(network, said);
             if let Err(error) = result {
                 tracing::warn!(%network, %error, "settling failed; it is tried again");
                 metrics::counter!("wayleave_settlement_failures_total").increment(1);
@@ -112,13 +128,13 @@ impl Settler {
     /// Announces every open epoch that has begun, so that duties go on even while votes fail, and then
     /// settles one epoch after the other.
     async fn network_due(
-        &mut self,
+        &self,
         network: NetworkId,
         recorded: Height,
+        said: &mut Said,
     ) -> Result<(), SettleEpochError> {
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
-        let mut said = self.said.get(&network).copied().unwrap_or_default();
         let from = said.announced.map_or(open, |epoch| open.max(epoch.next()));
         let mut all = true;
         for epoch in (from.0..=begun.0).map(Epoch) {
@@ -126,14 +142,12 @@ impl Settler {
             all &= self.announce(network, epoch).await?;
             if all {
                 said.announced = Some(epoch);
-                self.said.insert(network, said);
             }
         }
         // A vote that does not make the epoch final waits for those of others.
         while self.clock.grace_end(open) < recorded && said.voted != Some(open) {
             self.settle(network, open).await?;
             said.voted = Some(open);
-            self.said.insert(network, said);
             open = self.next_epoch(network).await?;
         }
         Ok(())
