@@ -249,7 +249,11 @@ async fn all_parts_of_a_view_are_of_the_height_asked_for() {
     let ledger = Ledger::with(|_, input, _: &State| devices(input, |i| i)).await;
     ledger.client().await.roster(NETWORK, Height(9)).await.unwrap();
     let blocks = ledger.state().blocks.clone();
-    assert_eq!(blocks.len(), 11, "a count, three places, records and stakes, and what one owner lost");
+    assert_eq!(
+        blocks.len(),
+        11,
+        "a count, three places, records and stakes, and what one owner lost"
+    );
     assert!(blocks.iter().all(|block| block == "0x9"), "{blocks:?}");
 }
 
