@@ -268,9 +268,11 @@ impl Ingest {
             }
         }
         let used = sent.map_or(0, |sent| sent.bytes);
-        let quota = open.inputs.quota(envelope.device());
-        let quota = usize::try_from(quota).unwrap_or(usize::MAX);
-        if used.saturating_add(bytes.len()) > quota {
+        let wanted = u64::try_from(used.saturating_add(bytes.len())).unwrap_or(u64::MAX);
+        // Everybody has the floor. To reckon more reads all rails of a device, which strangers must not
+        // be able to ask for: beyond the floor the device signed all that came before.
+        let floor = u64::from(open.inputs.manifest.evidence.quota_bytes);
+        if wanted > floor && wanted > open.inputs.quota(envelope.device()) {
             return Err(Reason::OverQuota);
         }
         if !self.pool.has_room(envelope.device(), bytes.len(), &self.limits) {

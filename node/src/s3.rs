@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// How long a presigned URL holds.
 const VALID: Duration = Duration::from_secs(600);
+/// How often a read is tried while the service says that it is unavailable, as S3 tools do.
+const TRIES: u32 = 10;
+/// How long it rests in between.
+const PAUSE: Duration = Duration::from_millis(500);
 /// The region that the service answers to.
 pub const REGION: &str = "us-east-1";
 
@@ -87,14 +91,19 @@ impl S3 {
         }
     }
 
-    /// Reads an object.
+    /// Reads an object; while the service is unavailable, again, as S3 tools do.
     pub async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(VALID);
-        let (status, body) = self.http.send(Method::GET, url.as_str(), &[], Bytes::new()).await?;
-        match status {
-            StatusCode::OK => Ok(body),
-            status => refuse(&format!("reading {key}"), status, &body),
+        for _ in 0..TRIES {
+            let (status, body) =
+                self.http.send(Method::GET, url.as_str(), &[], Bytes::new()).await?;
+            match status {
+                StatusCode::OK => return Ok(body),
+                StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(PAUSE).await,
+                status => return refuse(&format!("reading {key}"), status, &body),
+            }
         }
+        bail!("reading {key}: the S3 service was unavailable {TRIES} times")
     }
 }
 

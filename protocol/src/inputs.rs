@@ -90,7 +90,8 @@ pub struct Inputs {
     /// The devices enrolled, ascending by id.
     #[n(10)]
     pub roster: Vec<Device>,
-    /// The rails open, ascending by id.
+    /// The rails open, and those that ended with the epoch before, whose last vouchers are paid once more;
+    /// ascending by id.
     #[n(11)]
     pub rails: Vec<Rail>,
     /// The frozen datasets, ascending by rail.
@@ -204,7 +205,7 @@ pub struct Rail {
     /// The epoch it was opened in; it counts from the next.
     #[n(8)]
     pub opened: Epoch,
-    /// The last epoch it pays for.
+    /// The last epoch it pays its rate for. Its vouchers are paid once more in the epoch after.
     #[n(9)]
     pub expiry: Epoch,
     /// The class of its dollars: 0 cash, 1 card, 2 token credit.

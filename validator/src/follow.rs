@@ -70,6 +70,8 @@ pub struct Follower {
     clock: EpochClock,
     /// Epochs not open for every network yet, each with the networks that are done.
     opening: BTreeMap<Epoch, BTreeSet<NetworkId>>,
+    /// What was accepted before a restart, while epochs that it may belong to are not open.
+    accepted: Vec<Vec<u8>>,
     /// The fetch of an inputs file that is under way, at most one.
     fetching: JoinSet<()>,
 }
@@ -78,7 +80,7 @@ impl Follower {
     /// Follows `ledger`, the same as that of `files`, by its `clock`.
     pub fn new(ledger: Ledger, files: Files, intake: Arc<Intake>, clock: EpochClock) -> Self {
         let (opening, fetching) = (BTreeMap::new(), JoinSet::new());
-        Self { ledger, files, intake, clock, opening, fetching }
+        Self { ledger, files, intake, clock, opening, accepted: Vec::new(), fetching }
     }
 
     /// Brings archive and intake to where they were before a restart: the inputs of open epochs, what
@@ -87,7 +89,7 @@ impl Follower {
     ///
     /// # Errors
     /// [`FollowError`].
-    pub async fn resume(&mut self, accepted: &[Vec<u8>]) -> Result<Height, FollowError> {
+    pub async fn resume(&mut self, accepted: Vec<Vec<u8>>) -> Result<Height, FollowError> {
         let done = self.files.archive.cursor().await?.unwrap_or_default();
         let current = self.clock.epoch(Height(done.0.saturating_add(1)));
         let before = current.previous().unwrap_or(current);
@@ -103,7 +105,10 @@ impl Follower {
             self.step(&block).await?;
             next = Height(next.0.saturating_add(1));
         }
-        let restored = self.intake.restore(accepted);
+        let restored = self.intake.restore(&accepted);
+        if !self.opening.is_empty() {
+            self.accepted = accepted;
+        }
         tracing::info!(height = %next, restored, "the validator goes on");
         Ok(next)
     }
@@ -181,6 +186,7 @@ impl Follower {
             }
         }
         if self.opening.is_empty() {
+            self.accepted.clear();
             return Ok(());
         }
         let (oldest, head) = (self.ledger.oldest_state()?, self.ledger.head().header.height);
@@ -236,6 +242,8 @@ impl Follower {
         for evidence in &carried {
             self.intake.recall(evidence);
         }
+        // What is there already, or carried, is passed over.
+        self.intake.restore(&self.accepted);
         Ok(())
     }
 

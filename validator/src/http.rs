@@ -280,8 +280,13 @@ async fn proof(State(api): State<Api>, Path((network, account)): Path<(u64, Acco
         Ok(None) => return missing("no epoch of this network is final yet"),
         Err(error) => return failed(error),
     };
+    // Between the two may be void epochs.
+    let before = match api.files.client.final_before(network, newest).await {
+        Ok(before) => before,
+        Err(error) => return failed(error),
+    };
     let mut waiting = None;
-    for epoch in [Some(newest), newest.previous()].into_iter().flatten() {
+    for epoch in [Some(newest), before].into_iter().flatten() {
         let proven = match api.proven(network, epoch, account).await {
             Ok(Some(proven)) => proven,
             Ok(None) => continue,

@@ -8,7 +8,7 @@ use crate::{
     others::{Others, OthersError},
     settle::Settler,
 };
-use client::{CallError, Client, RpcError, Signer};
+use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
 use protocol::{Height, clock::Clock, key::DeviceSecret};
@@ -93,7 +93,8 @@ pub struct Running {
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let client = Client::connect(&config.rpc).await?;
+    let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
+    let client = Client::connect_with(&config.rpc, options).await?;
     let clock = client.clock().await?;
     let key = config.secret.key().x();
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
@@ -108,7 +109,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let others = Arc::new(Others::new(&config.others)?);
     let files = Files { client, archive: config.archive, others };
     let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
-    let next = follower.resume(&accepted).await?;
+    let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
     let settler = Settler::new(files.clone(), config.signer, clock);
     let api = Api::new(intake, files, config.clock, key, recorded.clone());

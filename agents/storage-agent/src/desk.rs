@@ -17,8 +17,8 @@ use crate::{
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use protocol::{
-    Account, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret, manifest::KindTerms,
-    voucher,
+    Account, Epoch, Micros, NetworkId, RailId, inputs::Rail, key::DeviceSecret,
+    manifest::KindTerms, voucher,
 };
 use std::{
     collections::BTreeMap,
@@ -204,10 +204,15 @@ impl Desk {
         Ok(terms)
     }
 
-    /// Refuses a rail that has ended.
+    /// Refuses a rail whose last epoch is over.
     fn counts(&self, rail: &Rail) -> Result<(), Refusal> {
-        let ended = self.hardware.terms().is_some_and(|terms| terms.epoch > rail.expiry);
-        if ended { Err(Refusal::UnknownRail) } else { Ok(()) }
+        self.until(rail.expiry)
+    }
+
+    /// Refuses what `last` was the last epoch for.
+    fn until(&self, last: Epoch) -> Result<(), Refusal> {
+        let over = self.hardware.terms().is_some_and(|terms| terms.epoch > last);
+        if over { Err(Refusal::UnknownRail) } else { Ok(()) }
     }
 
     /// Refuses a rail whose limit, less what it has paid and promised, does not cover one more epoch.
@@ -245,7 +250,8 @@ impl Desk {
 
     async fn get(&self, peer: [u8; 32], get: Get) -> Answer {
         let rail = self.rail(peer, get.rail).await?;
-        self.counts(&rail)?;
+        // Vouchers are paid once more in the epoch after a rail's last.
+        self.until(rail.expiry.next())?;
         let kind = self.kind().await?;
         let by_rate = self.store.by_rate(get.rail);
         let above = |amount: Micros| amount.saturating_add(by_rate) > rail.limit;

@@ -34,7 +34,7 @@ pub(crate) struct Hardware {
 #[derive(Debug, Default)]
 struct State {
     terms: Option<Terms>,
-    /// For each open epoch, the live rails of the device and the versions that its inputs freeze.
+    /// For each open epoch, the rails of the device in its inputs and the versions that its inputs freeze.
     open: BTreeMap<Epoch, BTreeMap<RailId, u64>>,
 }
 

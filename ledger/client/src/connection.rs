@@ -113,7 +113,9 @@ fn is_loopback(url: &str) -> bool {
         None => place.split(':').next(),
     };
     let host = host.unwrap_or_default();
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
+    // The unspecified address, on which a server listens everywhere, leads to this machine too.
+    let here = |host: IpAddr| host.is_loopback() || host.is_unspecified();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(here)
 }
 
 #[cfg(test)]
@@ -122,7 +124,12 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loopback() {
-        for url in ["http://127.0.0.1:8545", "http://localhost/", "http://[::1]:8545/rpc"] {
+        for url in [
+            "http://127.0.0.1:8545",
+            "http://localhost/",
+            "http://[::1]:8545/rpc",
+            "http://0.0.0.0:8545",
+        ] {
             assert!(is_loopback(url), "{url}");
         }
         for url in [

@@ -50,14 +50,14 @@ impl Client {
         self.bounded(gas.to(), price.saturating_to(), tip.saturating_to())
     }
 
-    /// Puts together what the endpoint says, unless it is beyond what this client offers.
+    /// Puts together what the endpoint says, as far as this client offers that.
     fn bounded(&self, gas: u64, price: u128, tip: u128) -> Result<Cost, SendError> {
         let (fee_max, tip_max) = (self.options().fee_max, self.options().tip_max);
-        for (asked, limit) in [(price, fee_max), (tip, tip_max)] {
-            if asked > limit {
-                return Err(SendError::Fee { asked, limit });
-            }
+        if price > fee_max {
+            return Err(SendError::Fee { asked: price, limit: fee_max });
         }
+        // Suggested tips follow what others pay: refusing a high one would let anybody stop this sender.
+        let tip = tip.min(tip_max);
         Ok(Cost {
             gas: gas.saturating_add(gas / 4).saturating_add(GAS_MARGIN),
             // Room for the base fee to double before the transaction is applied.

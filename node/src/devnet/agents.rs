@@ -8,7 +8,6 @@ use super::{
 use crate::{commands::join::Joining, home::Home};
 use agent::Validator;
 use anyhow::{Context as _, bail};
-use client::Client;
 use protocol::KindId;
 use std::{collections::BTreeMap, net::SocketAddr};
 use storage_agent::{Config, Running, StartError, StorageAgent};
@@ -97,7 +96,7 @@ impl Agents {
 
     /// Announces an endpoint, if the ledger knows another.
     async fn announce(&self, number: u8, endpoint: &str) -> anyhow::Result<()> {
-        let ledger = Client::connect(&self.places.rpc).await?;
+        let ledger = super::client(&self.places.rpc).await?;
         let joining = Joining {
             network: genesis::NETWORK,
             kind: KindId(1),

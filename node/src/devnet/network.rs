@@ -15,7 +15,6 @@ use crate::{
     storefront::{Open, Storefront},
 };
 use anyhow::{Context as _, bail};
-use client::Client;
 use consensus::{Genesis, ValidatorKeys};
 use evidence::Archive;
 use protocol::key::DeviceSecret;
@@ -81,7 +80,7 @@ impl Devnet {
             validator: validator.peer,
         };
         let agents = Arc::new(Agents::start(places, accounts.clone()).await?);
-        let s3 = front.open(Client::connect(&url).await?, keyring.await??).await?;
+        let s3 = front.open(super::client(&url).await?, keyring.await??).await?;
         let running = Running {
             rpc: url,
             http,

@@ -446,10 +446,15 @@ impl Keeper {
     }
 }
 
-/// The rails towards devices that this signer answers for and that count after `epoch`, ascending.
+/// The rails towards devices that this signer answers for and that count after `epoch`, ascending. One to
+/// a device that was sold pays its seller, and so nobody: there is nothing to expect of it.
 fn ours(view: &View, signer: Account, epoch: Epoch) -> impl Iterator<Item = &Rail> {
+    let owners: BTreeMap<_, _> =
+        view.devices.iter().map(|(device, _)| (device.id, device.owner)).collect();
     view.rails.iter().filter(move |rail| {
-        rail.signer == signer && rail.expiry > epoch && rail.device != DeviceId::default()
+        let counts = rail.signer == signer && rail.expiry > epoch;
+        let sold = owners.get(&rail.device).is_some_and(|owner| *owner != rail.payee);
+        counts && rail.device != DeviceId::default() && !sold
     })
 }
 

@@ -65,7 +65,7 @@ async fn unsettled(folder: &Path) -> (Alone, Epoch) {
     let open = alone.client.final_epoch(NETWORK).await.unwrap().unwrap().next();
     alone.client.wait_for(Height(CLOCK.grace_end(open.next()).0 + 2)).await;
     let (mut follower, _) = alone.follower(folder, &[]);
-    follower.resume(&[]).await.unwrap();
+    follower.resume(Vec::new()).await.unwrap();
     (alone, open)
 }
 
@@ -158,13 +158,13 @@ async fn who_is_far_behind_follows_on_and_fetches_what_the_ledger_no_longer_tell
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let others = [format!("http://{}", silent.local_addr().unwrap())];
     let (mut lonely, lacking) = world.follower(&folder.path().join("lonely"), &others);
-    let next = lonely.resume(&[]).await.unwrap();
+    let next = lonely.resume(Vec::new()).await.unwrap();
     assert!(next > CLOCK.first(Epoch(4)));
     assert_eq!(lacking.archive.inputs(NETWORK, Epoch(1)).await.unwrap(), None);
 
     let others = [format!("http://{}", world.http)];
     let (mut follower, files) = world.follower(&folder.path().join("third"), &others);
-    follower.resume(&[]).await.unwrap();
+    follower.resume(Vec::new()).await.unwrap();
     for epoch in (0..=4).map(Epoch) {
         let inputs = files.archive.inputs(NETWORK, epoch).await.unwrap().unwrap();
         assert_eq!(
@@ -187,12 +187,12 @@ async fn evidence_that_the_ledger_pruned_comes_from_others_or_stops_the_follower
     world.client.wait_for(Height(height.0 + 40)).await;
 
     let (mut lonely, _) = world.follower(&folder.path().join("lonely"), &[]);
-    let stopped = lonely.resume(&[]).await.unwrap_err();
+    let stopped = lonely.resume(Vec::new()).await.unwrap_err();
     assert!(matches!(stopped, FollowError::Pruned(at) if at == height), "{stopped}");
 
     let others = [format!("http://{}", world.http)];
     let (mut follower, files) = world.follower(&folder.path().join("third"), &others);
-    follower.resume(&[]).await.unwrap();
+    follower.resume(Vec::new()).await.unwrap();
     let evidence = files.archive.block(height).await.unwrap();
     assert!(evidence.is_some());
     assert_eq!(evidence, world.archive().block(height).await.unwrap());
@@ -205,7 +205,7 @@ async fn an_epoch_that_cannot_be_opened_is_tried_again_while_blocks_are_recorded
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let (mut follower, files) = world.follower(&folder.path().join("second"), &[]);
-    let next = follower.resume(&[]).await.unwrap();
+    let next = follower.resume(Vec::new()).await.unwrap();
     let epoch = CLOCK.epoch(next).next().next();
     // Something that is no inputs file stands in the way.
     let inputs = folder.path().join("second/archive/inputs").join(NETWORK.to_string());

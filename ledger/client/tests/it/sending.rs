@@ -336,11 +336,9 @@ async fn fees_beyond_what_is_offered_are_refused_and_nothing_is_sent() {
     let ledger = Ledger::start().await;
     ledger.state().eager = true;
     let client = ledger.client().await;
-    for fees in [(1_001 * gwei, 1), (100 * gwei, 11 * gwei)] {
-        ledger.state().fees = fees;
-        let error = client.send(&signer(), CONTRACT, &approve(1)).await.unwrap_err();
-        assert!(matches!(error, SendError::Fee { .. }), "{error}");
-    }
+    ledger.state().fees = (1_001 * gwei, 1);
+    let error = client.send(&signer(), CONTRACT, &approve(1)).await.unwrap_err();
+    assert!(matches!(error, SendError::Fee { .. }), "{error}");
     assert_eq!(ledger.state().asked("eth_sendRawTransaction"), 0);
     ledger.state().fees = (900 * gwei, 10 * gwei);
     client.send(&signer(), CONTRACT, &approve(1)).await.unwrap();

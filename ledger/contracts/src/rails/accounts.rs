@@ -19,7 +19,7 @@ use protocol::{Epoch, NetworkId};
 struct Late {
     limits: u128,
     presented: u128,
-    /// The newest epoch in which one of them may have been charged at its rate.
+    /// The newest epoch that may have charged one of them: the one after its last, for its vouchers.
     end: u64,
     /// Whether one of them counted in a final epoch.
     counted: bool,
