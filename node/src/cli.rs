@@ -2,7 +2,10 @@
 //!
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
-use crate::{devnet::running::Running, home::Home};
+use crate::{
+    devnet::{accounts::CHAIN_ID, running::Running},
+    home::Home,
+};
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Options, RpcError};
 use std::{
@@ -169,6 +172,7 @@ impl Ledger {
             && let Some(running) = Running::here(&Home::devnet(root))
         {
             self.ledger = Some(running.rpc);
+            self.chain_id = self.chain_id.or(Some(CHAIN_ID));
             self.validator = Some(running.http);
         }
     }

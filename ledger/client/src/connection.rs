@@ -113,9 +113,7 @@ fn is_loopback(url: &str) -> bool {
         None => place.split(':').next(),
     };
     let host = host.unwrap_or_default();
-    // The unspecified address, on which a server listens everywhere, leads to this machine too.
-    let here = |host: IpAddr| host.is_loopback() || host.is_unspecified();
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(here)
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
 }
 
 #[cfg(test)]
@@ -124,12 +122,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loopback() {
-        for url in [
-            "http://127.0.0.1:8545",
-            "http://localhost/",
-            "http://[::1]:8545/rpc",
-            "http://0.0.0.0:8545",
-        ] {
+        for url in ["http://127.0.0.1:8545", "http://localhost/", "http://[::1]:8545/rpc"] {
             assert!(is_loopback(url), "{url}");
         }
         for url in [

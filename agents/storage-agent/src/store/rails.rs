@@ -66,7 +66,8 @@ impl Store {
             let Rail { id, opened, expiry, .. } = record.terms;
             let missing = !listed.iter().any(|(terms, _)| terms.id == id);
             if missing && opened < epoch && epoch <= expiry {
-                record.terms.expiry = Epoch(epoch.0.saturating_sub(1));
+                // The epoch after its last would still list it.
+                record.terms.expiry = Epoch(epoch.0.saturating_sub(2));
                 news.push(record);
             }
         }

@@ -334,8 +334,8 @@ async fn a_rail_that_is_in_no_inputs_any_more_has_ended() {
     let running = world::start(config(data.path(), &validator), &world).await;
     let service = service(&running).await;
     let shard = service.put(RAIL, b"shard").await.unwrap();
-    let first = Inputs { rails: Vec::new(), ..inputs(1, None) };
-    world.begin(&running, &first).await;
+    let second = Inputs { rails: Vec::new(), ..inputs(2, None) };
+    world.begin(&running, &second).await;
     assert_eq!(service.put(RAIL, b"more").await, Err(Refusal::UnknownRail));
     let unpaid = service.get_with(shard, (0, 5), Form::Plain, None).await;
     assert_eq!(unpaid, Err(Refusal::UnknownRail));
