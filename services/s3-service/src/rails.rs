@@ -265,7 +265,7 @@ impl Keeper {
         self.top_up(&view, &rails, &kept).await;
         let epoch = view.clock.epoch(view.height);
         let allowances = view.rails.iter().filter(|rail| rail.signer == signer).map(|rail| {
-            let kept = self.kept(rail, epoch);
+            let kept = reserved(&self.plan, rail, epoch);
             (rail.id, Allowance { limit: rail.limit, nonce: rail.nonce, kept })
         });
         self.store.purse.update(view.terms, allowances.collect());
@@ -321,14 +321,6 @@ impl Keeper {
                 tracing::warn!(device = %device.id, named, "an agent's address is not IP:PORT");
             }
         }
-    }
-
-    /// What of a rail's limit is kept for its rate: what that used since the beginning at most, and
-    /// what it may use in the next epochs.
-    fn kept(&self, rail: &Rail, epoch: Epoch) -> Micros {
-        let passed = epoch.0.saturating_sub(rail.opened.0);
-        let coming = rail.expiry.0.saturating_sub(epoch.0).min(self.plan.epochs_low());
-        Micros(rail.rate.0.saturating_mul(passed.saturating_add(coming)))
     }
 
     fn agent(
@@ -430,7 +422,8 @@ impl Keeper {
         let epoch = view.clock.epoch(view.height);
         for rail in rails.values() {
             let promised = rows.get(&rail.id).and_then(|row| row.amount_bound);
-            let used = self.kept(rail, epoch).saturating_add(promised.unwrap_or_default());
+            let used =
+                for_rate(&self.plan, rail, epoch).saturating_add(promised.unwrap_or_default());
             let low = Micros(self.plan.vouchers.0 / 4);
             if rail.rate.is_zero() || used.saturating_add(low) <= rail.limit {
                 continue;
@@ -444,6 +437,20 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What a rail's rate uses of its limit: since the beginning, at most, and in the next epochs.
+fn for_rate(plan: &RailPlan, rail: &Rail, epoch: Epoch) -> Micros {
+    let passed = epoch.0.saturating_sub(rail.opened.0);
+    let coming = rail.expiry.0.saturating_sub(epoch.0).min(plan.epochs_low());
+    Micros(rail.rate.0.saturating_mul(passed.saturating_add(coming)))
+}
+
+/// What of that is kept from vouchers. Never what the plan has for them: the rate may have used less,
+/// as it is paid for proven epochs only, and nobody may be there to raise the limit. Without vouchers
+/// nothing could be read any more.
+fn reserved(plan: &RailPlan, rail: &Rail, epoch: Epoch) -> Micros {
+    for_rate(plan, rail, epoch).min(rail.limit.saturating_sub(plan.vouchers))
 }
 
 /// The rails towards devices that this signer answers for and that count after `epoch`, ascending. One to
@@ -496,4 +503,37 @@ fn worth(rate: Micros, terms: &KindTerms, planned: u64) -> u64 {
         u128::from(terms.price.0),
     );
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_planned_for_vouchers_stays_theirs() {
+        let plan = RailPlan::default();
+        let rail = Rail {
+            opened: Epoch(10),
+            expiry: Epoch(1_000_000),
+            rate: Micros(4_000_000),
+            limit: Micros(12_000_000_000),
+            id: RailId(1),
+            payer: Account::ZERO,
+            payee: Account::ZERO,
+            signer: Account::ZERO,
+            device: DeviceId::default(),
+            nonce: 1,
+            class: 0,
+            presented: Micros::ZERO,
+        };
+        let low = plan.epochs_low();
+        assert_eq!(reserved(&plan, &rail, Epoch(10)), Micros(4_000_000 * low));
+        assert_eq!(reserved(&plan, &rail, Epoch(110)), Micros(4_000_000 * (100 + low)));
+        let late = Epoch(10 + 3_000);
+        assert_eq!(reserved(&plan, &rail, late), Micros(rail.limit.0 - plan.vouchers.0));
+        // The limit is raised for all that the rate uses.
+        assert_eq!(for_rate(&plan, &rail, late), Micros(4_000_000 * (3_000 + low)));
+        let small = Rail { limit: Micros(plan.vouchers.0 / 2), ..rail };
+        assert_eq!(reserved(&plan, &small, late), Micros::ZERO);
+    }
 }

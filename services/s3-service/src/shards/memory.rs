@@ -35,7 +35,7 @@ pub enum Manner {
     Forgetful,
     /// It takes nothing new.
     Full,
-    /// It gives nothing, for now.
+    /// It gives and takes nothing, for now.
     Busy,
 }
 
@@ -185,6 +185,9 @@ impl Agent {
     }
 
     fn put(&mut self, rail: RailId, shard: Shard, bytes: Bytes) -> Result<(), ShardsError> {
+        if self.manner == Manner::Busy {
+            return no(Refusal::Busy);
+        }
         if Digest::of(&bytes) != shard.hash || wide(bytes.len()) != shard.bytes {
             return no(Refusal::BadShard);
         }

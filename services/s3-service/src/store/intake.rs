@@ -336,7 +336,7 @@ fn segment_bytes(bytes: u64) -> u64 {
 /// its segments as garbage.
 struct Large {
     store: Arc<Store>,
-    under_way: VecDeque<JoinHandle<Result<Stored, StoreError>>>,
+    under_way: VecDeque<JoinHandle<Result<Extent, StoreError>>>,
     extents: Vec<Extent>,
 }
 
@@ -360,7 +360,12 @@ impl Large {
                 filling.sealer.push(&more.ok_or_else(|| reader.length())?)?;
             }
             let store = Arc::clone(&self.store);
-            self.under_way.push_back(tokio::spawn(async move { store.finish(filling).await }));
+            // Into the index as soon as it is durable: agents keep for good only what is asked for there,
+            // however slowly the rest comes.
+            self.under_way.push_back(tokio::spawn(async move {
+                let stored = store.finish(filling).await?;
+                settle(&store, stored).await
+            }));
         }
         // Reads the end, and with it the trailer.
         if reader.next(1).await?.is_some() {
@@ -372,12 +377,12 @@ impl Large {
         Ok(())
     }
 
-    /// Puts the oldest segment under way into the index, unborn.
+    /// Waits until the oldest segment under way is in the index, unborn.
     async fn settle(&mut self) -> Result<(), StoreError> {
         let Some(task) = self.under_way.front_mut() else { return Ok(()) };
-        let stored = task.await.map_err(|_| StoreError::Stopping);
+        let extent = task.await.map_err(|_| StoreError::Stopping);
         self.under_way.pop_front();
-        self.extents.push(settle(&self.store, stored??).await?);
+        self.extents.push(extent??);
         Ok(())
     }
 
@@ -421,14 +426,12 @@ impl Drop for Large {
 /// What was stored is garbage, unless an object needs it.
 async fn give_up(
     store: Arc<Store>,
-    under_way: VecDeque<JoinHandle<Result<Stored, StoreError>>>,
+    under_way: VecDeque<JoinHandle<Result<Extent, StoreError>>>,
     mut extents: Vec<Extent>,
 ) {
     for task in under_way {
         // One that fails was never in the index.
-        if let Ok(Ok(stored)) = task.await {
-            extents.extend(settle(&store, stored).await.ok());
-        }
+        extents.extend(task.await.ok().and_then(Result::ok));
     }
     let now_ms = store.now_ms();
     let given_up = store

@@ -1,7 +1,8 @@
 //! One segment onto its agents.
 //!
 //! All shards go out at once, each to its agent and, when that fails, to spare agents. Shards that an
-//! agent keeps waiting for too long go to spares as well, and the first to take one counts. With k + 1
+//! agent keeps waiting for too long go to spares as well, and the first to take one counts; the other
+//! is a spare again. With k + 1
 //! durable the segment counts as stored; what is still under way then is followed in the background
 //! and, if it fails, stays queued in the index until upkeep finds it a home.
 
@@ -111,7 +112,8 @@ pub enum BodyError {
     NoChecksum(&'static str),
 }
 
-/// Memory held for a segment on its way out.
+/// Memory held for a segment on its way out. Whoever sends a shard has its part in it and nobody waits
+/// for more while holding it, so that it comes back whatever else waits.
 pub(super) struct Space(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Segments whose shards are still on their way: what is queued of them needs no repair yet.
@@ -145,9 +147,28 @@ impl Drop for OnItsWay {
 pub(crate) struct Stored {
     pub(crate) id: SegmentId,
     pub(crate) row: Segment,
-    rest: JoinSet<(usize, Result<Home, ShardsError>)>,
-    space: Space,
+    rest: JoinSet<(usize, Result<Spot, ShardsError>)>,
     on_its_way: OnItsWay,
+}
+
+/// What those who send the shards of a segment share. The memory is free when the last of them ends,
+/// whether the segment was settled or not: its upload may be waiting for the memory of the next.
+struct Sending {
+    spares: Mutex<VecDeque<Spot>>,
+    #[expect(dead_code, reason = "held for its drop")]
+    space: Space,
+}
+
+impl Sending {
+    /// The next spare agent.
+    fn spare(&self) -> Option<Spot> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// An agent can have another shard than the one it was asked for.
+    fn give_back(&self, spot: Spot) {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner).push_back(spot);
+    }
 }
 
 /// A segment being filled.
@@ -204,10 +225,10 @@ impl Store {
         let placed = placement::place(id, self.shape, bytes, &self.fleet.candidates(now))
             .map_err(StoreError::Agents)?;
         let on_its_way = self.under_way.enter(id);
-        let spares = Arc::new(Mutex::new(VecDeque::from(placed.spares)));
+        let sending = Arc::new(Sending { spares: Mutex::new(placed.spares.into()), space });
         let mut rest = JoinSet::new();
         for (index, spot) in placed.chosen.into_iter().enumerate() {
-            self.send(&mut rest, index, &shards[index], spot, &spares);
+            self.send(&mut rest, index, &shards[index], spot, &sending);
         }
         let rows = shards.iter().map(|shard| ShardRow { hash: shard.hash, home: None }).collect();
         let mut row = Segment {
@@ -222,52 +243,59 @@ impl Store {
         let (mut durable, mut cause) = (0, String::from("no agent was left to try"));
         let stall = tokio::time::sleep(self.limits.stall);
         tokio::pin!(stall);
-        let mut stalled = false;
+        // Shards that were kept waiting for too long, until a spare agent is there for them too.
+        let (mut stalled, mut waiting) = (false, VecDeque::new());
         while durable < needed {
             tokio::select! {
                 done = rest.join_next() => match done {
-                    Some(Ok((index, Ok(home)))) => {
-                        // The first of two that have the same shard counts.
-                        durable += usize::from(row.shards[index].home.is_none());
-                        row.shards[index].home.get_or_insert(home);
+                    // The first of two that take the same shard counts. The other was not slow but
+                    // asked needlessly: it can have a shard that still waits.
+                    Some(Ok((index, Ok(spot)))) if row.shards[index].home.is_some() => {
+                        sending.give_back(spot);
+                    }
+                    Some(Ok((index, Ok(spot)))) => {
+                        durable += 1;
+                        row.shards[index].home = Some(home(spot));
                     }
                     Some(Ok((_, Err(error)))) => cause = error.to_string(),
                     Some(Err(_)) => return Err(StoreError::Stopping),
                     None => return Err(StoreError::Durable { durable, needed, cause }),
                 },
                 () = &mut stall, if !stalled => {
+                    waiting = (0..shards.len()).filter(|at| row.shards[*at].home.is_none()).collect();
                     stalled = true;
-                    for (index, shard) in shards.iter().enumerate() {
-                        let waits = row.shards[index].home.is_none();
-                        let Some(spot) = waits.then(|| next(&spares)).flatten() else { continue };
-                        self.send(&mut rest, index, shard, spot, &spares);
-                    }
                 }
+            }
+            waiting.retain(|index| row.shards[*index].home.is_none());
+            while let Some(index) = waiting.front().copied() {
+                let Some(spot) = sending.spare() else { break };
+                waiting.pop_front();
+                self.send(&mut rest, index, &shards[index], spot, &sending);
             }
         }
         // Whoever finished in the meantime counts too.
         while let Some(Ok((index, done))) = rest.try_join_next() {
-            let home = &mut row.shards[index].home;
-            *home = home.or(done.ok());
+            let first = &mut row.shards[index].home;
+            *first = first.or(done.ok().map(home));
         }
         metrics::counter!("wayleave_s3_segments_stored_total").increment(1);
-        Ok(Stored { id, row, rest, space, on_its_way })
+        Ok(Stored { id, row, rest, on_its_way })
     }
 
     /// Begins to store a shard on `spot` or on a spare.
     fn send(
         self: &Arc<Self>,
-        rest: &mut JoinSet<(usize, Result<Home, ShardsError>)>,
+        rest: &mut JoinSet<(usize, Result<Spot, ShardsError>)>,
         index: usize,
         shard: &codec::Shard,
         spot: Spot,
-        spares: &Arc<Mutex<VecDeque<Spot>>>,
+        sending: &Arc<Sending>,
     ) {
-        let (store, spares) = (Arc::clone(self), Arc::clone(spares));
+        let (store, sending) = (Arc::clone(self), Arc::clone(sending));
         let (hash, bytes) = (shard.hash, shard.bytes.clone());
         rest.spawn(async move {
             let named = Shard { hash, bytes: wide(bytes.len()) };
-            (index, store.put_somewhere(spot, &spares, named, bytes).await)
+            (index, store.put_somewhere(spot, &sending, named, bytes).await)
         });
     }
 
@@ -275,16 +303,16 @@ impl Store {
     async fn put_somewhere(
         &self,
         mut spot: Spot,
-        spares: &Mutex<VecDeque<Spot>>,
+        sending: &Sending,
         shard: Shard,
         bytes: Bytes,
-    ) -> Result<Home, ShardsError> {
+    ) -> Result<Spot, ShardsError> {
         loop {
             match self.put_on(spot, shard, bytes.clone()).await {
-                Ok(home) => return Ok(home),
+                Ok(_) => return Ok(spot),
                 Err(error) => {
                     tracing::debug!(device = %spot.device, %error, "a shard was not taken");
-                    spot = next(spares).ok_or(error)?;
+                    spot = sending.spare().ok_or(error)?;
                 }
             }
         }
@@ -318,9 +346,12 @@ impl Store {
             )) => {
                 self.fleet.offers(spot.device, 0);
             }
+            Err(ShardsError::Refused(Refusal::Busy)) => {
+                self.fleet.busy(spot.device, self.now_ms());
+            }
             Err(_) => self.fleet.failed(spot.device, self.now_ms()),
         }
-        done.map(|()| Home { rail: spot.rail, device: spot.device })
+        done.map(|()| home(spot))
     }
 }
 
@@ -339,7 +370,7 @@ impl Stored {
 
     /// To be called when the segment is in the index: notes what becomes durable later.
     pub(crate) fn follow(self, store: &Arc<Store>) {
-        let Self { id, mut rest, space, on_its_way, .. } = self;
+        let Self { id, mut rest, on_its_way, .. } = self;
         if rest.is_empty() {
             return;
         }
@@ -347,11 +378,10 @@ impl Stored {
         tokio::spawn(async move {
             let mut homes = Vec::new();
             while let Some(Ok((index, done))) = rest.join_next().await {
-                if let (Ok(home), Ok(index)) = (done, u8::try_from(index)) {
-                    homes.push((index, home));
+                if let (Ok(spot), Ok(index)) = (done, u8::try_from(index)) {
+                    homes.push((index, home(spot)));
                 }
             }
-            drop(space);
             if !homes.is_empty() {
                 store.note(LateShards { id, homes, on_its_way }).await;
             }
@@ -401,9 +431,9 @@ impl Store {
     }
 }
 
-/// The next spare agent.
-fn next(spares: &Mutex<VecDeque<Spot>>) -> Option<Spot> {
-    spares.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+/// Where a shard is that an agent took.
+const fn home(spot: Spot) -> Home {
+    Home { rail: spot.rail, device: spot.device }
 }
 
 /// Splits `bytes` into segments of even size, none above `most`.

@@ -90,7 +90,10 @@ async fn three_agents_down_is_an_error_and_not_a_broken_body() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_liar_is_found_and_gets_nothing_more() {
-    let patient = Limits { hedge: Duration::from_secs(600), ..limits() };
+    // Nobody is given up for being slow, so who is asked depends on nothing but where the shards are.
+    let long = Duration::from_secs(600);
+    let patient =
+        Limits { hedge: long, stall: long, request_timeout: long, refresh: long, ..limits() };
     let world = World::with(8, patient).await;
     let client = world.bucket("bucket").await;
     let body = bytes(1, 12 << 20);
@@ -118,6 +121,26 @@ async fn a_liar_is_found_and_gets_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_busy_is_asked_again_at_once() {
+    // Nobody is asked for terms in between: an answer to that would end all doubt.
+    let limits = Limits { refresh: Duration::from_secs(600), ..limits() };
+    let world = World::with(6, limits).await;
+    let client = world.bucket("bucket").await;
+    let put_one = || {
+        let put = client.put_object().bucket("bucket").key("key");
+        put.body(ByteStream::from(bytes(1, 2 << 20))).send()
+    };
+    for at in [0, 1] {
+        world.shards.set(world.agents[at].0, Manner::Busy);
+    }
+    assert_eq!(code(put_one().await), "ServiceUnavailable");
+    for at in [0, 1] {
+        world.shards.set(world.agents[at].0, Manner::Honest);
+    }
+    put_one().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_shards_are_repaired_elsewhere() {
     let world = World::with(8, Limits { audit: Duration::from_millis(20), ..limits() }).await;
     let client = world.bucket("bucket").await;
@@ -140,18 +163,28 @@ async fn lost_shards_are_repaired_elsewhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_agents_are_hedged() {
     let quick = Duration::from_millis(50);
-    let limits = Limits { hedge: quick, stall: quick, ..limits() };
+    let hour = Duration::from_secs(3_600);
+    // Nobody is given up in time, and nobody asked for terms, which would tell who is slow.
+    let limits =
+        Limits { hedge: quick, stall: quick, request_timeout: hour, refresh: hour, ..limits() };
     let world = World::with(8, limits).await;
     let client = world.bucket("bucket").await;
     let body = bytes(1, 3 << 20);
     put(&client, "bucket", "key", body.clone()).await;
-    for at in [2, 5] {
-        world.shards.set(world.agents[at].0, Manner::Slow(Duration::from_secs(3_600)));
+    // The others look slow at first too.
+    for (at, (peer, _)) in world.agents.iter().enumerate() {
+        let manner = if [2, 5].contains(&at) { hour } else { 4 * quick };
+        world.shards.set(*peer, Manner::Slow(manner));
     }
-    assert!(get(&client, "bucket", "key").await == body);
+    let patience = Duration::from_secs(60);
+    let got = tokio::time::timeout(patience, get(&client, "bucket", "key")).await;
+    assert!(got.expect("a read waits for the slow") == body);
     // And what is stored goes to others: two of six would keep it waiting for an hour.
-    for seed in 0..4 {
-        put(&client, "bucket", &format!("new-{seed}"), bytes(seed, 2 << 20)).await;
+    for seed in 0..12 {
+        let key = format!("new-{seed}");
+        let done = put(&client, "bucket", &key, bytes(seed, 3_000));
+        let done = tokio::time::timeout(patience, done).await;
+        assert!(done.is_ok(), "a write waits for the slow");
     }
 }
 

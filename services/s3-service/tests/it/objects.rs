@@ -435,7 +435,7 @@ async fn forms_are_refused_before_they_are_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_make_room_for_others() {
-    let limits = Limits { connections_max: 2, headers: Duration::from_millis(50), ..limits() };
+    let limits = Limits { connections_max: 2, headers: Duration::from_secs(1), ..limits() };
     let world = World::with(6, limits).await;
     let address = world.running().address();
     let silent = [
@@ -449,7 +449,7 @@ async fn silent_connections_make_room_for_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_falls_asleep_in_a_body_is_sent_away() {
-    let limits = Limits { client_patience: Duration::from_millis(50), ..limits() };
+    let limits = Limits { client_patience: Duration::from_millis(500), ..limits() };
     let world = World::with(6, limits).await;
     let client = world.bucket("bucket").await;
     let within = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();

@@ -267,3 +267,15 @@ async fn an_empty_last_part_is_a_part() {
         assert_eq!(head.send().await.unwrap().content_length(), Some(length), "part {number}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_at_once_do_not_wait_for_each_others_memory() {
+    // Room for two segments of 7.5 MiB; each body is two of them.
+    let world = World::with(6, Limits { write_bytes_max: 24 << 20, ..limits() }).await;
+    let client = world.bucket("bucket").await;
+    let body = bytes(1, 15 << 20);
+    let puts = ["one", "two", "three"].map(|key| put(&client, "bucket", key, body.clone()));
+    let done = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(puts)).await;
+    assert!(done.is_ok(), "all wait for memory that all hold");
+    assert!(get(&client, "bucket", "three").await == body);
+}
