@@ -4,6 +4,7 @@
 
 use crate::{
     devnet::{accounts::CHAIN_ID, running::Running},
+    exit::Failure,
     home::Home,
 };
 use clap::{Args, Parser, Subcommand};
@@ -150,9 +151,19 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Connects to the ledger.
-    pub(crate) async fn connect(&self) -> Result<Client, RpcError> {
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let options = Options { chain_id: self.chain_id, ..Options::default() };
-        Client::connect_with(self.rpc(), options).await
+        Client::connect_with(self.rpc(), options).await.map_err(|error| {
+            tracing::debug!(%error, "connecting failed");
+            // One that is another ledger than the one named does answer.
+            Failure::Unreachable(match error {
+                RpcError::Chain { .. } => error.to_string(),
+                _ => format!(
+                    "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
+                    self.rpc()
+                ),
+            })
+        })
     }
 
     /// The URL of the ledger's JSON-RPC.

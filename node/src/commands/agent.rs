@@ -4,7 +4,6 @@ use super::{join::Joining, key};
 use crate::{
     cli,
     devnet::accounts,
-    exit::Failure,
     metrics::{self, Sources},
     out, stop, units,
 };
@@ -25,12 +24,7 @@ pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
 
 async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = at.connect().await.map_err(|error| {
-        Failure::Unreachable(format!(
-            "no ledger answers at {} ({error}): give --ledger URL",
-            at.rpc()
-        ))
-    })?;
+    let ledger = at.connect().await?;
     let owner = key::read(&arguments.owner_key)?;
     accounts::refuse_outside_devnet(owner.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)

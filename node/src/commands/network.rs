@@ -2,7 +2,7 @@
 
 use crate::{cli, exit::Failure, http::Http};
 use anyhow::Context as _;
-use client::{Client, RpcError};
+use client::Client;
 use protocol::{Epoch, NetworkId, statement::Statement};
 
 /// A network and where it answers.
@@ -19,16 +19,7 @@ pub(crate) struct Network {
 impl Network {
     /// Connects to the ledger.
     pub(crate) async fn connect(at: &cli::Ledger) -> anyhow::Result<Self> {
-        let ledger = at.connect().await.map_err(|error| {
-            tracing::debug!(%error, "connecting failed");
-            if let RpcError::Chain { .. } = error {
-                return Failure::Unreachable(error.to_string());
-            }
-            Failure::Unreachable(format!(
-                "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
-                at.rpc()
-            ))
-        })?;
+        let ledger = at.connect().await?;
         Ok(Self {
             ledger,
             id: NetworkId(at.network),

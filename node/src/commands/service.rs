@@ -4,7 +4,6 @@ use super::key;
 use crate::{
     cli,
     devnet::accounts,
-    exit::Failure,
     metrics::{self, Sources},
     out,
     s3::Access,
@@ -35,12 +34,7 @@ pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
 
 async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let at = &arguments.ledger;
-    let ledger = at.connect().await.map_err(|error| {
-        Failure::Unreachable(format!(
-            "no ledger answers at {} ({error}): give --ledger URL",
-            at.rpc()
-        ))
-    })?;
+    let ledger = at.connect().await?;
     let payer = key::read(&arguments.payer_key)?;
     accounts::refuse_outside_devnet(payer.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)

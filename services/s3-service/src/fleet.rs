@@ -178,7 +178,7 @@ impl Fleet {
         }
     }
 
-    /// An agent has too much to do for now. That is no failure, but others are asked first for a while.
+    /// An agent has too much to do. That is no failure, but others are asked first for a while.
     pub fn busy(&self, device: DeviceId, now_ms: u64) {
         if let Some(known) = self.lock().get_mut(&device) {
             known.busy_until_ms = now_ms.saturating_add(DOUBT_MS);

@@ -35,7 +35,7 @@ pub enum Manner {
     Forgetful,
     /// It takes nothing new.
     Full,
-    /// It gives and takes nothing, for now.
+    /// It has too much to do, and gives and takes nothing.
     Busy,
 }
 

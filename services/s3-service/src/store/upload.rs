@@ -2,9 +2,8 @@
 //!
 //! All shards go out at once, each to its agent and, when that fails, to spare agents. Shards that an
 //! agent keeps waiting for too long go to spares as well, and the first to take one counts; the other
-//! is a spare again. With k + 1
-//! durable the segment counts as stored; what is still under way then is followed in the background
-//! and, if it fails, stays queued in the index until upkeep finds it a home.
+//! is a spare again. With k + 1 durable the segment counts as stored; what is still under way then is
+//! followed in the background and, if it fails, stays queued in the index until upkeep finds it a home.
 
 use super::{ReadError, Store, segment_id};
 use crate::{
