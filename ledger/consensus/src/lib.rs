@@ -29,6 +29,7 @@ mod engine;
 mod genesis;
 mod header;
 mod history;
+mod join;
 mod ledger;
 mod mempool;
 mod network;
@@ -55,6 +56,7 @@ pub use committee::{
 pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
+pub use join::{JoinError, Role, Trusted};
 pub use ledger::{Ledger, Rejected, Subscription};
 pub use mempool::{BlobRefused, Limits, PoolRefused, REPLACEMENT_PERCENT};
 pub use network::Peer;

@@ -8,7 +8,8 @@ use crate::{
     application::Shared,
     committee::{Committee, ValidatorKeys},
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
-    history::Finalized,
+    history::{Finalized, HistoryError},
+    join::Role,
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
 };
@@ -47,17 +48,24 @@ pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
 pub(crate) struct Schemes {
     namespace: Vec<u8>,
     key: ed25519::PrivateKey,
+    /// Whether this node ever votes.
+    votes: bool,
     committee: Arc<Committee>,
 }
 
 impl Schemes {
-    pub(crate) fn new(namespace: Vec<u8>, keys: &ValidatorKeys, committee: Arc<Committee>) -> Self {
-        Self { namespace, key: keys.signer().clone(), committee }
+    pub(crate) fn new(
+        namespace: Vec<u8>,
+        (keys, role): (&ValidatorKeys, Role),
+        committee: Arc<Committee>,
+    ) -> Self {
+        Self { namespace, key: keys.signer().clone(), votes: role == Role::Validator, committee }
     }
 
     fn scheme(&self) -> Scheme {
         let seats = self.committee.participants();
-        Scheme::signer(&self.namespace, seats.clone(), self.key.clone())
+        let key = self.votes.then(|| self.key.clone());
+        key.and_then(|key| Scheme::signer(&self.namespace, seats.clone(), key))
             .unwrap_or_else(|| Scheme::verifier(&self.namespace, seats))
     }
 }
@@ -106,15 +114,26 @@ impl<E: Runtime> Terms<E> {
         term.saturating_add(1).saturating_mul(self.settings.term_length.get()).saturating_sub(1)
     }
 
-    /// The block in which the engine of `term` is rooted, once it is final.
-    async fn root(&self, term: u64) -> Option<Root> {
+    /// The block in which the engine of `term` is rooted, once it is final: the last one before the term.
+    ///
+    /// A node that began in the middle of the term may not have that, and one without votes of the term
+    /// may have lost them: these root in the highest certificate they hold, which is behind every view
+    /// in which an earlier life may have voted.
+    async fn root(&self, runtime: &E, term: u64) -> Option<Root> {
         let height = term.checked_sub(1).map_or(0, |before| self.last_height(before));
-        match self.shared.history.header(height) {
-            Ok(Some(header)) => return Some(Floor::Genesis(header.sha256())),
-            Ok(None) => {}
+        let before = match self.shared.history.header(height) {
+            Ok(header) => header,
+            Err(HistoryError::Before { .. }) => {
+                let block = self.marshal.get_block(Height::new(height)).await;
+                block.map(|block| block.inner().header().clone())
+            }
             Err(error) => crate::application::fail_stop("failed to read the history", &error),
+        };
+        let before = before.map(|header| Floor::Genesis(header.sha256()));
+        let votes = runtime.scan(&self.partition(term)).await;
+        if votes.is_ok_and(|files| !files.is_empty()) && before.is_some() {
+            return before;
         }
-        // A node that began in the middle of the term roots in the highest certificate it holds.
         let mut at = self.shared.head.borrow().height();
         while at > height {
             if let Some(certificate) = self.marshal.get_finalization(Height::new(at)).await {
@@ -122,7 +141,7 @@ impl<E: Runtime> Terms<E> {
             }
             at -= 1;
         }
-        None
+        before
     }
 
     /// Waits until the last block of `term` is final; nothing if the ledger ends before.
@@ -164,7 +183,7 @@ impl<E: Runtime> Terms<E> {
         let mut head = self.shared.head.subscribe();
         let mut term = head.borrow().height().saturating_add(1) / self.settings.term_length.get();
         loop {
-            let Some(root) = self.root(term).await else {
+            let Some(root) = self.root(&runtime, term).await else {
                 tracing::error!(term, "no final block to begin the term with");
                 return;
             };

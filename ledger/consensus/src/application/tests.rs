@@ -55,6 +55,7 @@ impl Bench {
             queues: Arc::new(Queues::new(Limits::default())),
             head,
             outcomes: Outcomes::default(),
+            marshal: Slot::default(),
         };
         let genesis = Digested::compute(block, &Sequential).await;
         Self { context, app: App(Arc::new(shared)), databases, genesis }
