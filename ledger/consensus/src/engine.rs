@@ -153,8 +153,9 @@ pub(crate) async fn start<E: Runtime>(
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let most_peers = NonZeroUsize::MIN.saturating_add(settings.peers.len() + peers::room(&shared));
-    let net = network::start(context.child("network"), keys, listen, most_peers, &namespace);
+    let most_peers = settings.peers.len() + peers::room(&shared);
+    let most = NonZeroUsize::MIN.saturating_add(most_peers);
+    let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
@@ -195,7 +196,7 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = mailbox.subscribe_databases().await;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers.get());
+    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
     let oracle = net.oracle.clone();
     context.child("peers").spawn(move |_| peers.run(oracle));
     let answers = Answers {
