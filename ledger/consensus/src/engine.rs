@@ -13,14 +13,16 @@ use crate::{
     application::{App, Shared},
     block::Block,
     committee::{Committee, ValidatorKeys},
+    committees::ReadError,
     genesis::Genesis,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     join::{self, Heard, Join, JoinError, Role, Way},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
     pace::Paced,
+    peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    state::{self, BUFFER_BYTES, Databases, StateDb, StateOperation},
+    state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
 use commonware_broadcast::buffered;
@@ -94,8 +96,6 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
     pub(crate) pace: Duration,
-    /// Length of a term in blocks.
-    pub(crate) term_length: NonZeroU64,
     /// Final blocks kept for peers that lag.
     pub(crate) blocks_served: usize,
     pub(crate) join: join::Settings,
@@ -114,6 +114,8 @@ pub(crate) enum EngineError {
     Begin(#[from] join::BeginError),
     #[error("cannot forget the state that is too old: {0}")]
     Files(#[from] commonware_runtime::Error),
+    #[error("cannot read the committees: {0}")]
+    Committees(#[from] ReadError),
     #[error("the engine ended while it started")]
     Stopped,
     #[error("the history begins with a block that is not the genesis block")]
@@ -160,15 +162,16 @@ pub(crate) async fn start<E: Runtime>(
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let net = network::start(context.child("network"), keys, listen, &namespace);
-    let epocher = FixedEpocher::new(settings.term_length);
+    let most_peers = settings.peers.len() + peers::room(&shared);
+    let most = NonZeroUsize::MIN.saturating_add(most_peers);
+    let net = network::start(context.child("network"), keys, listen, most, &namespace);
+    let epocher = FixedEpocher::new(shared.chain.term_length);
     let facts = join::Facts {
         namespace: namespace.clone(),
         chain_id: shared.chain.chain_id,
-        term_length: settings.term_length,
+        term_length: shared.chain.term_length,
     };
-    let voter = (keys, settings.join.role);
-    let schemes = Schemes::new(namespace, voter, Arc::clone(&shared.chain.committee));
+    let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
     let mut join = Join::start(context, (&shared, facts), settings.join, net.join)?;
@@ -208,6 +211,10 @@ pub(crate) async fn start<E: Runtime>(
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
     let databases = databases(&mailbox, &mut join, &shared).await?;
+    keep_committees::<E>(&shared, &databases).await?;
+    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
+    let oracle = net.oracle.clone();
+    context.child("peers").spawn(move |_| peers.run(oracle));
     let certificates = certificates(marshal.clone());
     let answers = Answers { shared: Arc::clone(&shared), databases, certificates };
     answers.start(context, questions);
@@ -308,6 +315,18 @@ fn follow<E: Runtime>(
             terms.run(runtime, channels).await;
         }
     });
+}
+
+/// Reads the committees of the head's term and of the next from the state at the head.
+async fn keep_committees<E: Runtime>(
+    shared: &Shared,
+    databases: &state::Databases<E>,
+) -> Result<(), EngineError> {
+    let head = Arc::clone(&shared.head.borrow());
+    let history = Arc::clone(&shared.history);
+    let store = PastStore { databases: databases.clone(), history, height: head.height() };
+    shared.peers.send_replace(head.height());
+    Ok(shared.committees.keep(&store, &head.header, &shared.history).await?)
 }
 
 /// How state is fetched and applied by a syncing node.

@@ -156,8 +156,8 @@ pub(crate) struct Settings {
     pub(crate) trust: Option<Trusted>,
     /// Most blocks that a fresh node replays instead of fetching the state.
     pub(crate) replay_blocks: u64,
-    /// Whether there is anybody to ask.
-    pub(crate) alone: bool,
+    /// Whether the configuration names no peer.
+    pub(crate) strangers: bool,
 }
 
 /// Which way a node starts.
@@ -186,6 +186,8 @@ pub(crate) struct Join<E: Runtime> {
     shared: Arc<Shared>,
     facts: Facts,
     settings: Settings,
+    /// Whether there is nobody to ask and nobody to wait for.
+    alone: bool,
     sender: crate::network::Sender<E>,
     answers: mpsc::Receiver<Answer>,
     /// How far the walk has come; nothing before the trusted block is found.
@@ -207,25 +209,34 @@ impl<E: Runtime> Join<E> {
         let server =
             Server { shared: Arc::clone(shared), facts: facts.clone(), channel, answers: reply };
         context.child("join_server").spawn(move |_| server.run());
-        let mut proven = None;
-        match settings.trust {
-            None => proven = Some(Proven::new(0, Arc::clone(&shared.chain.committee))),
-            Some(Trusted { height, hash }) => match shared.history.header(height) {
-                Ok(Some(header)) if header.digest() == hash => {
-                    proven = Some(Proven::new(0, Arc::clone(&shared.chain.committee)));
-                }
+        let head = shared.history.head()?.unwrap_or(0);
+        let begins = facts.term(head.saturating_add(1));
+        let mut proven = known(shared, begins)?;
+        if let Some(Trusted { height, hash }) = settings.trust {
+            match shared.history.header(height) {
+                Ok(Some(header)) if header.digest() == hash => {}
                 Ok(Some(header)) => {
                     return Err(JoinError::Trust { height, given: hash, here: header.digest() });
                 }
+                // The walk has to come by the trusted block, so it begins there.
+                Ok(None) if height > head => proven = None,
                 Ok(None) | Err(HistoryError::Before { .. }) => {}
                 Err(error) => return Err(error.into()),
-            },
+            }
         }
+        let own = shared.keys.signer().public_key();
+        let alone = settings.strangers
+            && shared.votes
+            && proven.as_ref().is_some_and(|proven| {
+                let mut seats = proven.committee.validators();
+                proven.committee.seat(&own).is_some() && seats.nth(1).is_none()
+            });
         Ok(Self {
             runtime: context.child("join"),
             shared: Arc::clone(shared),
             facts,
             settings,
+            alone,
             sender,
             answers,
             proven,
@@ -240,10 +251,9 @@ impl<E: Runtime> Join<E> {
 
     /// Whether our key has a seat, as far as this node knows.
     fn seated(&self) -> bool {
-        let committee =
-            self.proven.as_ref().map_or(&self.shared.chain.committee, |proven| &proven.committee);
-        self.settings.role == Role::Validator
-            && committee.seat(&self.shared.keys.signer().public_key()).is_some()
+        let key = self.shared.keys.signer().public_key();
+        let seat = |proven: &Proven| proven.committee.seat(&key).is_some();
+        self.shared.votes && self.proven.as_ref().is_some_and(seat)
     }
 
     /// Decides which way to start; `resume` if the state was being fetched when the node ended.
@@ -251,12 +261,19 @@ impl<E: Runtime> Join<E> {
     /// # Errors
     /// Why it cannot start.
     pub(crate) async fn decide(&mut self, resume: bool) -> Result<Way, JoinError> {
-        if self.settings.alone && !resume {
+        if self.alone && !resume {
             return Ok(Way::Own(Heard::Alone));
         }
         let head = self.recorded()?;
+        if head == 0 && self.shared.votes && !self.seated() {
+            tracing::warn!("the key of this node has no seat: it follows until it has one");
+        }
         let needs_others = resume || (head == 0 && !self.seated());
-        let patience = if needs_others { LONG_PATIENCE } else { PATIENCE };
+        let patience = match needs_others {
+            _ if self.settings.strangers => Duration::ZERO,
+            true => LONG_PATIENCE,
+            false => PATIENCE,
+        };
         let began = self.runtime.current();
         let (mut rounds, mut complained) = (0, began);
         loop {
@@ -373,7 +390,7 @@ impl<E: Runtime> Join<E> {
     ) -> Result<Option<Box<Tip>>, JoinError> {
         let began = self.runtime.current();
         let votes = |this: &Self, tip: &Tip| {
-            this.settings.role == Role::Validator
+            this.shared.votes
                 && this.proven.as_ref().is_some_and(|p| p.signed(tip, this.shared.keys.signer()))
         };
         let Some(first) = highest(statuses).cloned() else { return Ok(None) };
@@ -449,7 +466,7 @@ impl<E: Runtime> Join<E> {
             let head = self.shared.head.borrow().height();
             self.walk(self.facts.term(head.saturating_add(1))).await?;
             let stands = std::mem::replace(&mut before, head) == head;
-            if self.settings.alone || !stands {
+            if self.alone || !stands {
                 behind = 0;
                 continue;
             }
@@ -472,6 +489,18 @@ impl<E: Runtime> Join<E> {
             }
         }
     }
+}
+
+/// The committee with which the walk of a node begins that has its own history: what it executed itself
+/// needs no proof. One term earlier if it has not kept how that ended.
+fn known(shared: &Shared, begins: u64) -> Result<Option<Proven>, HistoryError> {
+    let committee = |term| shared.committees.get(term).map(|committee| (term, committee));
+    let before = begins.checked_sub(1).and_then(committee);
+    let found = match before {
+        Some((term, committee)) if shared.history.link(term)?.is_none() => Some((term, committee)),
+        _ => committee(begins).or_else(|| committee(0)),
+    };
+    Ok(found.map(|(term, committee)| Proven::new(term, committee)))
 }
 
 /// The highest proven tip.

@@ -192,7 +192,7 @@ pub(crate) async fn block_at(ledger: &Ledger, height: u64) -> Arc<Finalized> {
 
 /// Waits for the block that holds a transaction.
 pub(crate) async fn included(ledger: &Ledger, hash: alloy_primitives::B256) -> crate::Located {
-    let mut blocks = ledger.subscribe_from(1);
+    let mut blocks = ledger.subscribe_from(ledger.first().unwrap().max(1));
     loop {
         blocks.next().await.unwrap().unwrap();
         if let Some(located) = ledger.transaction(hash).unwrap() {
@@ -203,7 +203,7 @@ pub(crate) async fn included(ledger: &Ledger, hash: alloy_primitives::B256) -> c
 
 /// The state roots of all heights.
 pub(crate) fn roots(ledger: &Ledger) -> BTreeMap<u64, alloy_primitives::B256> {
-    (0..=ledger.head().height())
+    (ledger.first().unwrap()..=ledger.head().height())
         .map(|height| (height, ledger.header(height).unwrap().unwrap().state.root))
         .collect()
 }

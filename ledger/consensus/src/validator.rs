@@ -13,7 +13,9 @@
 use crate::{
     application::{Shared, Slot},
     committee::ValidatorKeys,
+    committees::Committees,
     engine::{self, EngineError, Runtime, Settings},
+    faults::Faults,
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
     join::{self, JoinError, Role, Trusted},
@@ -63,9 +65,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the validators' network listens. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The other validators.
+    /// Other nodes and where they listen, whatever the ledger says of them: those to begin with, and those
+    /// who have no seat.
     pub peers: Vec<Peer>,
-    /// The keys of our seat.
+    /// Our keys: they vote in every term in which they have a seat, and name this node to others.
     pub keys: ValidatorKeys,
     /// Least time between two blocks.
     pub pace: Duration,
@@ -203,10 +206,6 @@ impl Running {
 /// Why it did not start; nothing runs then.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
-    let seated = committee.validators().any(|seat| seat.key == config.keys.network_key());
-    if config.role == Role::Validator && !seated {
-        tracing::warn!("these keys have no seat: the node follows until they have one");
-    }
     let lock = lock(&config.data)?;
     let listen = free_address(config.listen)?;
     let history = History::open(
@@ -294,37 +293,44 @@ impl Launch {
         let genesis = Arc::new(genesis);
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = query::lanes();
-        let alone = config.peers.is_empty()
-            && committee.validators().all(|seat| seat.key == config.keys.network_key());
         let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
         let queues = Arc::new(Queues::new(config.limits));
+        // The genesis was checked: a term has at least two blocks.
+        let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);
+        let committees = Committees::new(term_length, committee);
+        committees.recall(&history)?;
+        let faults = Faults::default();
+        let seen = faults.subscribe();
         let shared = Arc::new(Shared {
             chain: Chain {
                 chain_id: config.genesis.chain_id,
                 epoch_length: config.genesis.epoch_length,
-                committee,
+                term_length,
             },
+            committees,
+            faults,
             genesis: Arc::clone(&genesis),
             keys: config.keys,
+            votes: config.role == Role::Validator,
             history: Arc::clone(&history),
             queues: Arc::clone(&queues),
+            peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
             marshal: Slot::default(),
         });
+        let strangers = config.peers.is_empty();
         let settings = Settings {
             prefix,
             listen,
             peers: config.peers,
             pace: config.pace,
-            // The genesis was checked: a term has at least two blocks.
-            term_length: NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX),
             blocks_served: config.blocks_served,
             join: join::Settings {
                 role: config.role,
                 trust: config.trust,
                 replay_blocks: config.replay_blocks,
-                alone,
+                strangers,
             },
         };
         engine::start(context, &settings, shared, questions).await?;
@@ -335,6 +341,7 @@ impl Launch {
             queues,
             head: watched,
             queries,
+            faults: seen,
         })))
     }
 }

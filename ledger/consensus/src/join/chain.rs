@@ -70,7 +70,8 @@ impl Proven {
         header: &Header,
         seats: &[Validator],
     ) -> Result<Self, Doubt> {
-        let committee = named(header.committee, seats)?;
+        let committee = Committee::new(seats).map_err(|_| Doubt::Seats)?;
+        let committee = named(header.committee, committee)?;
         Ok(Self::new(facts.term(header.height.saturating_add(1)), committee))
     }
 
@@ -132,7 +133,8 @@ impl Proven {
         let next = if header.committee == self.committee.digest() {
             Arc::clone(&self.committee)
         } else {
-            named(header.committee, seats)?
+            let next = self.committee.successor(seats).map_err(|_| Doubt::Seats)?;
+            named(header.committee, next)?
         };
         self.before = Some(std::mem::replace(&mut self.committee, next));
         self.term = self.term.saturating_add(1);
@@ -151,8 +153,7 @@ impl Proven {
     }
 }
 
-fn named(digest: B256, seats: &[Validator]) -> Result<Arc<Committee>, Doubt> {
-    let committee = Committee::new(seats).map_err(|_| Doubt::Seats)?;
+fn named(digest: B256, committee: Committee) -> Result<Arc<Committee>, Doubt> {
     if committee.digest() == digest { Ok(Arc::new(committee)) } else { Err(Doubt::Seats) }
 }
 

@@ -127,7 +127,6 @@ pub(super) async fn ended(
 }
 
 /// The seats of a term, none if they are not known.
-#[expect(clippy::unnecessary_wraps, reason = "it will read the history")]
-pub(super) fn seats(shared: &Shared, _term: u64) -> Result<Vec<Validator>, HistoryError> {
-    Ok(shared.chain.committee.validators().copied().collect())
+pub(super) fn seats(shared: &Shared, term: u64) -> Result<Vec<Validator>, HistoryError> {
+    Ok(shared.history.committee(term)?.unwrap_or_default())
 }

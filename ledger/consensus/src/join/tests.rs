@@ -99,9 +99,13 @@ impl Town {
     }
 
     /// Ends the life of node `n` as kill -9 does, and leaves of its history what was synced.
-    fn kill(&mut self, n: u8) {
+    async fn kill(&mut self, n: u8) {
         let node = self.nodes.get_mut(&n).unwrap();
-        node.life.take().unwrap().abort();
+        let life = node.life.take().unwrap();
+        life.abort();
+        drop(life.await);
+        // What it left to the runtime ends a moment later.
+        self.context.sleep(Duration::from_millis(1)).await;
         node.history = node.history.crash();
     }
 
@@ -225,7 +229,7 @@ fn a_crash_at_any_moment_of_joining_is_survived() {
             let mut started = town.begin(3, |_| ());
             context.sleep(Duration::from_millis(millis)).await;
             cut += u32::from(started.try_recv().is_err());
-            town.kill(3);
+            town.kill(3).await;
         }
         assert!(cut > 5, "only {cut} of these lives ended before they had joined");
         let late = town.start(3).await;
@@ -244,7 +248,7 @@ fn who_was_away_too_long_fetches_the_state_and_keeps_what_it_had() {
         pay(&ledgers[0], 0).await;
         block_at(&ledgers[3], 12).await;
         let had = ledgers[3].head().height();
-        town.kill(3);
+        town.kill(3).await;
         pay(&ledgers[0], 1).await;
         block_at(&ledgers[0], had + LATE).await;
 
@@ -259,7 +263,7 @@ fn who_was_away_too_long_fetches_the_state_and_keeps_what_it_had() {
         agree(&late, &ledgers[1], mine + 1).await;
 
         // A second time: one gap more.
-        town.kill(3);
+        town.kill(3).await;
         let head = ledgers[0].head().height();
         block_at(&ledgers[0], head + LATE).await;
         let late = town.start(3).await;
@@ -275,7 +279,7 @@ fn who_was_away_shortly_replays() {
         let mut town = Town::new(&context, 4, 4);
         let ledgers = town.found(4).await;
         block_at(&ledgers[3], 12).await;
-        town.kill(3);
+        town.kill(3).await;
         let head = ledgers[0].head().height();
         block_at(&ledgers[0], head + 10).await;
         let late = town.start(3).await;
@@ -293,11 +297,11 @@ fn an_observer_follows_without_a_vote() {
         let observe = |config: &mut Config| config.role = Role::Observer;
         let observer = town.begin(3, observe).await.unwrap().unwrap();
         assert_eq!(observer.head().height(), 0);
-        pay(&observer, 0).await;
+        pay(&ledgers[0], 0).await;
         agree(&observer, &ledgers[1], 20).await;
         paid(&observer, 1).await;
         // A seat that only observes: the others go on without it.
-        town.kill(2);
+        town.kill(2).await;
         let seat = town.begin(2, observe);
         let height = ledgers[0].head().height();
         assert!(seat.await.unwrap().is_ok());
@@ -327,7 +331,7 @@ fn an_archive_keeps_all_and_needs_another() {
         let refused = town.begin(5, keeps).await.unwrap().unwrap_err();
         let expected = matches!(refused, EngineError::Join(JoinError::NoBlock { height: 1 }));
         assert!(expected, "{refused}");
-        town.kill(5);
+        town.kill(5).await;
     });
     run(9, async |context| {
         let mut town = Town::new(&context, 3, 6);
@@ -379,7 +383,7 @@ fn a_trusted_block_begins_the_proof() {
         let refused = town.begin(5, trust(B256::repeat_byte(7))).await.unwrap().unwrap_err();
         let expected = matches!(refused, EngineError::Join(JoinError::NoProof { .. }));
         assert!(expected, "{refused}");
-        town.kill(0);
+        town.kill(0).await;
         let refused = town.begin(0, trust(B256::repeat_byte(7))).await.unwrap().unwrap_err();
         let expected = matches!(refused, EngineError::Join(JoinError::Trust { height: 30, .. }));
         assert!(expected, "{refused}");

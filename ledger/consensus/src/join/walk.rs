@@ -10,7 +10,7 @@ use crate::{application::Shared, engine::Runtime, history::HistoryError};
 use commonware_codec::Encode as _;
 use commonware_cryptography::ed25519;
 use commonware_p2p::{Recipients, Sender as _};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 impl<E: Runtime> Join<E> {
     /// Asks all peers and gives what they answer within a round, or as soon as all have.
@@ -136,8 +136,8 @@ impl<E: Runtime> Join<E> {
     }
 }
 
-/// Makes a proven committee known to the rest of the node.
-#[expect(clippy::unnecessary_wraps, reason = "it will write the history")]
-fn learn(_shared: &Shared, _proven: &Proven) -> Result<(), HistoryError> {
-    Ok(())
+/// Makes a proven committee known to the rest of the node, and to others.
+fn learn(shared: &Shared, proven: &Proven) -> Result<(), HistoryError> {
+    shared.committees.insert(proven.term, Arc::clone(&proven.committee));
+    shared.history.record_committee(proven.term, &proven.committee)
 }
