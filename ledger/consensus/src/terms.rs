@@ -283,3 +283,6 @@ impl<E: Runtime> Terms<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
