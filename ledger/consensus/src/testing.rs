@@ -2,8 +2,8 @@
 //! deterministic runtime that can lose power.
 
 use crate::{
-    Committee, Config, Finalized, Founding, Genesis, Header, History, Ledger, MemoryFile, Retention,
-    ValidatorKeys, join::Tip, validator::Launch,
+    Committee, Config, Finalized, Founding, Genesis, Header, History, Ledger, MemoryFile,
+    Retention, ValidatorKeys, join::Tip, validator::Launch,
 };
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};

@@ -209,11 +209,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
     let lock = lock(&config.data)?;
     let listen = free_address(config.listen)?;
-    let history = History::open(
-        &config.data.join("history.redb"),
-        config.genesis.digest(),
-        config.kept(),
-    )?;
+    let history =
+        History::open(&config.data.join("history.redb"), config.genesis.digest(), config.kept())?;
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
