@@ -14,6 +14,7 @@ use crate::{
     block::Block,
     committee::{Committee, ValidatorKeys},
     genesis::Genesis,
+    gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
@@ -195,6 +196,12 @@ pub(crate) async fn start<E: Runtime>(
         databases: mailbox.subscribe_databases().await,
         certificates: certificates(marshal.clone()),
     };
+    let gossip = Gossip {
+        shared: Arc::clone(&shared),
+        databases: answers.databases.clone(),
+        blocker: net.oracle.clone(),
+    };
+    gossip.start(context, net.gossip);
     answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });

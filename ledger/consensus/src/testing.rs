@@ -3,7 +3,7 @@
 
 use crate::{
     Config, Finalized, Founding, Genesis, History, Ledger, MemoryFile, Retention, ValidatorKeys,
-    validator::Launch,
+    recovery::Recovery, validator::Launch,
 };
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
@@ -149,6 +149,7 @@ pub(crate) async fn launch(
         committee: Arc::new(config.genesis.check().unwrap()),
         history,
         listen: config.listen,
+        recovery: Recovery::sequential(),
         config,
     };
     let context = context.child("validator").with_attribute("n", n);
