@@ -273,6 +273,8 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         let taken = self.taken(parent.clone(), ancestry).await;
         let round = (context.epoch().get(), context.view(), context.parent.0);
         let now = runtime.current().epoch_millis();
+        #[cfg(test)]
+        let now = now + crate::testing::ahead(&self.0.keys);
         let header = self.0.chain.draft(parent.inner().header(), &self.0.keys, round, now)?;
         let until = runtime.current() + BUILD_TIME;
         let patience = Patience::while_true(move || runtime.current() < until);

@@ -286,3 +286,6 @@ impl Failed {
         *self.peers.entry(peer.clone()).or_default() += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
