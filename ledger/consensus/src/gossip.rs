@@ -8,10 +8,11 @@
 //!
 //! * A transaction is checked as one from a client is, against final state. What fails is dropped;
 //!   it may be merely stale. A peer whose transactions fail is not listened to any more, until the
-//!   next block, once [`FAILED_MAX`] of them did. What a peer may fill of the pool see there.
-//! * A blob's author is the peer that sends it, which the network proves. Only a seat is one: its share
-//!   of each block is its own (see [`crate::mempool`]). Whoever lost its seat is refused and not
-//!   blocked.
+//!   next block, once [`FAILED_MAX`] of them did. What a peer may fill of the pool see there; what a
+//!   seat passes on counts as its own.
+//! * A blob's author is the peer that sends it, which the network proves. Only a seat of the running
+//!   term or the next is one: its share of each block is its own (see [`crate::mempool`]). Whoever lost
+//!   its seat is refused and not blocked.
 //! * What an honest node never sends (no message, no transaction, no signature) gets its sender
 //!   blocked.
 
@@ -29,7 +30,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256, keccak256};
 use bytes::Bytes;
-use commonware_cryptography::ed25519::PublicKey;
+use commonware_cryptography::{Signer as _, ed25519::PublicKey};
 use commonware_p2p::{
     Blocker as _, CheckedSender as _, LimitedSender as _, Receiver as _, Recipients,
     authenticated::lookup::Oracle,
@@ -121,7 +122,7 @@ impl<E: Runtime> Gossip<E> {
         mut sender: crate::network::Sender<E>,
     ) {
         let queues = &self.shared.queues;
-        let outbox = queues.outbox(topic);
+        let (outbox, me) = (queues.outbox(topic), self.shared.keys.signer().public_key());
         let mut head = self.shared.head.subscribe();
         let mut waiting = VecDeque::new();
         loop {
@@ -137,6 +138,10 @@ impl<E: Runtime> Gossip<E> {
             if waiting.len() < OUTBOX {
                 let height = head.borrow_and_update().height();
                 waiting.extend(queues.due(topic, height, AGAIN_MAX));
+            }
+            if topic == Topic::Blobs && !self.has_seat(&me) {
+                // Peers would refuse them; what still waits once we have a seat is sent then.
+                waiting.clear();
             }
             let batch = batch(&mut waiting, topic, |hash| queues.bytes(topic, hash));
             if batch.is_empty() {
@@ -168,8 +173,13 @@ impl<E: Runtime> Gossip<E> {
         }
     }
 
-    fn has_seat(&self, peer: &PublicKey) -> bool {
-        self.shared.chain.committee.seat(peer).is_some()
+    /// Whether a key has a seat in the term of the next block, or in the one after it.
+    fn has_seat(&self, key: &PublicKey) -> bool {
+        let committees = &self.shared.committees;
+        let term = committees.term(self.shared.head.borrow().height().saturating_add(1));
+        [term, term.saturating_add(1)]
+            .into_iter()
+            .any(|term| committees.get(term).is_some_and(|committee| committee.seat(key).is_some()))
     }
 
     async fn transactions(

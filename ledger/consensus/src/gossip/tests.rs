@@ -15,7 +15,7 @@ use commonware_codec::Encode as _;
 use commonware_runtime::{
     Clock as _, Handle, Runner as _, Spawner as _, Supervisor as _, deterministic,
 };
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroUsize};
 use tokio::sync::oneshot;
 
 type E = deterministic::Context;
@@ -58,12 +58,18 @@ fn peer_of(n: u8) -> Peer {
     Peer { key: keys(n).network_key(), address }
 }
 
-/// The network of seat 3, without a validator behind it.
-fn impostor(context: &E, genesis_hash: B256) -> Net<E> {
-    let peers: Vec<_> = (0..3).map(peer_of).collect();
+/// The network of a node with these peers, without a ledger behind it.
+fn network_of(context: &E, n: u8, peers: &[u8], genesis_hash: B256) -> Net<E> {
+    let peers: Vec<_> = peers.iter().map(|peer| peer_of(*peer)).collect();
     let namespace = terms::namespace(genesis_hash);
-    let listen = (peer_of(3).address, &peers[..]);
-    network::start(context.child("impostor"), &keys(3), listen, &namespace)
+    let listen = (peer_of(n).address, &peers[..]);
+    let most = NonZeroUsize::MIN.saturating_add(8);
+    network::start(context.child("impostor"), &keys(n), listen, most, &namespace)
+}
+
+/// The network of seat 3.
+fn impostor(context: &E, genesis_hash: B256) -> Net<E> {
+    network_of(context, 3, &[0, 1, 2], genesis_hash)
 }
 
 /// Says something to `n` nodes once it is connected to them.
@@ -292,9 +298,9 @@ fn an_observers_transactions_reach_all_and_its_blobs_nobody() {
             let context = context.child("node").with_attribute("n", n);
             Box::pin(launch.start(&context)).await.unwrap()
         };
-        // Only the first knows the observer, and the observer only the first.
+        // Only the first knows the observer and another node, and they know only the first.
         let seats = [
-            start(0, &[1, 2, 3, 4]).await,
+            start(0, &[1, 2, 3, 4, 5]).await,
             start(1, &[0, 2, 3]).await,
             start(2, &[0, 1, 3]).await,
             start(3, &[0, 1, 2]).await,
@@ -303,6 +309,9 @@ fn an_observers_transactions_reach_all_and_its_blobs_nobody() {
         let hash = observer.submit(&transfer(1, 1, COIN)).await.unwrap();
         until(&seats[0], || seats.iter().all(|seat| waits(seat, hash))).await;
         observer.submit_blob(Bytes::from_static(b"of nobody")).unwrap();
+        let mut net = network_of(context, 5, &[0], observer.genesis_hash());
+        let blobs = vec![Bytes::from_static(b"of nobody else")];
+        say(context, &mut net.gossip.1.0, 1, blobs.encode()).await;
         let first = observer.submit(&transfer(1, 0, COIN)).await.unwrap();
         included(&seats[3], first).await;
         included(&seats[3], hash).await;
