@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     Config, Finalized, Genesis, History, HistoryError, Ledger, MemoryFile, Peer, Retention,
     engine::EngineError,
+    recovery::Recovery,
     testing::{COIN, NOBODY, block_at, genesis, included, keys, roots, transfer},
     validator::Launch,
 };
@@ -82,6 +83,7 @@ impl Town {
             committee: Arc::new(config.genesis.check().unwrap()),
             history: Arc::new(history),
             listen: config.listen,
+            recovery: Recovery::sequential(),
             config,
         };
         let (ready, started) = oneshot::channel();
