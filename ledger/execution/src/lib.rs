@@ -26,6 +26,7 @@ mod env;
 mod genesis;
 mod key;
 mod patience;
+mod recover;
 mod state;
 mod store;
 mod suspend;
