@@ -22,7 +22,7 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    state::{self, BUFFER_BYTES, PastStore, StateDb, StateOperation},
+    state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
 use commonware_broadcast::buffered;
@@ -151,8 +151,7 @@ pub(crate) async fn start<E: Runtime>(
     shared: Arc<Shared>,
     questions: Asked,
 ) -> Result<(), EngineError> {
-    let cache = page_cache();
-    let namespace = terms::namespace(shared.genesis.hash());
+    let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let most_peers = settings.peers.len() + peers::room(&shared);
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
@@ -197,21 +196,9 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = mailbox.subscribe_databases().await;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
-    let oracle = net.oracle.clone();
-    context.child("peers").spawn(move |_| peers.run(oracle));
-    let answers = Answers {
-        shared: Arc::clone(&shared),
-        databases,
-        certificates: certificates(marshal.clone()),
-    };
-    let gossip = Gossip {
-        shared: Arc::clone(&shared),
-        databases: answers.databases.clone(),
-        blocker: net.oracle.clone(),
-    };
-    gossip.start(context, net.gossip);
-    answers.start(context, questions);
+    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
+    let certificates = certificates(marshal.clone());
+    Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
     let terms = terms::Terms {
@@ -229,6 +216,20 @@ pub(crate) async fn start<E: Runtime>(
     Ok(())
 }
 
+/// Keeps the peer set that the state asks for, and tells peers what waits.
+fn talk<E: Runtime>(
+    context: &E,
+    (shared, databases): (&Arc<Shared>, &Databases<E>),
+    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
+    (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
+) {
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
+    let (shared, databases) = (Arc::clone(shared), databases.clone());
+    let (blocker, oracle) = (oracle.clone(), oracle.clone());
+    context.child("peers").spawn(move |_| peers.run(oracle));
+    Gossip { shared, databases, blocker }.start(context, channels);
+}
+
 /// Begins with the block the state is opened at; gives the last height recorded, which may be above.
 fn begin_at(shared: &Shared, applied: u64) -> Result<u64, EngineError> {
     if let Some(block) = shared.history.finalized(applied)? {
@@ -240,7 +241,7 @@ fn begin_at(shared: &Shared, applied: u64) -> Result<u64, EngineError> {
 /// Reads the committees of the head's term and of the next from the state at the head.
 async fn keep_committees<E: Runtime>(
     shared: &Shared,
-    databases: &state::Databases<E>,
+    databases: &Databases<E>,
 ) -> Result<(), EngineError> {
     let head = Arc::clone(&shared.head.borrow());
     let history = Arc::clone(&shared.history);

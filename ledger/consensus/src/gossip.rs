@@ -38,7 +38,7 @@ use commonware_p2p::{
 use commonware_runtime::IoBuf;
 use execution::{Account, StoreError, account_at, validate};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -270,8 +270,8 @@ async fn accounts<E: Runtime>(
 ) -> Result<BTreeMap<Address, Account>, StoreError> {
     let mut accounts = BTreeMap::new();
     for tx in transactions {
-        if !accounts.contains_key(&tx.signer()) {
-            accounts.insert(tx.signer(), account_at(store, tx.signer()).await?);
+        if let Entry::Vacant(place) = accounts.entry(tx.signer()) {
+            place.insert(account_at(store, tx.signer()).await?);
         }
     }
     Ok(accounts)
