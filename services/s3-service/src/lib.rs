@@ -7,7 +7,7 @@
 //!                         `-> store::retrieve -> fetch, purse ----------'
 //! ```
 //! Pure parts, without input, output, clock or randomness: [`codec`], [`placement`], [`fetch`],
-//! [`fleet`], [`checksum`]. The [`index`] is a state machine on a file. Thin shells around them:
+//! [`fleet`], [`checksum`], [`repair::plan`], [`repair::survey`]. The [`index`] is a state machine on a file. Thin shells around them:
 //! [`store`] (agents), [`s3`] and [`server`] (clients), [`rails`] (ledger), [`shards::remote`] (wire).
 //!
 //! Promises:
@@ -31,6 +31,7 @@ mod num;
 pub mod placement;
 pub mod purse;
 pub mod rails;
+pub mod repair;
 pub mod s3;
 pub mod server;
 mod service;

@@ -22,6 +22,7 @@ use crate::{
     fleet::Agent,
     index::{Committed, IndexError, Rail as Kept},
     purse::Allowance,
+    repair::Standing,
     shards::ShardsError,
     store::Store,
 };
@@ -116,6 +117,9 @@ pub trait LedgerPort: Send + Sync + 'static {
 
     /// Freezes datasets by one transaction. Applied when this returns.
     fn freeze(&self, datasets: Vec<Committed>) -> BoxFuture<'_, Result<(), LedgerError>>;
+
+    /// Ends a rail with the current epoch, by the payer's key if the service has it.
+    fn close(&self, rail: RailId) -> BoxFuture<'_, Result<(), LedgerError>>;
 
     /// The version of a rail's dataset that the ledger holds; 0 if there is none.
     fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>>;
@@ -213,9 +217,19 @@ impl Keeper {
         self.with(|state| state.counting.clone())
     }
 
-    /// Of these, the rails on which shards may stay, as they do not end soon.
-    pub fn staying(&self) -> Option<BTreeMap<RailId, DeviceId>> {
-        self.with(|state| state.staying.clone())
+    /// Where shards may stay and where they can be read, by what ledger and agents said last; nothing before
+    /// the ledger said anything. They may not stay on rails that end soon, nor with devices that lack
+    /// stake, leave, or do not answer.
+    pub fn standing(&self) -> Option<Standing> {
+        let fleet = &self.store.fleet;
+        let silent = u64::try_from(self.limits().silent.as_millis()).unwrap_or(u64::MAX);
+        let (alive, leaving) = (fleet.alive(silent, self.store.now_ms()), fleet.leaving());
+        let mut staying = self.with(|state| state.staying.clone())?;
+        staying.retain(|_, device| {
+            // One whose address nobody can read was never asked, and is no worse for it.
+            !leaving.contains(device) && (alive.contains(device) || fleet.peer(*device).is_none())
+        });
+        Some(Standing { staying, alive })
     }
 
     /// One round: looks at the ledger and the agents, opens rails, and freezes when it is time.
@@ -245,6 +259,7 @@ impl Keeper {
     pub async fn settle(&self) -> Result<(), KeepError> {
         let committed = self.commit_all().await;
         self.freeze().await?;
+        self.end_left().await?;
         committed
     }
 
@@ -270,16 +285,21 @@ impl Keeper {
         });
         self.store.purse.update(view.terms, allowances.collect());
         let agents: Vec<Agent> = reachable(&view)
-            .map(|(device, peer)| self.agent(&view, device, peer, rails.get(&device.id), &kept))
+            .map(|(device, peer)| {
+                // One without stake gets nothing new.
+                let rail = rails.get(&device.id).filter(|_| is_staked(device, &view.terms));
+                self.agent(&view, device, peer, rail, &kept)
+            })
             .collect();
         let served: BTreeSet<DeviceId> = view.devices.iter().map(|(device, _)| device.id).collect();
-        let counts = |from: Epoch| -> BTreeMap<RailId, DeviceId> {
+        let staked = staked(&view);
+        let counts = |from: Epoch, devices: &BTreeSet<DeviceId>| -> BTreeMap<RailId, DeviceId> {
             ours(&view, signer, from)
-                .filter(|rail| served.contains(&rail.device))
+                .filter(|rail| devices.contains(&rail.device))
                 .map(|rail| (rail.id, rail.device))
                 .collect()
         };
-        let (counting, staying) = (counts(epoch), counts(later(epoch)));
+        let (counting, staying) = (counts(epoch, &served), counts(later(epoch), &staked));
         let peers: BTreeMap<DeviceId, Peer> =
             agents.iter().map(|agent| (agent.device, agent.peer)).collect();
         self.with(|state| {
@@ -355,11 +375,11 @@ impl Keeper {
                         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                         self.store.fleet.answered(agent.device, took.max(1));
                         self.store.fleet.offers(agent.device, self.takes(&agent, &terms, price));
+                        self.store.fleet.leaves(agent.device, terms.leaving);
                     }
                     Ok(Err(ShardsError::Refused(wire::Refusal::Busy))) => {}
-                    Ok(Err(_)) | Err(_) => {
-                        self.store.fleet.failed(agent.device, self.store.now_ms());
-                    }
+                    Ok(Err(error)) => self.store.failed(agent.device, &error),
+                    Err(_) => self.store.fleet.silent(agent.device, self.store.now_ms()),
                 }
             })
             .await;
@@ -383,8 +403,10 @@ impl Keeper {
         let rate = view.terms.dollars(self.plan.bytes, view.terms.price);
         let limit = Micros(rate.0.saturating_mul(self.plan.epochs));
         let room = self.plan.agents_max.saturating_sub(rails.len());
+        let leaving = self.store.fleet.leaving();
         let openings: Vec<Opening> = reachable(view)
-            .filter(|(device, _)| !rails.contains_key(&device.id))
+            .filter(|(device, _)| !rails.contains_key(&device.id) && !leaving.contains(&device.id))
+            .filter(|(device, _)| is_staked(device, &view.terms))
             .take(room)
             .map(|(device, _)| Opening {
                 device: device.id,
@@ -477,6 +499,17 @@ fn first_of_each(view: &View, signer: Account) -> BTreeMap<DeviceId, Rail> {
         rails.entry(rail.device).or_insert(*rail);
     }
     rails
+}
+
+/// Whether a device's stake is what its kind asks for. One that asked it back, or was slashed, is not.
+fn is_staked(device: &Device, terms: &KindTerms) -> bool {
+    device.stake >= terms.stake(device.capacity)
+}
+
+/// The devices that have their stake.
+fn staked(view: &View) -> BTreeSet<DeviceId> {
+    let staked = view.devices.iter().filter(|(device, _)| is_staked(device, &view.terms));
+    staked.map(|(device, _)| device.id).collect()
 }
 
 /// The storage devices that can be dialled.

@@ -7,6 +7,7 @@ use crate::{
     keys::{Credentials, Keyring, KeyringError},
     purse::Purse,
     rails::{KeepError, Keeper, LedgerPort, ledger::ClientLedger},
+    repair::survey::Health,
     s3::Face,
     server::{ListenError, Server},
     shards::{Shards, remote::RemoteShards},
@@ -145,6 +146,10 @@ pub struct Snapshot {
     pub frozen_bytes: u64,
     /// Rails whose dataset is not what it should be, or not frozen yet.
     pub stale_rails: usize,
+    /// How healthy the segments are, once that was looked at.
+    pub health: Option<Health>,
+    /// Agents that leave, and bytes of shards on them that have not moved yet.
+    pub leaving: (usize, u64),
 }
 
 /// A service.
@@ -271,11 +276,11 @@ async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiv
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let staying = keeper.staying();
+        let standing = keeper.standing();
         let done = async {
             // Without a look at the ledger nobody knows which rails are gone.
-            if let Some(staying) = staying {
-                upkeep.leave(staying).await?;
+            if let Some(standing) = standing {
+                upkeep.leave(standing).await?;
             }
             upkeep.step().await
         };
@@ -327,6 +332,12 @@ impl Running {
             })
             .await?;
         let Stats { objects, object_bytes, segments, shard_bytes, queued } = stats;
+        let leaving = self.store.fleet.leaving();
+        let on_them = self.keeper.counting().unwrap_or_default();
+        let held = rails
+            .iter()
+            .filter(|(rail, _)| on_them.get(rail).is_some_and(|device| leaving.contains(device)));
+        let held: u64 = held.map(|(_, row)| row.held).sum();
         let frozen = rails.iter().filter_map(|(_, row)| row.committed.filter(|_| row.frozen > 0));
         Ok(Snapshot {
             objects,
@@ -338,6 +349,8 @@ impl Running {
             rails: self.keeper.counting().map_or(0, |rails| rails.len()),
             frozen_bytes: frozen.map(|committed| committed.dataset.bytes).sum(),
             stale_rails: stale,
+            health: self.store.health(),
+            leaving: (leaving.len(), held),
         })
     }
 

@@ -73,6 +73,12 @@ pub trait Shards: Send + Sync + 'static {
     /// The newest dataset of a rail.
     fn stat(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Stat, ShardsError>>;
 
+    /// Keeps `note` as the rail's note; durable when this returns.
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>>;
+
+    /// The rail's note; empty if there is none.
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Bytes, ShardsError>>;
+
     /// Who the agent is and what it takes.
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>>;
 

@@ -297,6 +297,18 @@ impl Reader {
         Ok(false)
     }
 
+    /// Whether nothing is on a rail, and ledger and agent agreed on that.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn is_done(&self, rail: RailId) -> Result<bool, IndexError> {
+        let row = self.rail(rail)?;
+        let empty = row.committed.is_none_or(|committed| {
+            committed.dataset.bytes == 0 && committed.dataset.version == row.frozen
+        });
+        Ok(empty && row.held == 0 && row.proposal.is_none() && !self.is_stale(rail)?)
+    }
+
     pub(super) fn holdings_of(&self, rail: RailId) -> Result<Vec<(Digest, Holding)>, IndexError> {
         holdings(&self.holdings, rail)
     }

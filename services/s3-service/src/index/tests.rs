@@ -265,7 +265,7 @@ impl World {
     }
 
     fn store(&mut self, rail: u8) {
-        let queued = self.index.reader().unwrap().queued(None, 1).unwrap();
+        let queued = self.index.reader().unwrap().queued(None, 1, |_| true).unwrap();
         let Some(shard) = queued.first().copied() else { return };
         let home = home(20 + self.fresh() * 10 + u64::from(rail));
         let (id, index) = (shard.segment, shard.index);

@@ -1,6 +1,6 @@
 //! Datasets: committed with the agents, taken stock of, frozen on the ledger.
 
-use super::{ASKED_AT_ONCE, KeepError, Keeper, LedgerError};
+use super::{ASKED_AT_ONCE, KeepError, Keeper, LedgerError, REFUSED_MS};
 use crate::{
     index::{Committed, Home},
     num::wide,
@@ -8,7 +8,10 @@ use crate::{
 };
 use futures::{StreamExt as _, stream};
 use protocol::{DeviceId, Digest, RailId, key::DeviceKey, net::Peer};
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 use storage_kind::wire;
 
 /// Shards that one commit adds, and that it removes.
@@ -82,7 +85,7 @@ impl Keeper {
         cause: &ShardsError,
     ) -> Result<bool, KeepError> {
         let ShardsError::Refused(refusal) = cause else {
-            self.store.fleet.failed(device, self.store.now_ms());
+            self.store.failed(device, cause);
             return Ok(false);
         };
         match refusal {
@@ -215,6 +218,34 @@ impl Keeper {
             }
         }
         outcome
+    }
+
+    /// Ends the rails of devices that leave, once nothing is on them and the ledger asks for nothing: what is
+    /// reserved on them is free then. Who has no payer's key leaves that to the payer.
+    pub(super) async fn end_left(&self) -> Result<(), KeepError> {
+        let (leaving, now) = (self.store.fleet.leaving(), self.store.now_ms());
+        let open = self.with(|state| match state.refused_until_ms > now {
+            true => BTreeMap::new(),
+            false => state.counting.clone().unwrap_or_default(),
+        });
+        let left: Vec<RailId> =
+            open.into_iter().filter(|(_, at)| leaving.contains(at)).map(|(rail, _)| rail).collect();
+        for rail in left {
+            let is_done = self.store.writer.read(move |reader| reader.is_done(rail)).await?;
+            if !is_done {
+                continue;
+            }
+            match self.port.close(rail).await {
+                Ok(()) => tracing::info!(%rail, "the rail of a device that left has ended"),
+                Err(error @ LedgerError::Silent(_)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%rail, %error, "the rail of a device that left stays open");
+                    self.with(|state| state.refused_until_ms = now.saturating_add(REFUSED_MS));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Freezes a dataset, unless the ledger holds it already: the service may have been killed before

@@ -37,6 +37,8 @@ pub enum Manner {
     Full,
     /// It has too much to do, and gives and takes nothing.
     Busy,
+    /// It says that it leaves, and takes nothing new.
+    Leaving,
 }
 
 /// What all agents of a world know.
@@ -72,6 +74,7 @@ struct Book {
     last: Option<(Commit, Committed)>,
     delivered: u64,
     promised: Micros,
+    note: Bytes,
 }
 
 /// Agents in memory.
@@ -141,6 +144,24 @@ impl MemoryShards {
         }
     }
 
+    /// Alters a byte of every shard behind everybody's back.
+    pub fn corrupt(&self, peer: Peer) {
+        if let Some(agent) = self.lock().get_mut(&peer.key) {
+            for bytes in agent.shards.values_mut() {
+                let mut altered = bytes.to_vec();
+                altered.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+                *bytes = altered.into();
+            }
+        }
+    }
+
+    /// The owners of all agents that keep this shard.
+    pub fn keepers(&self, shard: Digest) -> Vec<Account> {
+        let agents = self.lock();
+        let keeps = |agent: &&Agent| agent.shards.keys().any(|(_, hash)| *hash == shard);
+        agents.values().filter(keeps).map(|agent| agent.owner).collect()
+    }
+
     /// Makes an agent forget everything, as one whose disk was replaced.
     pub fn reset(&self, peer: Peer) {
         if let Some(agent) = self.lock().get_mut(&peer.key) {
@@ -177,7 +198,7 @@ fn no<T>(refusal: Refusal) -> Result<T, ShardsError> {
 
 impl Agent {
     fn free(&self) -> u64 {
-        if self.manner == Manner::Full {
+        if matches!(self.manner, Manner::Full | Manner::Leaving) {
             return 0;
         }
         let used: u64 = self.shards.values().map(|bytes| wide(bytes.len())).sum();
@@ -190,6 +211,9 @@ impl Agent {
         }
         if Digest::of(&bytes) != shard.hash || wide(bytes.len()) != shard.bytes {
             return no(Refusal::BadShard);
+        }
+        if self.manner == Manner::Leaving {
+            return no(Refusal::Leaving);
         }
         if self.free() < shard.bytes {
             return no(Refusal::Full);
@@ -315,6 +339,19 @@ impl Shards for MemoryShards {
         }))
     }
 
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>> {
+        Box::pin(self.ask(to, move |agent, _| {
+            agent.rails.entry(rail).or_default().note = note;
+            Ok(())
+        }))
+    }
+
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Bytes, ShardsError>> {
+        Box::pin(self.ask(of, move |agent, _| {
+            Ok(agent.rails.get(&rail).map(|book| book.note.clone()).unwrap_or_default())
+        }))
+    }
+
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>> {
         Box::pin(self.ask(of, |agent, world| {
             Ok(Terms {
@@ -324,6 +361,7 @@ impl Shards for MemoryShards {
                 price: world.terms.price,
                 delivery_price: world.terms.delivery_price,
                 free: agent.free(),
+                leaving: agent.manner == Manner::Leaving,
             })
         }))
     }

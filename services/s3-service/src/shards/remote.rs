@@ -161,6 +161,24 @@ impl Shards for RemoteShards {
         })
     }
 
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>> {
+        Box::pin(async move {
+            match self.ask(to, Request::Note(rail), note, SHORT).await? {
+                (Response::Stored, _) => Ok(()),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Bytes, ShardsError>> {
+        Box::pin(async move {
+            match self.ask(of, Request::Noted(rail), Bytes::new(), SHORT).await? {
+                (Response::Data(_), note) => Ok(note),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>> {
         Box::pin(async move {
             match self.ask(of, Request::Terms, Bytes::new(), SHORT).await? {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checksums;
+mod churn;
 mod faults;
 mod listings;
 mod objects;
