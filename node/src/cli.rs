@@ -215,7 +215,7 @@ impl Cli {
 pub(crate) enum Agent {
     /// Offer disk space.
     #[command(
-        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
+        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n  wayleave agent storage --data /mnt/disk1 --capacity 500GiB --owner-key owner.json --drain\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
     )]
     Storage(StorageAgent),
 }
@@ -234,6 +234,13 @@ pub(crate) struct StorageAgent {
     /// The owner's keystore file; made by `wayleave key new`. Its passphrase is read from WAYLEAVE_PASSPHRASE.
     #[arg(long, value_name = "FILE")]
     pub(crate) owner_key: PathBuf,
+    /// Leave the network without penalty: take nothing new, and keep and prove what is there until customers'
+    /// services have moved it elsewhere. Holds over restarts.
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Stay after all, after --drain.
+    #[arg(long, conflicts_with = "drain")]
+    pub(crate) stay: bool,
     /// Where to listen for services (UDP).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
