@@ -149,8 +149,8 @@ impl Desk {
             Request::Noted(rail) => {
                 self.rail(peer, rail).await?;
                 let note = self.blocking(move |store| Ok(store.noted(rail)?)).await?;
-                let length = u64::try_from(note.len()).unwrap_or(u64::MAX);
-                Ok((Response::Data(length), note.into()))
+                let best = self.store.tabs().get(&rail).and_then(|tab| tab.best);
+                Ok((Response::Noted(best), note.into()))
             }
         }
     }

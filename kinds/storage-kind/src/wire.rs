@@ -77,7 +77,7 @@ pub enum Request {
     /// durable. It goes with the rail.
     #[n(7)]
     Note(#[n(0)] RailId),
-    /// Reads the rail's note. Answer: [`Response::Data`] with the body, which is empty if there is none.
+    /// Reads the rail's note. Answer: [`Response::Noted`] with the body, which is empty if there is none.
     #[n(8)]
     Noted(#[n(0)] RailId),
 }
@@ -201,6 +201,10 @@ pub enum Response {
     /// No, and why.
     #[n(7)]
     Refused(#[n(0)] Refusal),
+    /// To [`Request::Noted`], with the body: the best voucher of the rail. Who signed it and lost everything
+    /// knows by it what was promised, and need not believe anybody.
+    #[n(8)]
+    Noted(#[n(0)] Option<SignedVoucher>),
 }
 
 /// Who an agent is and what it takes.

@@ -20,6 +20,7 @@
 //!
 //! Never here: how an agent stores, what a duty asks, what anybody is paid in the end.
 
+pub mod backup;
 pub mod checksum;
 pub mod codec;
 pub mod config;

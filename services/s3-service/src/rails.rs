@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod memory;
 
 use crate::{
+    backup::{Backup, BackupError, Place},
     config::{Limits, RailPlan},
     fleet::Agent,
     index::{Committed, IndexError, Rail as Kept},
@@ -172,6 +173,7 @@ pub struct Keeper {
     plan: RailPlan,
     chain_id: u64,
     network: NetworkId,
+    backup: Backup,
     state: Mutex<State>,
     /// One commit at a time: a proposal under way must not be sent twice at once.
     committing: tokio::sync::Mutex<()>,
@@ -193,6 +195,7 @@ impl Keeper {
         network: NetworkId,
     ) -> Self {
         Self {
+            backup: Backup::new(Arc::clone(&store)),
             store,
             port,
             plan,
@@ -230,6 +233,29 @@ impl Keeper {
             !leaving.contains(device) && (alive.contains(device) || fleet.peer(*device).is_none())
         });
         Some(Standing { staying, alive })
+    }
+
+    /// Gives the agents what changed in the index. All that it had when this was called is with them when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`BackupError`].
+    pub async fn back_up(&self) -> Result<(), BackupError> {
+        let open = self.with(|state| state.open.clone());
+        let place = |(rail, (device, peer))| {
+            let owner = self.store.fleet.owner(device)?;
+            Some(Place { rail, peer, owner })
+        };
+        let places: Vec<Place> = open.into_iter().filter_map(place).collect();
+        self.backup.step(&places).await
+    }
+
+    /// How many changes of the index the agents do not have.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn behind(&self) -> Result<u64, IndexError> {
+        self.backup.behind().await
     }
 
     /// One round: looks at the ledger and the agents, opens rails, and freezes when it is time.
@@ -513,7 +539,7 @@ fn staked(view: &View) -> BTreeSet<DeviceId> {
 }
 
 /// The storage devices that can be dialled.
-fn reachable(view: &View) -> impl Iterator<Item = (&Device, Peer)> {
+pub(crate) fn reachable(view: &View) -> impl Iterator<Item = (&Device, Peer)> {
     view.devices.iter().filter(|(device, _)| device.kind == STORAGE).filter_map(
         |(device, endpoint)| {
             let address: SocketAddr = endpoint.as_deref()?.parse().ok()?;

@@ -1,6 +1,7 @@
 //! A service from start to stop.
 
 use crate::{
+    backup::{self, RecoverError, Recovered},
     config::Config,
     fleet::Fleet,
     index::{Index, IndexError, Stats, Writer},
@@ -150,6 +151,8 @@ pub struct Snapshot {
     pub health: Option<Health>,
     /// Agents that leave, and bytes of shards on them that have not moved yet.
     pub leaving: (usize, u64),
+    /// Changes of the index that the agents do not have: they would be lost with the service's disk.
+    pub backup_behind: u64,
 }
 
 /// A service.
@@ -188,6 +191,20 @@ impl Service {
             keyring.credentials = credentials.clone();
         }
         Ok(keyring)
+    }
+
+    /// Makes the index of a service that lost its disk anew, from its keys, the ledger and the agents. `silent`
+    /// agents need not answer; k if nothing is said. The lost service must not run any more.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub async fn recover(
+        config: &Config,
+        keyring: &Keyring,
+        world: &World,
+        silent: Option<usize>,
+    ) -> Result<Recovered, RecoverError> {
+        backup::recover(config, keyring, world, silent).await
     }
 
     /// Opens or makes the service's folder, and starts.
@@ -237,7 +254,8 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(keep(Arc::clone(&keeper), config.limits.refresh, stopped.clone())),
-            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped)),
+            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped.clone())),
+            tokio::spawn(back_up(Arc::clone(&keeper), config.limits.backup, stopped)),
         ];
         tracing::info!(address = %server.address(), %signer, "s3 service started");
         Ok(Running {
@@ -263,6 +281,22 @@ async fn keep(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver
         if let Err(error) = keeper.round().await {
             tracing::warn!(%error, "a round of the rails failed");
         }
+    }
+}
+
+/// Backups of the index until the stop.
+async fn back_up(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut last: Option<String> = None;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let now = keeper.back_up().await.err().map(|error| error.to_string());
+        if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
+            tracing::warn!(%error, "the agents do not have the newest index");
+        }
+        last = now;
     }
 }
 
@@ -351,6 +385,7 @@ impl Running {
             stale_rails: stale,
             health: self.store.health(),
             leaving: (leaving.len(), held),
+            backup_behind: self.keeper.behind().await?,
         })
     }
 
@@ -375,6 +410,9 @@ impl Running {
         }
         if let Err(error) = self.store.purse.close().await {
             tracing::warn!(%error, "the bounds of vouchers stay raised");
+        }
+        if let Err(error) = self.keeper.back_up().await {
+            tracing::warn!(%error, "the agents do not have the newest index");
         }
         self.store.shards.close().await;
         self.store.writer.close().await;

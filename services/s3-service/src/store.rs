@@ -17,6 +17,7 @@ mod upkeep;
 mod upload;
 
 pub use intake::{Incoming, Intake, Target};
+pub(crate) use intake::{abandon, settle};
 pub use link::Link;
 pub(crate) use link::{Shelf, Space};
 pub(crate) use retrieve::Answer;

@@ -487,7 +487,7 @@ async fn a_note_is_kept_for_its_customer_alone() {
         assert_eq!(service.ask(&ask, bytes.clone()).await.unwrap().0, wire::Response::Stored);
         let (answer, got) = service.ask(&noted, Bytes::new()).await.unwrap();
         assert_eq!(got, bytes);
-        assert_eq!(answer, wire::Response::Data(u64::try_from(size).unwrap()));
+        assert_eq!(answer, wire::Response::Noted(None));
     }
     let (ask, bytes) = note(wire::NOTE_MAX + 1);
     assert_eq!(service.ask(&ask, bytes).await, Err(Refusal::Malformed));

@@ -11,6 +11,7 @@ use protocol::{DeviceId, Digest, RailId, key::DeviceKey, net::Peer};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 use storage_kind::wire;
 
@@ -29,8 +30,23 @@ impl Keeper {
     pub async fn commit_all(&self) -> Result<(), KeepError> {
         let _one = self.committing.lock().await;
         let open = self.with(|state| state.open.clone());
+        // No agent lets a shard go before others know that it is not needed: an index made anew from an
+        // older state would still name it. What became needless since then goes with the next commit.
+        let rails: Vec<RailId> = open.keys().copied().collect();
+        let needless = self.store.writer.read(move |reader| {
+            let unwanted = |rail| Ok((rail, reader.unwanted(rail, COMMIT_SHARDS)?));
+            rails.into_iter().map(unwanted).collect::<Result<BTreeMap<_, _>, _>>()
+        });
+        let mut needless = needless.await?;
+        if let Err(error) = self.back_up().await {
+            tracing::debug!(%error, "agents keep what is not needed until they have the index");
+            needless.clear();
+        }
         let outcomes: Vec<_> = stream::iter(open)
-            .map(|(rail, (device, peer))| self.commit(rail, device, peer))
+            .map(|(rail, (device, peer))| {
+                let removable = needless.remove(&rail).unwrap_or_default();
+                self.commit(Home { rail, device }, peer, Arc::new(removable))
+            })
             .buffer_unordered(ASKED_AT_ONCE)
             .collect()
             .await;
@@ -44,10 +60,20 @@ impl Keeper {
         failed
     }
 
-    async fn commit(&self, rail: RailId, device: DeviceId, peer: Peer) -> Result<(), KeepError> {
+    async fn commit(
+        &self,
+        home: Home,
+        peer: Peer,
+        removable: Arc<BTreeSet<Digest>>,
+    ) -> Result<(), KeepError> {
+        let Home { rail, device } = home;
         for _ in 0..COMMITS {
-            let proposed =
-                self.store.writer.write(move |tables| tables.propose(rail, COMMIT_SHARDS)).await?;
+            let removable = Arc::clone(&removable);
+            let proposed = self
+                .store
+                .writer
+                .write(move |tables| tables.propose(rail, COMMIT_SHARDS, &removable))
+                .await?;
             let Some(proposal) = proposed else { return Ok(()) };
             let answer = match self.store.shards.commit(peer, proposal.commit.clone()).await {
                 Ok(answer) => answer,

@@ -1,6 +1,6 @@
 //! Agents in memory, with the faults that tests and simulations ask for.
 
-use super::{Ask, Shards, ShardsError};
+use super::{Ask, Noted, Shards, ShardsError};
 use crate::num::{mem, wide};
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
@@ -11,7 +11,10 @@ use protocol::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use storage_kind::{
@@ -74,7 +77,7 @@ struct Book {
     last: Option<(Commit, Committed)>,
     delivered: u64,
     promised: Micros,
-    note: Bytes,
+    kept: Noted,
 }
 
 /// Agents in memory.
@@ -82,12 +85,13 @@ struct Book {
 pub struct MemoryShards {
     world: World,
     agents: Mutex<BTreeMap<[u8; 32], Agent>>,
+    refuses_notes: AtomicBool,
 }
 
 impl MemoryShards {
     /// No agents.
     pub const fn new(world: World) -> Self {
-        Self { world, agents: Mutex::new(BTreeMap::new()) }
+        Self { world, agents: Mutex::new(BTreeMap::new()), refuses_notes: AtomicBool::new(false) }
     }
 
     /// Adds an agent; how to reach it and its device.
@@ -153,6 +157,11 @@ impl MemoryShards {
                 *bytes = altered.into();
             }
         }
+    }
+
+    /// Whether no agent takes notes from now on.
+    pub fn refuse_notes(&self, refuse: bool) {
+        self.refuses_notes.store(refuse, Ordering::Relaxed);
     }
 
     /// The owners of all agents that keep this shard.
@@ -241,7 +250,10 @@ impl Agent {
             {
                 return no(Refusal::BadVoucher);
             }
-            book.promised = book.promised.max(voucher.voucher.amount);
+            if voucher.voucher.amount > book.promised {
+                book.promised = voucher.voucher.amount;
+                book.kept.voucher = Some(voucher);
+            }
         }
         let due = world.terms.dollars(book.delivered + ask.length, world.terms.delivery_price);
         if self.manner == Manner::Busy {
@@ -340,15 +352,19 @@ impl Shards for MemoryShards {
     }
 
     fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>> {
+        let refuses = self.refuses_notes.load(Ordering::Relaxed);
         Box::pin(self.ask(to, move |agent, _| {
-            agent.rails.entry(rail).or_default().note = note;
+            if refuses {
+                return no(Refusal::Disk);
+            }
+            agent.rails.entry(rail).or_default().kept.note = note;
             Ok(())
         }))
     }
 
-    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Bytes, ShardsError>> {
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Noted, ShardsError>> {
         Box::pin(self.ask(of, move |agent, _| {
-            Ok(agent.rails.get(&rail).map(|book| book.note.clone()).unwrap_or_default())
+            Ok(agent.rails.get(&rail).map(|book| book.kept.clone()).unwrap_or_default())
         }))
     }
 

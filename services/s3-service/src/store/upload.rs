@@ -168,8 +168,8 @@ impl Sending {
 }
 
 /// A segment being filled.
-pub(super) struct Filling {
-    pub(super) sealer: Sealer,
+pub(crate) struct Filling {
+    pub(crate) sealer: Sealer,
     id: SegmentId,
     layout: Layout,
     packed: bool,
@@ -178,7 +178,7 @@ pub(super) struct Filling {
 
 impl Store {
     /// Begins a segment of `plain` bytes, once there is memory for it.
-    pub(super) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
+    pub(crate) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
         let layout = Layout::new(self.shape, plain)?;
         let space = self.space(layout.stored_bytes()).await.ok_or(StoreError::Stopping)?;
         let id = segment_id()?;
@@ -187,7 +187,7 @@ impl Store {
     }
 
     /// Seals a full segment and stores it.
-    pub(super) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
+    pub(crate) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
         let Filling { sealer, id, layout, packed, space } = filling;
         let shards = if layout.plain_bytes() <= SEALED_HERE_MAX {
             sealer.finish(&self.keys)?

@@ -8,6 +8,7 @@ mod faults;
 mod listings;
 mod objects;
 mod rails;
+mod recovery;
 mod uploads;
 mod wire;
 mod world;

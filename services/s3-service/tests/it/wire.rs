@@ -66,9 +66,9 @@ impl Agent {
             Request::Note(rail) => {
                 self.shards.note(self.peer, rail, body).await.map(|()| Response::Stored)
             }
-            Request::Noted(rail) => self.shards.noted(self.peer, rail).await.map(|note| {
-                data = note;
-                Response::Data(0)
+            Request::Noted(rail) => self.shards.noted(self.peer, rail).await.map(|kept| {
+                data = kept.note;
+                Response::Noted(kept.voucher)
             }),
             Request::Introduce(_) => Err(ShardsError::Wrong("answered above")),
         };
