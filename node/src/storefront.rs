@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use client::{Client, address};
 use protocol::NetworkId;
 use s3_service::{
-    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World, codec::Shape,
+    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World,
+    backup::Recovered, codec::Shape,
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::RwLock;
@@ -53,6 +54,21 @@ impl Storefront {
     pub(crate) async fn keyring(&self, chain_id: u64) -> anyhow::Result<Keyring> {
         let config = self.config(chain_id)?;
         Ok(tokio::task::spawn_blocking(move || Service::keyring(&config)).await??)
+    }
+
+    /// Makes the index of a service that lost its disk anew; `silent` agents need not answer.
+    pub(crate) async fn recover(
+        &self,
+        ledger: Client,
+        keyring: &Keyring,
+        silent: Option<usize>,
+    ) -> anyhow::Result<Recovered> {
+        let config = self.config(ledger.chain_id())?;
+        let world = World::real(&config, keyring, ledger, None).await?;
+        let recovered = Service::recover(&config, keyring, &world, silent).await;
+        // The service that starts now has the same address.
+        world.shards.close().await;
+        recovered.context("recovering the S3 service")
     }
 
     /// Starts the service.

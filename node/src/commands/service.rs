@@ -9,6 +9,7 @@ use crate::{
     s3::Access,
     stop,
     storefront::{Open, SHAPE, Storefront},
+    units,
 };
 use alloy_primitives::U256;
 use alloy_signer_local::PrivateKeySigner;
@@ -19,7 +20,8 @@ use contracts::{
     address,
 };
 use protocol::{Micros, NetworkId};
-use s3_service::{Credentials, RailPlan};
+use s3_service::{Credentials, KEYRING_FILE, RailPlan};
+use std::path::Path;
 use storage_kind::STORAGE;
 
 /// The service's own key in the data folder: it signs vouchers and owns nothing but gas.
@@ -41,6 +43,9 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         .with_context(|| format!("making {}", arguments.data.display()))?;
     let recorder = arguments.metrics.map(|_| metrics::recorder()).transpose()?;
     let network = NetworkId(at.network);
+    if arguments.recover {
+        keys_are_there(&arguments.data)?;
+    }
     Deposit::look(&ledger, &payer, network).await?.keep(arguments.deposit).await?;
     let signer = key::open_or_create(&arguments.data.join(SIGNER_KEY))?;
     gas(&ledger, &payer, &signer).await?;
@@ -54,6 +59,15 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         network,
     };
     let keyring = front.keyring(ledger.chain_id()).await?;
+    if arguments.recover {
+        let found = front.recover(ledger.clone(), &keyring, arguments.silent).await?;
+        let (answered, asked) = found.answered;
+        out::line(format!(
+            "recovered {} objects, {}, from what {answered} of {asked} agents keep",
+            found.objects,
+            units::bytes(found.object_bytes)
+        ));
+    }
     let running = front.open(ledger, keyring).await?;
     let Credentials { access_key, secret_key } = running.credentials().clone();
     out::line(format!("S3 answers at {}", running.url()));
@@ -68,6 +82,20 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     stop::asked().await?;
     out::line("stopping; run the same command to go on");
     service.stop().await;
+    Ok(())
+}
+
+/// Nothing can be recovered with keys that are made now.
+fn keys_are_there(data: &Path) -> anyhow::Result<()> {
+    for name in [KEYRING_FILE, SIGNER_KEY] {
+        let path = data.join(name);
+        if !path.exists() {
+            bail!(
+                "{} is missing: give back {KEYRING_FILE} and {SIGNER_KEY} of the service that was lost",
+                path.display()
+            );
+        }
+    }
     Ok(())
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 62] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 63] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
     ("wayleave_ledger_waiting_blob_bytes", Gauge, "Bytes of evidence that wait for a block."),
@@ -58,6 +58,7 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 62] = [
     ("wayleave_s3_shards_lost_total", Counter, "Shards that were not where they should be."),
     ("wayleave_s3_shards_repaired_total", Counter, "Queued shards that found a home."),
     ("wayleave_s3_shards_rebuilt_total", Counter, "Shards made anew from k others."),
+    ("wayleave_s3_index_dumps_total", Counter, "Times the whole index was given to the agents."),
     ("wayleave_s3_extents_moved_total", Counter, "Small objects packed anew."),
     ("wayleave_s3_commits_total", Counter, "Datasets agreed upon with agents."),
     ("wayleave_s3_datasets_frozen_total", Counter, "Datasets frozen on the ledger."),
