@@ -3,7 +3,7 @@
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context as _;
 use client::{Client, address};
-use protocol::NetworkId;
+use protocol::{NetworkId, RailId};
 use s3_service::{
     Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World,
     backup::Recovered, codec::Shape,
@@ -94,6 +94,13 @@ impl Open {
         let running = self.0.read().await;
         let snapshot = running.as_ref()?.snapshot().await;
         snapshot.inspect_err(|error| tracing::warn!(%error, "the S3 index could not be read")).ok()
+    }
+
+    /// Something was not proven on these rails.
+    pub(crate) async fn suspect(&self, rails: Vec<RailId>) {
+        if let Some(running) = self.0.read().await.as_ref() {
+            running.suspect(rails);
+        }
     }
 
     /// Stops the service, once those who look at it have seen what they asked for.

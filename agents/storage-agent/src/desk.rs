@@ -302,7 +302,7 @@ impl Desk {
         self.counts(&rail)?;
         // A rail that pays for nothing buys no room with notes either.
         let bytes = u64::try_from(note.len()).unwrap_or(u64::MAX);
-        if pays_for(rail.rate, &self.kind().await?) < bytes {
+        if self.room(rail.rate).await? < bytes {
             return Err(Refusal::RateTooLow(bytes));
         }
         self.blocking(move |store| store.note(rail.id, &note)).await?;

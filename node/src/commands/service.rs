@@ -1,6 +1,6 @@
 //! `wayleave service`: serves customers of a network and runs until it is stopped.
 
-use super::key;
+use super::{key, network::Network};
 use crate::{
     cli,
     devnet::accounts,
@@ -19,13 +19,16 @@ use contracts::{
     abi::{IDollars, IRails, IToken},
     address,
 };
-use protocol::{Micros, NetworkId};
+use protocol::{Micros, NetworkId, Reason};
 use s3_service::{Credentials, KEYRING_FILE, RailPlan};
-use std::path::Path;
+use std::{convert::Infallible, path::Path, time::Duration};
 use storage_kind::STORAGE;
 
 /// The service's own key in the data folder: it signs vouchers and owns nothing but gas.
 const SIGNER_KEY: &str = "signer.json";
+
+/// How often it is looked for a new statement.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs a service command.
 pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
@@ -79,10 +82,35 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         let sources = Sources { recorder, ledger: None, s3: Some(service.clone()) };
         metrics::serve(address, sources).await?;
     }
-    stop::asked().await?;
+    let statements = Network::connect(at).await?;
+    tokio::select! {
+        asked = stop::asked() => asked?,
+        never = heed(&statements, &service) => match never {},
+    }
     out::line("stopping; run the same command to go on");
     service.stop().await;
     Ok(())
+}
+
+/// Has the service look at the rails of which an epoch's statement says that proofs were missed.
+async fn heed(network: &Network, service: &Open) -> Infallible {
+    let mut heeded = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Ok(latest) = network.latest().await else { continue };
+        if heeded == Some(latest) {
+            continue;
+        }
+        match network.statement(latest).await {
+            Ok(statement) => {
+                let causes = statement.rows.iter().flat_map(|row| &row.causes);
+                let missed = causes.filter(|cause| cause.reason == Reason::MissedDuty);
+                service.suspect(missed.filter_map(|cause| cause.rail).collect()).await;
+                heeded = Some(latest);
+            }
+            Err(error) => tracing::debug!(%error, "a statement could not be read"),
+        }
+    }
 }
 
 /// Nothing can be recovered with keys that are made now.

@@ -72,6 +72,9 @@ pub enum BackupError {
     /// A log or a dump could not be stored.
     #[error("the index could not be stored: {0}")]
     Store(#[from] StoreError),
+    /// There is nobody to give it to.
+    #[error("no rail is open, so that no agent keeps the index yet")]
+    Nobody,
     /// Too few agents took the note.
     #[error("{got} owners' agents took the note of the index, {needed} are needed")]
     Few {
@@ -146,7 +149,7 @@ impl Backup {
             return Ok(());
         }
         if places.is_empty() {
-            return Err(BackupError::Few { got: 0, needed: 1 });
+            return Err(BackupError::Nobody);
         }
         for _ in 0..ROUNDS {
             let (kept, entries) = self.look().await?;

@@ -162,6 +162,8 @@ struct State {
     audited_ms: u64,
     /// The rail that was asked last, and where to go on with it.
     audit_at: Option<(RailId, Option<Digest>)>,
+    /// Rails to be asked first, wholly.
+    suspects: BTreeSet<RailId>,
     frozen_in: Option<Epoch>,
     position: Option<(Height, EpochClock)>,
 }
@@ -275,7 +277,18 @@ impl Keeper {
             self.settle().await?;
             self.with(|state| state.frozen_in = Some(epoch));
         }
+        self.look_at_suspects().await?;
         self.audit().await
+    }
+
+    /// Something was not proven on these rails: their agents are asked next for all that they should hold.
+    /// Rails that are not ours are passed over.
+    pub fn suspect(&self, rails: impl IntoIterator<Item = RailId>) {
+        self.with(|state| {
+            let ours = rails.into_iter().filter(|rail| state.open.contains_key(rail));
+            let ours: Vec<RailId> = ours.collect();
+            state.suspects.extend(ours);
+        });
     }
 
     /// Commits what changed with all agents, and freezes it.

@@ -9,7 +9,8 @@
 //! What is to be repaired stands in the index (`queued`), so nothing is forgotten by a crash, and a shard
 //! counts only when its new home acknowledged it as durable and the index says so. Why a shard gets there:
 //! * it is durable at fewer homes than it should be since it was stored;
-//! * its agent said that it does not hold it: to a read, to a commit, or to an audit;
+//! * its agent said that it does not hold it: to a read, to a commit, or to an audit; all is asked for at
+//!   once when an epoch's statement says that a proof was missed ([`crate::Running::suspect`]);
 //! * it was read and is other bytes than were stored;
 //! * its home must be left, though the shard can still be read there: the rail ends or is gone, the device
 //!   is retired, lacks stake, announces that it leaves, or did not answer for a stated time

@@ -1,7 +1,7 @@
 //! A service from start to stop.
 
 use crate::{
-    backup::{self, RecoverError, Recovered},
+    backup::{self, BackupError, RecoverError, Recovered},
     config::Config,
     fleet::Fleet,
     index::{Index, IndexError, Stats, Writer},
@@ -15,7 +15,7 @@ use crate::{
     store::{Intake, Parts, Store, Upkeep},
 };
 use alloy_signer_local::PrivateKeySigner;
-use protocol::{Account, Micros, clock::Clock};
+use protocol::{Account, Micros, RailId, clock::Clock};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -292,7 +292,10 @@ async fn back_up(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Recei
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let now = keeper.back_up().await.err().map(|error| error.to_string());
+        let failed = keeper.back_up().await.err();
+        // A service that has no rails yet has nothing to lose.
+        let failed = failed.filter(|error| !matches!(error, BackupError::Nobody));
+        let now = failed.map(|error| error.to_string());
         if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
             tracing::warn!(%error, "the agents do not have the newest index");
         }
@@ -387,6 +390,12 @@ impl Running {
             leaving: (leaving.len(), held),
             backup_behind: self.keeper.behind().await?,
         })
+    }
+
+    /// Something was not proven on these rails, by an epoch's statement: their agents are asked next for all
+    /// that they should hold. Rails that are not this service's are passed over.
+    pub fn suspect(&self, rails: impl IntoIterator<Item = RailId>) {
+        self.keeper.suspect(rails);
     }
 
     /// Looks at the ledger now, commits all that changed with the agents and freezes it, without

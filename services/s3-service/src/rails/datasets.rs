@@ -182,6 +182,36 @@ impl Keeper {
         Ok((lost, next))
     }
 
+    /// Asks the agents on whose rails something was not proven for all that they should hold.
+    pub(super) async fn look_at_suspects(&self) -> Result<(), KeepError> {
+        let suspects = self.with(|state| {
+            let suspects = std::mem::take(&mut state.suspects).into_iter();
+            let open = suspects.filter_map(|rail| Some((rail, *state.open.get(&rail)?)));
+            open.collect::<Vec<_>>()
+        });
+        let mut failed = Ok(());
+        for (rail, (device, peer)) in suspects {
+            let (mut lost, mut after) = (0, None);
+            loop {
+                match self.take_stock(Home { rail, device }, peer, after).await {
+                    Ok((missing, last)) => {
+                        lost += missing;
+                        after = last;
+                    }
+                    Err(error) => {
+                        failed = Err(error);
+                        break;
+                    }
+                }
+                if after.is_none() {
+                    break;
+                }
+            }
+            tracing::info!(%rail, %device, lost, "an agent that missed a proof was asked for all of it");
+        }
+        failed
+    }
+
     /// Asks one agent for a page of its shards, when it is time: losses that no read comes across are
     /// repaired before they add up. What an agent says here is believed only if it says no.
     pub(super) async fn audit(&self) -> Result<(), KeepError> {

@@ -1,7 +1,7 @@
 //! Agents that die, come back with old data, alter it, or leave: what repairs make of it.
 
 use crate::world::{World, bytes, code, get, limits, put, terms};
-use protocol::{Tokens, manifest::KindTerms};
+use protocol::{RailId, Tokens, manifest::KindTerms};
 use s3_service::{Limits, shards::memory::Manner};
 use std::time::Duration;
 
@@ -139,6 +139,24 @@ async fn corrupt_shards_that_are_read_are_made_anew_elsewhere() {
     world.until("all is whole", stored).await;
     let others: Vec<_> = (0..8).filter(|at| *at != bad).take(1).collect();
     read_without(&world, &[bad, others[0]], "key", &body).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_missed_a_proof_is_asked_for_all_it_should_hold() {
+    // Nothing else would find out.
+    let world = World::with(8, Limits { audit: Duration::from_secs(600), ..impatient() }).await;
+    let client = world.bucket("bucket").await;
+    let body = bytes(1, 3 << 20);
+    put(&client, "bucket", "key", body.clone()).await;
+    world.until("all is whole", stored).await;
+    let (peer, device) = world.agents[holders(&world).await[0]];
+    world.shards.wipe(peer);
+    let rail = world.ledger.rails()[&device].id;
+    // One of somebody else's rails is nothing to us.
+    world.running().suspect([RailId(999), rail]);
+    let whole = async |world: &World| stored_without(world, &[]).await;
+    world.until("what it lost is made anew", whole).await;
+    assert!(get(&client, "bucket", "key").await == body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
