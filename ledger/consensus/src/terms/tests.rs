@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::{
-    Config, FirstValidator, Founding, Genesis, History, Ledger, MemoryFile, Peer,
-    Retention,
+    Config, FirstValidator, Founding, Genesis, History, Ledger, MemoryFile, Peer, Retention,
     testing::{CHAIN, COIN, block_at, keys, signer},
     validator::Launch,
 };
@@ -17,9 +16,7 @@ use commonware_consensus::{
     types::{Round, View},
 };
 use commonware_p2p::{Recipients, Sender as _};
-use commonware_runtime::{
-    Clock as _, Runner as _, Spawner as _, Supervisor as _, deterministic,
-};
+use commonware_runtime::{Clock as _, Runner as _, Spawner as _, Supervisor as _, deterministic};
 use contracts::{
     GenesisConfig, SeatRules,
     abi::IValidators::{
@@ -87,6 +84,8 @@ fn genesis(seats: u8, term_length: u64, unbonding_terms: u64) -> Genesis {
 /// A node's disk and, while it runs, its tasks and its handle.
 struct Node {
     disk: MemoryFile,
+    /// Where it listens: the runtime gives no address twice, so one that comes back takes another.
+    address: SocketAddr,
     run: Option<(Handle<()>, Ledger, Arc<History>)>,
 }
 
@@ -103,24 +102,26 @@ struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     fn new(context: &'a deterministic::Context, genesis: &Genesis, disks: Disks) -> Self {
-        let nodes = disks.into_iter().map(|(n, disk)| (n, Node { disk, run: None })).collect();
+        let node = |(n, disk)| (n, Node { disk, address: address(n), run: None });
+        let nodes = disks.into_iter().map(node).collect();
         Self { context, genesis: genesis.clone(), nodes, starts: 0 }
     }
 
-    /// Starts node `n`, which knows node 1 and whom the ledger knows.
+    /// Starts node `n`, which knows node 1 and whom the ledger knows; one that comes back knows all.
     async fn start(&mut self, n: u8) -> Ledger {
         self.starts += 1;
-        let node = self.nodes.entry(n).or_insert_with(|| Node { disk: MemoryFile::new(), run: None });
-        let history = History::open_in(
-            node.disk.clone(),
-            self.genesis.digest(),
-            Retention::default(),
-        );
+        let known = |(other, node): (&u8, &Node)| {
+            let peer = Peer { key: keys(*other).network_key(), address: node.address };
+            (node.run.is_some() && (*other == 1 || self.nodes.contains_key(&n))).then_some(peer)
+        };
+        let peers: Vec<_> = self.nodes.iter().filter_map(known).collect();
+        let fresh = || Node { disk: MemoryFile::new(), address: address(n), run: None };
+        let node = self.nodes.entry(n).or_insert_with(fresh);
+        let history =
+            History::open_in(node.disk.clone(), self.genesis.digest(), Retention::default());
         let history = Arc::new(history.unwrap());
-        let mut config = Config::new("unused".into(), address(n), keys(n), self.genesis.clone());
-        if n != 1 {
-            config.peers = vec![Peer { key: keys(1).network_key(), address: address(1) }];
-        }
+        let mut config = Config::new("unused".into(), node.address, keys(n), self.genesis.clone());
+        config.peers = peers;
         let launch = Launch {
             prefix: format!("validator-{n}"),
             committee: Arc::new(config.genesis.check().unwrap()),
@@ -147,12 +148,16 @@ impl<'a> Nodes<'a> {
     }
 
     /// Kills node `n`: what is not on its disk is lost.
-    fn kill(&mut self, n: u8) {
+    async fn kill(&mut self, n: u8) {
         let node = self.nodes.get_mut(&n).unwrap();
         let (tasks, _, history) = node.run.take().unwrap();
         tasks.abort();
+        assert!(tasks.await.is_err());
+        // All tasks below have ended when time goes on.
+        self.context.sleep(Duration::from_millis(1)).await;
         history.close();
         node.disk = node.disk.crash();
+        node.address.set_port(node.address.port() + 100);
     }
 
     /// The handles of all nodes that run.
@@ -302,9 +307,14 @@ fn begin(ledger: &Ledger, term: u64) -> u64 {
     term * ledger.genesis().term_length
 }
 
+/// A ledger that stands still fails the test after 200 seconds of its own time.
+fn config(seed: u64) -> deterministic::Config {
+    deterministic::Config::new().with_seed(seed).with_timeout(Some(Duration::from_secs(200)))
+}
+
 /// Runs a scenario in a runtime of its own.
 fn run<T>(seed: u64, genesis: &Genesis, scenario: impl AsyncFnOnce(Nodes<'_>) -> T) -> T {
-    deterministic::Runner::seeded(seed).start(async |context: deterministic::Context| {
+    deterministic::Runner::new(config(seed)).start(async |context: deterministic::Context| {
         scenario(Nodes::new(&context, genesis, Disks::new())).await
     })
 }
@@ -331,9 +341,9 @@ fn a_validator_joins_by_transaction_votes_a_term_later_and_leaves_again() {
         let without = nodes.ledger(1).term(retired) + 2;
         nodes.reach(begin(nodes.ledger(1), without)).await;
         assert!(!seats(nodes.ledger(1), without).contains(&key(2)));
-        // It goes on following without a seat.
+        // It follows for a term without a seat.
         nodes.reach(begin(nodes.ledger(1), without) + 3).await;
-        nodes.kill(2);
+        nodes.kill(2).await;
         nodes.reach(begin(nodes.ledger(1), without + 2)).await;
         nodes.agree();
     });
@@ -350,16 +360,15 @@ fn keys_rotate_and_bonds_return() {
         let term = nodes.ledger(1).term(replaced) + 2;
         nodes.reach(begin(nodes.ledger(1), term)).await;
         assert_eq!(seats(nodes.ledger(1), term), [1, 2, 13, 4].map(key).into());
-        nodes.kill(3);
+        nodes.kill(3).await;
         // The owner of 4 asks back nearly all of its bond, and has it after its time.
         nodes.send(1, 4, 0, unbondCall { amount: U256::from(BOND - COIN) }).await;
         let paid = nodes.ledger(1).term(nodes.ledger(1).head().height()) + 3;
         nodes.reach(begin(nodes.ledger(1), paid)).await;
         let before = nodes.ledger(1).head().height();
         let height = nodes.send(1, 4, 0, withdrawCall {}).await;
-        let balance = async |height| {
-            nodes.ledger(1).account(account(4), height).await.unwrap().balance
-        };
+        let balance =
+            async |height| nodes.ledger(1).account(account(4), height).await.unwrap().balance;
         let gained = balance(height).await - balance(before).await;
         assert!(gained > U256::from(BOND - 2 * COIN), "{gained}");
         nodes.reach(begin(nodes.ledger(1), paid + 2)).await;
@@ -394,7 +403,7 @@ fn churn(seed: u64) -> (Vec<B256>, String) {
             if let Some(back) = crashed.take() {
                 nodes.start(back).await;
             }
-            nodes.kill(victim);
+            nodes.kill(victim).await;
             crashed = Some(victim);
             match round {
                 1 => drop(nodes.join(1, 6).await),
@@ -425,10 +434,9 @@ fn power_cuts_at_any_point_and_exactly_at_boundaries() {
     // How far beyond the last head each session goes: 4, 9 and 14 are last blocks of their terms, which
     // every node or only the first has when the power fails, 5 is the first block of one.
     for (session, height) in [4, 5, 9, 12, 14, 15, 21, 29].into_iter().enumerate() {
-        let runner = power.take().map_or_else(
-            || deterministic::Runner::seeded(4),
-            deterministic::Runner::from,
-        );
+        let runner = power
+            .take()
+            .map_or_else(|| deterministic::Runner::new(config(4)), deterministic::Runner::from);
         let (genesis, before) = (&genesis, std::mem::take(&mut disks));
         let ((hashes, after), checkpoint) =
             runner.start_and_recover(async move |context: deterministic::Context| {
@@ -458,8 +466,8 @@ fn two_of_seven_gone_at_a_boundary_stop_nothing() {
     run(5, &genesis, async |mut nodes| {
         nodes.start_all(1..=7).await;
         nodes.reach(9).await;
-        nodes.kill(6);
-        nodes.kill(7);
+        nodes.kill(6).await;
+        nodes.kill(7).await;
         nodes.reach(22).await;
         // Two terms later they find the way back, one boundary after the other.
         nodes.start_all([6, 7]).await;
@@ -472,10 +480,8 @@ fn two_of_seven_gone_at_a_boundary_stop_nothing() {
 /// Votes twice in every view of a term with the keys `n`, and says nothing else.
 async fn vote_twice(context: &deterministic::Context, n: u8, ledger: &Ledger, others: &[u8]) {
     let namespace = namespace(ledger.genesis_hash());
-    let peers: Vec<_> = others
-        .iter()
-        .map(|n| Peer { key: keys(*n).network_key(), address: address(*n) })
-        .collect();
+    let peers: Vec<_> =
+        others.iter().map(|n| Peer { key: keys(*n).network_key(), address: address(*n) }).collect();
     let net = crate::network::start(
         context.child("cheat"),
         &keys(n),
@@ -515,8 +521,10 @@ fn a_double_vote_ends_as_a_conviction() {
         vote_twice(context, 4, nodes.ledger(1), &[1, 2, 3]).await;
         let seen = nodes.ledger(1).double_votes().borrow().clone();
         assert_eq!((seen.len(), seen[0].term, seen[0].key), (1, 0, key(4)));
-        let accusation =
-            accuseCall { first: seen[0].first.clone().into(), second: seen[0].second.clone().into() };
+        let accusation = accuseCall {
+            first: seen[0].first.clone().into(),
+            second: seen[0].second.clone().into(),
+        };
         let height = nodes.send(1, 9, 0, accusation).await;
         let call = Call {
             to: Some(VALIDATORS),
