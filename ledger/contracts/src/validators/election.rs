@@ -6,8 +6,8 @@
 //! the order of registration. Without any candidate the committee before stays.
 //!
 //! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,125 values, those
-//! that are only written included, and takes TIME; no other reads more. It is no transaction
-//! and pays no gas.
+//! that are only written included: 0.1 s at some 20 microseconds each, and 20 ms of computing (optimised,
+//! one core of an AMD EPYC). None loads more. It is no transaction and pays no gas.
 
 use super::state::{Active, Owner, Rules, Validators};
 use crate::context::Context;

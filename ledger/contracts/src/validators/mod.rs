@@ -59,6 +59,7 @@ pub use election::begin_block;
 use keys::{KEYS_MAX, KEYS_PER_OWNER};
 pub use keys::{REGISTRATION_NAMESPACE, registration};
 pub(crate) use state::Validators;
+pub use votes::VOTES_NAMESPACE;
 
 /// The most seats that a committee can have.
 pub const SEATS_MAX: u64 = 256;
