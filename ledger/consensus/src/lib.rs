@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! submit, submit_blob ──▶ queues ──▶ propose ──▶ simplex ──▶ capture ──▶ apply ──▶ head, subscribe
-//!                                       │                        │          │
-//!                                   execution                 history     QMDB ──▶ account, call, prove
+//!                          ▲ │          │                        │          │
+//!          peers ──gossip──┘ └─▶     execution                history     QMDB ──▶ account, call, prove
 //! ```
 //!
 //! Invariants:
