@@ -12,12 +12,18 @@
 //! [`SendError::Unconfirmed`], which holds the signed bytes: [`Client::resume`] goes on with them. To send
 //! the same intent again instead could apply it twice.
 //!
+//! For a client that trusts its endpoint with nothing, *applied* and *reverted* are proven. What such an
+//! endpoint still can do is to deny that a transaction was applied, and, if it takes the account's next
+//! number for used up by another, to have the same intent signed again under a new one: who sends through a
+//! stranger sends what may happen twice, or looks before sending again.
+//!
 //! All of this runs in a task of its own: a caller that stops waiting does not leave a gap in the
 //! account's numbers.
 
 use crate::{
     Client, Receipt, Revert,
     cost::{Cost, rejection},
+    light::LightError,
     nonce::Lane,
     receipt::Wire,
     rpc::{Kind, RpcError},
@@ -496,16 +502,28 @@ impl Client {
         pending: &Pending,
         wire: Wire,
     ) -> Result<Receipt, SendError> {
-        if wire.succeeded() {
-            let receipt = wire.into_receipt(pending.hash)?;
+        let (succeeded, receipt) = match self.trusted() {
+            Some(_) => self.proven_outcome(pending.hash).await?,
+            None => (wire.succeeded(), wire.receipt(pending.hash)?),
+        };
+        if succeeded {
             self.until_head(receipt.height).await;
             return Ok(receipt);
         }
         let data = match &wire.revert_reason {
             Some(data) => data.clone(),
-            None => self.replay(from, intent, Height(wire.block_number.to())).await,
+            None => self.replay(from, intent, receipt.height).await,
         };
         Err(SendError::Reverted { transaction: pending.hash, revert: Revert::decode(data) })
+    }
+
+    /// Whether a transaction was applied, and its receipt, both proven.
+    async fn proven_outcome(&self, hash: B256) -> Result<(bool, Receipt), RpcError> {
+        let missing = LightError::Receipt("the endpoint shows it and does not prove it");
+        let proven = self.proven_receipt(hash).await;
+        let proven = proven.and_then(|proven| proven.ok_or(missing));
+        let proven = proven.map_err(|why| self.untrue(why))?;
+        Ok((proven.succeeded, proven.receipt))
     }
 
     /// Waits until reading sees the block that a receipt is of: receipts may be there before its state.
@@ -537,6 +555,10 @@ impl Client {
     }
 
     async fn nonce_at(&self, account: Address, block: &str) -> Result<u64, RpcError> {
+        // What waits in a pool has no proof; what is applied has.
+        if block == "latest" && self.trusted().is_some() {
+            return Ok(self.proven_account(account).await?.nonce);
+        }
         let params = [json!(account), json!(block)];
         let nonce: U64 = self.rpc().request("eth_getTransactionCount", &params).await?;
         Ok(nonce.to())

@@ -33,6 +33,7 @@ mod stakes;
 mod storage;
 pub mod testing;
 mod tokens;
+pub mod view;
 
 pub use address::is_system;
 pub use dispatch::{INPUT_MAX, call};

@@ -28,6 +28,7 @@ mod format;
 mod height;
 mod logs;
 mod methods;
+mod proven;
 mod server;
 mod state;
 mod subscriptions;
