@@ -50,7 +50,7 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour, json: bool) -> anyhow
     let network = Network::connect(&cli::Ledger {
         ledger: Some(running.rpc.clone()),
         chain_id: Some(crate::devnet::accounts::CHAIN_ID),
-        validator: Some(running.http.clone()),
+        validator: vec![running.http.clone()],
         network: crate::devnet::genesis::NETWORK.0,
     })
     .await?;
