@@ -13,6 +13,7 @@ use crate::{
     exit::Failure,
     home::Home,
     passphrase::Passphrase,
+    trust::{STORED, Trust},
 };
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Options, RpcError};
@@ -166,23 +167,42 @@ pub(crate) struct Ledger {
     /// The network.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) network: u64,
+    /// The ledger's genesis file: what is read is proven by it, and the endpoint believed in nothing. By
+    /// default that of the devnet running in the home folder, or `ledger.json` there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Where is kept what was seen of the ledger.
+    #[arg(skip)]
+    pub(crate) seen: PathBuf,
 }
 
 impl Ledger {
     /// Connects to the ledger.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let options = Options { chain_id: self.chain_id, ..Options::default() };
-        Client::connect_with(self.rpc(), options).await.map_err(|error| {
+        let connected = match self.trust()? {
+            Some(trust) => trust.connect(self.rpc(), options).await,
+            None => Client::connect_with(self.rpc(), options).await,
+        };
+        connected.map_err(|error| {
             tracing::debug!(%error, "connecting failed");
-            // One that is another ledger than the one named does answer.
-            Failure::Unreachable(match error {
-                RpcError::Chain { .. } => error.to_string(),
-                _ => format!(
+            let failure = match error {
+                RpcError::Untrue { .. } => Failure::Check(error.to_string()),
+                // One that is another ledger than the one named does answer.
+                RpcError::Chain { .. } => Failure::Unreachable(error.to_string()),
+                _ => Failure::Unreachable(format!(
                     "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
                     self.rpc()
-                ),
-            })
+                )),
+            };
+            failure.into()
         })
+    }
+
+    /// What the endpoint is checked against, if anything is known.
+    pub(crate) fn trust(&self) -> anyhow::Result<Option<Trust>> {
+        let genesis = self.genesis.as_deref();
+        genesis.map(|genesis| Trust::read(genesis, &self.seen)).transpose()
     }
 
     /// The URL of the ledger's JSON-RPC.
@@ -210,6 +230,21 @@ impl Ledger {
             self.ledger = Some(running.rpc);
             self.chain_id = self.chain_id.or(Some(CHAIN_ID));
             self.validator = vec![running.http];
+            self.devnet(&Home::devnet(root));
+        }
+        let stored = root.join(STORED);
+        if self.genesis.is_none() && stored.exists() {
+            self.genesis = Some(stored);
+        }
+        if self.seen == PathBuf::new() {
+            self.seen = root.to_owned();
+        }
+    }
+
+    /// Reads what is proven by the genesis file of the devnet in `home`, unless another one was named.
+    pub(crate) fn devnet(&mut self, home: &Home) {
+        if self.genesis.is_none() {
+            (self.genesis, self.seen) = (Some(home.genesis()), home.path().to_owned());
         }
     }
 }

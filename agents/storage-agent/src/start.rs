@@ -9,7 +9,7 @@ use crate::{
     store::{Store, StoreError, Usage},
 };
 use agent::{Ledger, Remote, Validator, WallClock, World};
-use client::{Client, RpcError};
+use client::{Client, RpcError, light::Light};
 use protocol::{DeviceId, NetworkId, clock::Clock, disk::DiskError, key::DeviceSecret};
 use serde::Serialize;
 use std::{
@@ -57,6 +57,9 @@ pub struct Config {
     /// After how many heights an accepted envelope must have been seen in a block, or it is given to
     /// another validator.
     pub patience: u64,
+    /// What is trusted of the ledger: then its endpoint is believed in nothing that it does not prove.
+    /// Without it the endpoint is one's own.
+    pub light: Option<Light>,
     /// Whether the device leaves: what it holds it keeps and proves, nothing new is taken.
     pub leaving: bool,
 }
@@ -77,6 +80,7 @@ impl Config {
             declare_losses: true,
             credit: wire::SHARD_MAX,
             patience: 4,
+            light: None,
             leaving: false,
         }
     }
@@ -153,7 +157,11 @@ impl StorageAgent {
     /// # Errors
     /// [`StartError`] names what is in the way.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let client = Arc::new(Client::connect(&config.ledger).await?);
+        let client = Client::connect(&config.ledger).await?;
+        let client = Arc::new(match &config.light {
+            Some(light) => client.trusting(light.clone())?,
+            None => client,
+        });
         let chain_id = client.chain_id();
         let rails = client::address::RAILS;
         let edge = Edge {

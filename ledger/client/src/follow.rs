@@ -76,12 +76,16 @@ impl Client {
     /// # Errors
     /// When the endpoint does not answer as it should.
     pub async fn head(&self) -> Result<Height, RpcError> {
-        let height: U64 = self.rpc().request("eth_blockNumber", &[]).await?;
-        let said = Height(height.to());
         if self.trusted().is_some() {
-            return self.proven_head(said).await.map_err(|why| self.untrue(why));
+            return self.proven_head().await.map_err(|why| self.untrue(why));
         }
-        Ok(said)
+        self.said_head().await
+    }
+
+    /// The newest height, as the endpoint says it.
+    pub(crate) async fn said_head(&self) -> Result<Height, RpcError> {
+        let height: U64 = self.rpc().request("eth_blockNumber", &[]).await?;
+        Ok(Height(height.to()))
     }
 
     /// The block at `height`, if it exists.

@@ -47,6 +47,7 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let mut config =
         Config::new(joining.network, at.rpc().to_owned(), arguments.data.clone(), secret);
     config.capacity = arguments.capacity;
+    config.light = ledger.trust();
     config.listen = arguments.listen;
     config.validators =
         at.validators().map(|http| Validator { http: http.to_owned(), peer: None }).collect();

@@ -210,8 +210,20 @@ impl Client {
         Ok(state)
     }
 
-    /// The newest height, proven, if the endpoint says that it is `said`.
-    pub(crate) async fn proven_head(&self, said: Height) -> Result<Height, LightError> {
+    /// The newest height, proven. An endpoint that lags is asked again while patience lasts: one that was
+    /// stopped for long is just making its next block.
+    pub(crate) async fn proven_head(&self) -> Result<Height, LightError> {
+        let mut patience = self.rpc().patience();
+        loop {
+            match self.head_once().await {
+                Err(error @ LightError::Stale { .. }) => patience.outlast(error).await?,
+                result => return result,
+            }
+        }
+    }
+
+    async fn head_once(&self) -> Result<Height, LightError> {
+        let said = self.said_head().await?;
         let newest = self.need_trust()?.newest().filter(|newest| newest.height >= said);
         let (height, time_ms) = match newest {
             Some(newest) => (newest.height, newest.time_ms),
