@@ -99,9 +99,12 @@ impl Client {
     /// a node on this machine says. A stranger's word is not enough.
     pub(crate) fn signing_chain_id(&self) -> Option<u64> {
         let trusted = self.trusted().map(|trust| trust.chain_id());
-        trusted
-            .or(self.options().chain_id)
-            .or_else(|| is_loopback(self.url()).then_some(self.0.chain_id))
+        trusted.or(self.options().chain_id).or_else(|| self.is_local().then_some(self.0.chain_id))
+    }
+
+    /// Whether the endpoint is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_loopback(self.url())
     }
 
     /// The endpoint.

@@ -157,6 +157,9 @@ pub enum LightError {
     /// What was kept cannot be gone on with.
     #[error("what was kept is no trust in this ledger: {0}")]
     Kept(String),
+    /// The client takes its endpoint's word and has nothing to prove by ([`Client::trusting`]).
+    #[error("this client has no genesis file to prove anything by")]
+    Untrusting,
     /// The endpoint does not answer as it should.
     #[error(transparent)]
     Rpc(RpcError),

@@ -12,10 +12,10 @@
 //! [`SendError::Unconfirmed`], which holds the signed bytes: [`Client::resume`] goes on with them. To send
 //! the same intent again instead could apply it twice.
 //!
-//! For a client that trusts its endpoint with nothing, *applied* and *reverted* are proven. What such an
-//! endpoint still can do is to deny that a transaction was applied, and, if it takes the account's next
-//! number for used up by another, to have the same intent signed again under a new one: who sends through a
-//! stranger sends what may happen twice, or looks before sending again.
+//! For a client that trusts its endpoint with nothing, *applied* and *reverted* are proven. That a transaction
+//! was *not* applied has no proof, so such a client never signs an intent again under another number because a
+//! stranger says that its number is used up: that too ends as [`SendError::Unconfirmed`]. (A node on this
+//! machine is no stranger.)
 //!
 //! All of this runs in a task of its own: a caller that stops waiting does not leave a gap in the
 //! account's numbers.
@@ -48,6 +48,9 @@ pub const FLIGHT_MAX: usize = 64;
 const RENUMBER_MAX: u32 = 16;
 /// How many looks without a receipt before the same bytes are handed over again.
 const LOOKS_BEFORE_RESUBMIT: u32 = 10;
+
+/// What nothing proves.
+const DISPLACED: &str = "the endpoint says that its number is used up, and does not prove by what";
 
 /// The key of an account that sends transactions.
 pub type Signer = PrivateKeySigner;
@@ -270,8 +273,17 @@ impl Client {
         };
         let (nonce, hash) = (envelope.nonce(), *envelope.tx_hash());
         let pending = Pending { nonce, hash, raw: raw.clone() };
-        let watched = self.watch(account, &intent, &pending, Instant::now()).await?;
-        watched.ok_or_else(|| SendError::Rejected("another transaction took its number".to_owned()))
+        let start = Instant::now();
+        match self.watch(account, &intent, &pending, start).await? {
+            Some(receipt) => Ok(receipt),
+            None if !self.may_renumber() => Err(pending.unconfirmed(start, DISPLACED)),
+            None => Err(SendError::Rejected("another transaction took its number".to_owned())),
+        }
+    }
+
+    /// Whether the endpoint's word suffices that a transaction's number went to another one.
+    fn may_renumber(&self) -> bool {
+        self.trusted().is_none() || self.is_local()
     }
 
     /// Starts the task of one transaction, and tells when it was handed over.
@@ -300,6 +312,7 @@ impl Client {
             tracing::debug!(transaction = %pending.hash, nonce = pending.nonce, "handed over");
             match self.watch(signer.address(), intent, &pending, start).await? {
                 Some(receipt) => return Ok(receipt),
+                None if !self.may_renumber() => return Err(pending.unconfirmed(start, DISPLACED)),
                 None => pending = self.hand_over(signer, intent, cost, start).await?,
             }
         }
@@ -324,6 +337,9 @@ impl Client {
             let pending = self.sign(signer, intent, cost, nonce)?;
             if self.submit_patiently(account, &pending, &mut lane, start).await? {
                 return Ok(pending);
+            }
+            if !self.may_renumber() {
+                return Err(pending.unconfirmed(start, DISPLACED));
             }
         }
         Err(SendError::Rejected("other transactions keep taking its number".to_owned()))

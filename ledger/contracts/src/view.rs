@@ -1,13 +1,13 @@
 //! Views run anywhere: a static call over values that somebody looks up.
 //!
 //! A node runs a view so to learn which values it reads, and proves them; a light client runs the same view
-//! over the proven values and takes its own result. Both count the same gas, so that one never ends where
-//! the other goes on.
+//! over the proven values and takes its own result. Gas is counted in one way for both, in a budget that the
+//! caller shares out, so that neither computes without bound.
 
 use crate::env::{Call, Env, Failure, Fault};
 use alloy_primitives::{Address, LogData, U256};
 
-/// Gas of one view: what a block may use.
+/// Gas for a question: what a block may use.
 pub const VIEW_GAS: u64 = 30_000_000;
 /// Gas of reading a value.
 const READ_GAS: u64 = 100;
@@ -38,19 +38,18 @@ pub struct At {
     pub timestamp: u64,
 }
 
-/// Runs a view of a system contract, as a static call of nobody.
+/// Runs a view of a system contract, as a static call of nobody, and takes what it uses from `gas`.
 ///
 /// # Errors
-/// As [`crate::call`]; [`Fault::OutOfGas`] beyond [`VIEW_GAS`], [`Fault::Static`] for what is no view.
+/// As [`crate::call`]; [`Fault::OutOfGas`] when the gas does not suffice, [`Fault::Static`] for what is no view.
 pub fn view(
     lookup: &mut dyn Lookup,
-    at: At,
+    (at, gas): (At, &mut u64),
     contract: Address,
     input: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let mut env = Looking { lookup, at, gas: VIEW_GAS };
     crate::call(
-        &mut env,
+        &mut Looking { lookup, at, gas },
         &Call {
             contract,
             caller: Address::ZERO,
@@ -65,7 +64,7 @@ pub fn view(
 struct Looking<'a> {
     lookup: &'a mut dyn Lookup,
     at: At,
-    gas: u64,
+    gas: &'a mut u64,
 }
 
 impl Env for Looking<'_> {
@@ -83,7 +82,7 @@ impl Env for Looking<'_> {
     }
 
     fn charge(&mut self, gas: u64) -> Result<(), Fault> {
-        self.gas = self.gas.checked_sub(gas).ok_or(Fault::OutOfGas)?;
+        *self.gas = self.gas.checked_sub(gas).ok_or(Fault::OutOfGas)?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::{
 use alloy_primitives::{Address, Bytes, U256};
 use contracts::{
     Failure, Fault,
-    view::{At, Lookup, view},
+    view::{At, Lookup, VIEW_GAS, view},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// they return, or why they revert, is not told.
 ///
 /// # Errors
-/// [`CallError::Loads`] when they read more than `most` values, [`CallError::Late`] when the patience is
-/// over, and when the store cannot answer.
+/// [`CallError::Loads`] when they read more than `most` values, [`CallError::Halted`] when all together use
+/// more than [`VIEW_GAS`], [`CallError::Late`] when the patience is over, and when the store cannot answer.
 pub async fn view_reads<S: Store>(
     store: &S,
     env: &BlockEnv,
@@ -34,13 +34,16 @@ pub async fn view_reads<S: Store>(
     let at = At { chain_id: env.chain_id, height: env.number, timestamp: env.timestamp };
     suspended(store, move |loader| {
         let mut reads = Reads { loader, patience, most, known: BTreeMap::new(), stopped: None };
+        let mut gas = VIEW_GAS;
         for (contract, input) in &views {
-            let result = view(&mut reads, at, *contract, input);
+            let result = view(&mut reads, (at, &mut gas), *contract, input);
             if let Some(stopped) = reads.stopped.take() {
                 return Err(stopped);
             }
-            if let Err(Failure::Fault(Fault::Storage(text))) = result {
-                return Err(CallError::Internal(text));
+            match result {
+                Ok(_) | Err(Failure::Revert(_)) => {}
+                Err(Failure::Fault(Fault::Storage(text))) => return Err(CallError::Internal(text)),
+                Err(Failure::Fault(fault)) => return Err(CallError::Halted(fault.to_string())),
             }
         }
         Ok(reads.known.into_keys().collect())

@@ -8,14 +8,20 @@
 //! A view that reads what was not proven ends as [`LightError::WithheldSlot`]. More proofs than
 //! [`PROOFS_MAX`] in one answer are refused before they are checked.
 //!
-//! Measured on 2 cores in the dev profile, proofs in one answer (`cargo test -p client measured -- --nocapture`):
-//! MEASURED
+//! A slot's proof has about 600 bytes, twice that and some in JSON. Measured in the dev profile on 2 shared
+//! cores, node and client in one process (`cargo test -p client measured -- --nocapture`):
+//!
+//! | view | answers | slots | bytes of JSON | time |
+//! |---|---|---|---|---|
+//! | one device's record | 1 | 7 | 12,100 | 9 ms |
+//! | an account's purse | 4 | 4 and an account | 13,400 | 21 ms |
+//! | a roster of 100 devices | 7 | 803 | 1,068,000 | 164 ms |
 
 use super::{Account, Certified, LightError, account_key, proof, slot_key, verify_value};
 use alloy_primitives::{Address, Bytes, U256};
 use contracts::{
     Failure, Fault, is_system,
-    view::{At, Lookup, view},
+    view::{At, Lookup, VIEW_GAS, view},
 };
 use std::collections::BTreeMap;
 
@@ -109,7 +115,7 @@ impl State {
             timestamp: self.header.time_ms / 1000,
         };
         let mut looked = Looked { state: self, missing: None };
-        match view(&mut looked, at, contract, input) {
+        match view(&mut looked, (at, &mut { VIEW_GAS }), contract, input) {
             Ok(output) => Ok(Ok(output.into())),
             Err(Failure::Revert(data)) => Ok(Err(data)),
             Err(Failure::Fault(fault)) => {

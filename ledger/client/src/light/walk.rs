@@ -116,8 +116,7 @@ impl Client {
     /// The header at `height`, proven.
     ///
     /// # Errors
-    /// When it cannot be; so for all that is proven, and when this client trusts nothing
-    /// ([`Client::trusting`]).
+    /// When it cannot be; so for all that is proven, and [`LightError::Untrusting`].
     pub async fn certified_header(&self, height: Height) -> Result<Certified, LightError> {
         let chain: Chain =
             self.request("wayleave_certified", &[json!(U64::from(height.0))]).await?;
@@ -291,8 +290,7 @@ impl Client {
     }
 
     fn need_trust(&self) -> Result<&Arc<Trust>, LightError> {
-        let none = || LightError::Kept("this client trusts nothing but its endpoint".to_owned());
-        self.trusted().ok_or_else(none)
+        self.trusted().ok_or(LightError::Untrusting)
     }
 
     /// Refuses a header that is older than one seen, or than the clock allows.

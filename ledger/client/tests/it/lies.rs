@@ -49,8 +49,8 @@ const METHODS: [&str; 17] = [
     "wayleave_receipt",
 ];
 
-/// Bends an answer of a method.
-type Lie = Box<dyn FnMut(&'static str, &mut Value) + Send>;
+/// Bends an answer of a method, or refuses instead.
+type Lie = Box<dyn FnMut(&'static str, &mut Value) -> Result<(), ErrorObjectOwned> + Send>;
 
 /// An endpoint that asks an honest one and lies.
 struct Liar {
@@ -61,7 +61,7 @@ struct Liar {
 
 impl Liar {
     async fn before(honest: &Client) -> Self {
-        let lie: Arc<Mutex<Lie>> = Arc::new(Mutex::new(Box::new(|_, _| {})));
+        let lie: Arc<Mutex<Lie>> = Arc::new(Mutex::new(Box::new(|_, _| Ok(()))));
         let mut module = RpcModule::new((honest.clone(), lie.clone()));
         for name in METHODS {
             module
@@ -70,7 +70,7 @@ impl Liar {
                     let params: Vec<Value> = params.parse().unwrap_or_default();
                     let answer = honest.request::<Value>(name, &params).await;
                     let mut answer = answer.map_err(refusal)?;
-                    lie.lock().unwrap()(name, &mut answer);
+                    lie.lock().unwrap()(name, &mut answer)?;
                     Ok::<_, ErrorObjectOwned>(answer)
                 })
                 .unwrap();
@@ -92,11 +92,21 @@ impl Liar {
             if name == method {
                 lie(answer);
             }
+            Ok(())
+        });
+    }
+
+    /// From now on `method` does what it is asked to and claims the contrary.
+    fn denying(&self, method: &'static str, kind: &'static str) {
+        *self.lie.lock().unwrap() = Box::new(move |name, _| {
+            let data = Some(json!({ "kind": kind }));
+            let refusal = ErrorObjectOwned::owned(-32000, "nonce too low", data);
+            if name == method { Err(refusal) } else { Ok(()) }
         });
     }
 
     fn honest(&self) {
-        *self.lie.lock().unwrap() = Box::new(|_, _| {});
+        *self.lie.lock().unwrap() = Box::new(|_, _| Ok(()));
     }
 
     /// A client that trusts a ledger's genesis, and not this endpoint.
@@ -248,7 +258,7 @@ async fn what_is_true_is_believed() {
     let other = (NETWORK, Epoch(1));
     assert_eq!(client.proven_leaf(other, &leaf, &proof).await, Err(LightError::Leaf));
     let untrusting = honest.proven_leaf(at, &leaf, &proof).await;
-    assert!(matches!(untrusting, Err(LightError::Kept(_))));
+    assert_eq!(untrusting, Err(LightError::Untrusting));
     scene.close().await;
 }
 
@@ -461,7 +471,7 @@ async fn a_false_receipt() {
     let token = address::token(NETWORK);
     let receipt = client.send(&signer(1), token, &call).await.unwrap();
     let honest = scene.world.client.proven_receipt(receipt.transaction).await;
-    assert!(matches!(honest, Err(LightError::Kept(_))), "nothing is proven to who trusts nothing");
+    assert_eq!(honest, Err(LightError::Untrusting));
     let proven = client.proven_receipt(receipt.transaction).await.unwrap().unwrap();
     assert!(proven.succeeded);
     assert_eq!(proven.receipt, receipt);
@@ -507,6 +517,27 @@ async fn a_false_receipt() {
         matches!(&error, SendError::Unconfirmed { why, .. } if why.contains("not prove")),
         "{error}"
     );
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_claimed_to_be_used_up() {
+    let scene = Scene::open().await;
+    // The same endpoint by a name that does not say it is on this machine.
+    let url = scene.liar.url.replace("127.0.0.1", "0.0.0.0");
+    let trust = (&scene.world.origin(), None);
+    let client = Client::connect_trusting(&url, no_patience(), trust).await.unwrap();
+    let nobody = Address::repeat_byte(0xEE);
+    scene.liar.denying("eth_sendRawTransaction", "stale");
+    let intent = Intent::transfer(nobody, U256::from(1));
+    let SendError::Unconfirmed { raw, .. } =
+        client.send_intent(&signer(3), intent.clone()).await.unwrap_err()
+    else {
+        panic!("it was signed again, or believed to be lost")
+    };
+    scene.liar.honest();
+    client.resume(&raw).await.unwrap();
+    assert_eq!(client.balance(nobody).await.unwrap(), U256::from(1), "it was applied once");
     scene.close().await;
 }
 

@@ -29,19 +29,24 @@ pub(crate) fn signer(n: u8) -> Signer {
     Signer::from_slice(&[n; 32]).unwrap()
 }
 
-fn keys() -> ValidatorKeys {
-    ValidatorKeys::derive(&[1; 32])
+fn keys(n: u8) -> ValidatorKeys {
+    ValidatorKeys::derive(&[n; 32])
 }
 
 /// A ledger that began now, whose validator is signer 1 too.
 pub(crate) fn genesis(chain_id: u64) -> Genesis {
+    genesis_of(chain_id, 1)
+}
+
+/// A ledger of several validators, all for signer 1.
+fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let people = || (1..=3).map(|n| signer(n).address());
     Genesis::found(Founding {
         chain_id,
         timestamp_ms: u64::try_from(now).unwrap(),
         term_length: 5,
-        validators: vec![keys().validator(signer(1).address())],
+        validators: (1..=seats).map(|n| keys(n).validator(signer(1).address())).collect(),
         allocations: people().map(|account| (account, U256::from(COIN))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
@@ -79,7 +84,7 @@ impl World {
     }
 
     pub(crate) async fn begin(folder: &Path, at: SocketAddr, genesis: Genesis) -> Self {
-        let mut config = Config::new(folder.to_owned(), LOCALHOST, keys(), genesis.clone());
+        let mut config = Config::new(folder.to_owned(), LOCALHOST, keys(1), genesis.clone());
         config.pace = Duration::from_millis(50);
         let running = consensus::start(config).await.unwrap();
         let server = rpc::serve(running.ledger.clone(), at, Default::default()).await.unwrap();
@@ -365,6 +370,46 @@ async fn a_bent_proof_proves_nothing() {
         }
     }
     world.stop().await;
+}
+
+/// Four ports that are free now.
+fn ports() -> Vec<SocketAddr> {
+    let open: Vec<_> = (0..4).map(|_| std::net::TcpListener::bind(LOCALHOST).unwrap()).collect();
+    open.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_three_of_four_validators_certify_is_proven_in_any_term() {
+    let folder = tempfile::tempdir().unwrap();
+    let (genesis, ports) = (genesis_of(CHAIN_ID, 4), ports());
+    let peer = |n: usize| consensus::Peer {
+        key: keys(u8::try_from(n).unwrap() + 1).network_key(),
+        address: ports[n],
+    };
+    // The fourth is away, so that every certificate is by three and some terms change their leaders.
+    let mut validators = Vec::new();
+    for n in 0..3 {
+        let (data, own) = (folder.path().join(n.to_string()), keys(u8::try_from(n).unwrap() + 1));
+        let mut config = Config::new(data, ports[n], own, genesis.clone());
+        config.pace = Duration::from_millis(50);
+        config.peers = (0..4).filter(|other| *other != n).map(peer).collect();
+        validators.push(consensus::start(config).await.unwrap());
+    }
+    let ledger = validators[0].ledger.clone();
+    let server = rpc::serve(ledger, LOCALHOST, Default::default()).await.unwrap();
+    let origin = Origin::read(&serde_json::to_vec(&genesis).unwrap()).unwrap();
+    let trust = (&origin, None);
+    let client = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    client.wait_for(Height(6)).await;
+    assert_eq!(client.certified_header(Height(6)).await.unwrap().term, 1);
+    let coin = client.balance(signer(2).address()).await.unwrap();
+    assert_eq!(coin, U256::from(COIN));
+    let light = client.trust().unwrap();
+    assert_eq!((light.committee().seats().len(), light.term() > 0), (4, true));
+    server.stop().await;
+    for validator in validators {
+        validator.stop().await.unwrap();
+    }
 }
 
 #[test]
