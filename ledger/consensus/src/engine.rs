@@ -15,6 +15,7 @@ use crate::{
     committee::{Committee, ValidatorKeys},
     committees::ReadError,
     genesis::Genesis,
+    gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
@@ -153,8 +154,9 @@ pub(crate) async fn start<E: Runtime>(
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let most_peers = NonZeroUsize::MIN.saturating_add(settings.peers.len() + peers::room(&shared));
-    let net = network::start(context.child("network"), keys, listen, most_peers, &namespace);
+    let most_peers = settings.peers.len() + peers::room(&shared);
+    let most = NonZeroUsize::MIN.saturating_add(most_peers);
+    let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
@@ -195,7 +197,7 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = mailbox.subscribe_databases().await;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers.get());
+    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
     let oracle = net.oracle.clone();
     context.child("peers").spawn(move |_| peers.run(oracle));
     let answers = Answers {
@@ -203,6 +205,12 @@ pub(crate) async fn start<E: Runtime>(
         databases,
         certificates: certificates(marshal.clone()),
     };
+    let gossip = Gossip {
+        shared: Arc::clone(&shared),
+        databases: answers.databases.clone(),
+        blocker: net.oracle.clone(),
+    };
+    gossip.start(context, net.gossip);
     answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });

@@ -29,6 +29,7 @@ mod committees;
 mod engine;
 mod faults;
 mod genesis;
+mod gossip;
 mod header;
 mod history;
 mod ledger;
@@ -39,6 +40,7 @@ mod pace;
 mod peers;
 mod query;
 mod queues;
+mod recovery;
 mod rules;
 mod seed;
 mod state;
@@ -56,7 +58,7 @@ pub use committee::{
     Committee, CommitteeError, MAX_COMMITTEE, SecretError, Validator, ValidatorKeys,
 };
 pub use faults::DoubleVote;
-pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
+pub use genesis::{FIRST_BOND, FirstValidator, Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
 pub use ledger::{Ledger, Rejected, Subscription};

@@ -65,7 +65,7 @@ pub(crate) struct Directory<E: Runtime> {
 }
 
 impl<E: Runtime> Directory<E> {
-    /// A directory over the applied state, with sets of at most `most` peers, ourselves included.
+    /// A directory over the applied state, with sets of at most `most` peers besides ourselves.
     pub(crate) fn new(
         shared: Arc<Shared>,
         databases: Databases<E>,
@@ -106,7 +106,13 @@ impl<E: Runtime> Directory<E> {
                 }
             };
             let (primary, secondary) = (chosen.primary.len(), chosen.secondary.len());
-            tracing::info!(id, primary, secondary, left_out = chosen.left_out, "peers change");
+            tracing::info!(id, primary, secondary, "peers change");
+            if chosen.left_out > 0 {
+                tracing::warn!(
+                    left_out = chosen.left_out,
+                    "there is no room for all peers: a restart makes it"
+                );
+            }
             // A network that has stopped needs no peers.
             let _: commonware_actor::Feedback = oracle.track(id, chosen.peers());
             tracked = chosen;

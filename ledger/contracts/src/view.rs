@@ -20,11 +20,20 @@ pub trait Lookup {
     /// [`Fault::Storage`] when it cannot be had.
     fn slot(&mut self, contract: Address, slot: U256) -> Result<U256, Fault>;
 
-    /// Whether an account has code.
+    /// What an account holds.
     ///
     /// # Errors
     /// As [`Lookup::slot`].
-    fn has_code(&mut self, account: Address) -> Result<bool, Fault>;
+    fn account(&mut self, account: Address) -> Result<Held, Fault>;
+}
+
+/// What an account holds, as far as contracts look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Coin, in its smallest unit.
+    pub coin: U256,
+    /// Whether it has code.
+    pub has_code: bool,
 }
 
 /// The block whose state is looked at.
@@ -92,7 +101,16 @@ impl Env for Looking<'_> {
 
     fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
         self.charge(READ_GAS)?;
-        self.lookup.has_code(account)
+        Ok(self.lookup.account(account)?.has_code)
+    }
+
+    fn pay(&mut self, _: Address, _: Address, _: U256) -> Result<(), Fault> {
+        Err(Fault::Static)
+    }
+
+    fn balance(&mut self, account: Address) -> Result<U256, Fault> {
+        self.charge(READ_GAS)?;
+        Ok(self.lookup.account(account)?.coin)
     }
 
     fn height(&self) -> u64 {

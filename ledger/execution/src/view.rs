@@ -14,7 +14,7 @@ use crate::{
 use alloy_primitives::{Address, Bytes, U256};
 use contracts::{
     Failure, Fault,
-    view::{At, Lookup, VIEW_GAS, view},
+    view::{At, Held, Lookup, VIEW_GAS, view},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,8 +91,9 @@ impl Lookup for Reads {
         Ok(self.value(Key::Slot(contract, index))?.map_or(U256::ZERO, |value| slot(&value)))
     }
 
-    fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
+    fn account(&mut self, account: Address) -> Result<Held, Fault> {
         let value = self.value(Key::Account(account))?;
-        Ok(value.is_some_and(|value| Account::decode(&value).has_code()))
+        let account = value.map_or_else(Account::default, |value| Account::decode(&value));
+        Ok(Held { coin: account.balance, has_code: account.has_code() })
     }
 }

@@ -21,7 +21,7 @@ use super::{Account, Certified, LightError, account_key, proof, slot_key, verify
 use alloy_primitives::{Address, Bytes, U256};
 use contracts::{
     Failure, Fault, is_system,
-    view::{At, Lookup, VIEW_GAS, view},
+    view::{At, Held, Lookup, VIEW_GAS, view},
 };
 use std::collections::BTreeMap;
 
@@ -146,8 +146,10 @@ impl Lookup for Looked<'_> {
         self.found(self.state.slot(contract, slot))
     }
 
-    fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
+    fn account(&mut self, account: Address) -> Result<Held, Fault> {
         let account = self.found(self.state.account(account))?;
-        Ok(account.code_hash != Account::default().code_hash && !account.code_hash.is_zero())
+        let none = Account::default().code_hash;
+        let has_code = account.code_hash != none && !account.code_hash.is_zero();
+        Ok(Held { coin: account.balance, has_code })
     }
 }

@@ -11,7 +11,7 @@ use client::{
     },
 };
 use consensus::{Config, Founding, Genesis, Running, ValidatorKeys};
-use contracts::{GenesisConfig, GenesisNetwork};
+use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
 use protocol::{Epoch, Height, Micros, NetworkId, Ppm, Tokens, clock::EpochClock};
 use serde_json::{Value, json};
 use std::{
@@ -46,12 +46,13 @@ fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
         chain_id,
         timestamp_ms: u64::try_from(now).unwrap(),
         term_length: 5,
-        validators: (1..=seats).map(|n| keys(n).validator(signer(1).address())).collect(),
+        validators: (1..=seats).map(|n| keys(n).validator(signer(1).address()).into()).collect(),
         allocations: people().map(|account| (account, U256::from(COIN))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,
