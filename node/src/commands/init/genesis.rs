@@ -13,7 +13,7 @@ use crate::{
 use alloy_primitives::{Address, U256};
 use anyhow::{Context as _, bail};
 use consensus::{Founding, Genesis};
-use contracts::{GenesisConfig, GenesisNetwork};
+use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
 use protocol::{Micros, Ppm, Tokens, manifest::Manifest};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,12 +61,13 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
         chain_id: arguments.chain_id,
         timestamp_ms,
         term_length: arguments.term_length.blocks(arguments.pace),
-        validators: cards.iter().map(Card::seat).collect(),
+        validators: cards.iter().map(|card| card.seat().into()).collect(),
         allocations,
         contracts: GenesisConfig {
             clock: lengths.clock(),
             dispute_epochs: DISPUTE_EPOCHS,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian,
             pause_blocks_max: lengths.day(),
             breaker_window: lengths.day(),
