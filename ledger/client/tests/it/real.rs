@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use client::{
     Client, Intent, Options, RpcError, SendError, Signer,
-    abi::{IDollars, IToken},
+    abi::{IDollars, IToken, IValidators},
     address,
     light::{
         Account, Committee, CommitteeError, HEADER_BYTES, Light, LightError, Origin, Seat,
@@ -52,7 +52,7 @@ fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
-            seats: SeatRules::default(),
+            seats: SeatRules { bond_min: COIN / 4, ..SeatRules::default() },
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,
@@ -410,6 +410,64 @@ async fn what_three_of_four_validators_certify_is_proven_in_any_term() {
     server.stop().await;
     for validator in validators {
         validator.stop().await.unwrap();
+    }
+}
+
+/// The intents with which an owner bonds coin and registers the keys of a seat, reached at `address`.
+fn joining(n: u8, address: SocketAddr) -> Vec<Intent> {
+    let (owner, seat) = (signer(n).address(), keys(n).validator(signer(n).address()));
+    let register = IValidators::registerCall {
+        key: seat.key,
+        seedKey: seat.seed_key.to_vec().into(),
+        possession: seat.possession.to_vec().into(),
+        proof: keys(n).proof(CHAIN_ID, owner, owner).to_vec().into(),
+        account: owner,
+        endpoint: address.to_string(),
+    };
+    let bond = Intent::call(address::VALIDATORS, &IValidators::bondCall {});
+    vec![
+        Intent { value: U256::from(COIN / 2), ..bond },
+        Intent::call(address::VALIDATORS, &register),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committee_that_the_ledger_elects_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (genesis, ports) = (genesis(CHAIN_ID), ports());
+    let mut nodes = Vec::new();
+    for n in 0..2u8 {
+        let (here, there) = (usize::from(n), usize::from(1 - n));
+        let data = folder.path().join(n.to_string());
+        let mut config = Config::new(data, ports[here], keys(n + 1), genesis.clone());
+        config.pace = Duration::from_millis(50);
+        config.peers =
+            vec![consensus::Peer { key: keys(2 - n).network_key(), address: ports[there] }];
+        nodes.push(consensus::start(config).await.unwrap());
+    }
+    let server = rpc::serve(nodes[0].ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
+    let origin = Origin::read(&serde_json::to_vec(&genesis).unwrap()).unwrap();
+    let trust = (&origin, None);
+    let client = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    let mut joined = Height(0);
+    for result in client.send_many(&signer(2), joining(2, ports[1])).await {
+        joined = result.unwrap().height;
+    }
+    // The term after next is the first that the new validator has a seat in.
+    let late = Height(joined.0 + 20);
+    client.wait_for(late).await;
+    client.certified_header(late).await.unwrap();
+    let light = client.trust().unwrap();
+    assert_eq!(light.committee().seats().len(), 2, "it was handed over to");
+    // One that comes now goes the same way.
+    let trust = (&origin, None);
+    let newcomer = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    assert!(newcomer.head().await.unwrap() >= late);
+    let digest = newcomer.trust().unwrap().committee().digest();
+    assert_eq!(digest, light.committee().digest());
+    server.stop().await;
+    for node in nodes {
+        node.stop().await.unwrap();
     }
 }
 
