@@ -389,9 +389,9 @@ async fn what_three_of_four_validators_certify_is_proven_in_any_term() {
     };
     // The fourth is away, so that every certificate is by three and some terms change their leaders.
     let mut validators = Vec::new();
-    for n in 0..3 {
+    for (n, listen) in ports.iter().copied().enumerate().take(3) {
         let (data, own) = (folder.path().join(n.to_string()), keys(u8::try_from(n).unwrap() + 1));
-        let mut config = Config::new(data, ports[n], own, genesis.clone());
+        let mut config = Config::new(data, listen, own, genesis.clone());
         config.pace = Duration::from_millis(50);
         config.peers = (0..4).filter(|other| *other != n).map(peer).collect();
         validators.push(consensus::start(config).await.unwrap());
