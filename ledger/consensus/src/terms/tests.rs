@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Config, FirstValidator, Founding, Genesis, History, Ledger, MemoryFile, Peer, Retention,
+    recovery::Recovery,
     testing::{CHAIN, COIN, block_at, keys, signer},
     validator::Launch,
 };
@@ -121,6 +122,7 @@ impl<'a> Nodes<'a> {
             committee: Arc::new(config.genesis.check().unwrap()),
             history: Arc::clone(&history),
             listen: config.listen,
+            recovery: Recovery::sequential(),
             config,
         };
         let (ready, started) = oneshot::channel();
