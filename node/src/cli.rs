@@ -4,9 +4,11 @@
 
 mod init;
 mod node;
+mod validator;
 
 pub(crate) use init::{Init, InitCheck, InitGenesis, InitKey};
 pub(crate) use node::{Node, Role};
+pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Validator, ValidatorStatus};
 
 use crate::{
     devnet::{accounts::CHAIN_ID, running::Running},
@@ -77,6 +79,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave node --role validator --genesis genesis.json --dir /var/lib/wayleave --listen 0.0.0.0:8548 --bootstrap 0x5c1f…@203.0.113.6:8548\n  wayleave node --role observer --genesis genesis.json --dir ./observer --bootstrap 0x5c1f…@203.0.113.6:8548\n\nKeys are made with `wayleave init key`. Ctrl-C stops the node; the same command goes on where it was.\nNothing listens off this machine unless --listen, --rpc, --http or --metrics says so."
     )]
     Node(Box<Node>),
+    /// Bond coin, register keys, see who has seats.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  wayleave validator status --dir /var/lib/wayleave\n  wayleave validator bond 1000 --dir /var/lib/wayleave\n  wayleave validator register --dir /var/lib/wayleave"
+    )]
+    Validator(Validator),
     /// Contribute hardware.
     #[command(subcommand)]
     Agent(Agent),
@@ -229,6 +237,7 @@ impl Cli {
             | Command::Tour(_)
             | Command::Init(_)
             | Command::Node(_)
+            | Command::Validator(_)
             | Command::Doctor(_)
             | Command::Key(_)
             | Command::Remove(_) => return,

@@ -82,6 +82,17 @@ impl ValidatorKeys {
         }
     }
 
+    /// The signature with which `owner` registers this seat's key in the contract `Validators`, for
+    /// `account` on the ledger `chain_id`.
+    pub fn registration(&self, chain_id: u64, owner: Address, account: Address) -> [u8; 64] {
+        let key = B256::from(self.network_key());
+        let payload = contracts::registration(chain_id, owner, account, key);
+        let mut bytes = [0; 64];
+        let signature = self.network.sign(contracts::REGISTRATION_NAMESPACE, &payload);
+        bytes.copy_from_slice(signature.as_ref());
+        bytes
+    }
+
     pub(crate) const fn signer(&self) -> &ed25519::PrivateKey {
         &self.network
     }

@@ -13,5 +13,6 @@ pub(crate) mod remove;
 pub(crate) mod service;
 pub(crate) mod statement;
 pub(crate) mod status;
+pub(crate) mod validator;
 pub(crate) mod verify;
 pub(crate) mod why;

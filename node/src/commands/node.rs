@@ -53,8 +53,8 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
     let ports = Ports::open(&arguments).await?;
     let show = Show::new(json);
     let digest = genesis.digest();
+    let peers = peers(&arguments, &seat, &genesis);
     let config = config(&arguments, &home, &seat, genesis);
-    let peers = config.peers.iter().map(|peer| peer.address).collect();
     let recorder = metrics::recorder()?;
     let served = Served::start(config, ports.rpc, COMMAND).await.with_context(|| {
         format!("starting on {} with {}", home.path().display(), arguments.genesis.display())
@@ -146,10 +146,10 @@ impl State {
     /// What the figures mean; `age` is that of the last block.
     fn of(figures: &Figures, age: Duration, pace: Duration) -> Self {
         let lags = figures.of > figures.height.saturating_add(ON_THE_WAY);
-        if figures.height > 0 && !lags && age <= AGE + PACES * pace {
-            Self::Serving
-        } else if figures.peers == 0 && figures.others > 0 {
+        if figures.peers == 0 && figures.others {
             Self::Alone
+        } else if figures.height > 0 && !lags && age <= AGE + PACES * pace {
+            Self::Serving
         } else if lags {
             Self::Syncing
         } else {
@@ -170,9 +170,9 @@ struct Figures {
     term: u64,
     /// Nodes connected.
     peers: u64,
-    /// Nodes that it was told of.
+    /// Whether the ledger has other nodes.
     #[serde(skip)]
-    others: usize,
+    others: bool,
     /// Transactions that wait for a block.
     waiting: usize,
 }
@@ -194,7 +194,7 @@ impl show::Figures for Figures {
 struct Node {
     arguments: cli::Node,
     /// The other nodes that it was told of.
-    peers: Vec<SocketAddr>,
+    peers: Vec<String>,
     served: Served,
     show: Show,
     /// What the worker is made from, until it runs.
@@ -279,10 +279,9 @@ impl Node {
         let Figures { height, of, peers, .. } = figures;
         match figures.state {
             State::Alone => {
-                let tried: Vec<_> = self.peers.iter().map(SocketAddr::to_string).collect();
                 let text = format!(
                     "no peer reachable, tried {}; do they run, do they know this node, and do firewalls let TCP to {} through?",
-                    tried.join(", "),
+                    self.peers.join(", "),
                     self.served.listen()
                 );
                 self.show.event("alone", &text);
@@ -321,7 +320,7 @@ impl Node {
             epoch: height / genesis.epoch_length.max(1),
             term: height / genesis.term_length.max(1),
             peers,
-            others: self.peers.len(),
+            others: !self.peers.is_empty(),
             waiting: ledger.load().0,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -346,7 +345,7 @@ mod tests {
             epoch: 3,
             term: 1,
             peers: 3,
-            others: 3,
+            others: true,
             waiting: 0,
         };
         let new = Duration::from_secs(1);
@@ -355,7 +354,9 @@ mod tests {
         assert_eq!(state(&base, new), State::Serving);
         assert_eq!(state(&base, old), State::Waiting);
         let alone = Figures { peers: 0, ..base.clone() };
-        assert_eq!((state(&alone, new), state(&alone, old)), (State::Serving, State::Alone));
+        assert_eq!((state(&alone, new), state(&alone, old)), (State::Alone, State::Alone));
+        let only = Figures { others: false, ..alone };
+        assert_eq!((state(&only, new), state(&only, old)), (State::Serving, State::Waiting));
         let late = Figures { of: 500, ..base.clone() };
         assert_eq!((state(&late, new), state(&late, old)), (State::Syncing, State::Syncing));
         // A new genesis is no block that others agreed on.

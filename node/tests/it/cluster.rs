@@ -22,6 +22,8 @@ use wayleave::{
 const CHAIN: u64 = 71_421;
 /// Validators, and storage agents.
 const VALIDATORS: usize = 4;
+/// The number of the one who joins later.
+const FIFTH: usize = VALIDATORS;
 const AGENTS: usize = 6;
 const NETWORK: NetworkId = NetworkId(1);
 /// Blocks by which the others go on while one is away.
@@ -78,7 +80,16 @@ impl Cluster {
         let allocation = format!("{founder}=100000");
         let dollars = format!("{founder}=100000");
         let mut arguments = vec!["init", "genesis", "--json", "--chain-id", &chain, "--out", out];
-        arguments.extend(["--epoch-length", "20", "--term-length", "30", "--name", "Test"]);
+        arguments.extend([
+            "--epoch-length",
+            "20",
+            "--term-length",
+            "30",
+            "--name",
+            "Test",
+            "--unbonding",
+            "300",
+        ]);
         arguments.extend(["--symbol", "TST", "--founder", &founder, "--allocate", &allocation]);
         arguments.extend(["--test-dollars", &dollars]);
         for card in cards {
@@ -113,8 +124,9 @@ impl Cluster {
         command.args(["--listen", &machine.endpoint().to_string()]);
         command.args(["--rpc", &machine.rpc().to_string()]);
         command.args(["--http", &machine.http().to_string()]);
-        for peer in &self.bootstrap {
-            command.args(["--bootstrap", peer]);
+        // The genesis names the endpoints of the first; who comes later is told of some.
+        if number == FIFTH {
+            command.args(["--bootstrap", &self.bootstrap[0], "--bootstrap", &self.bootstrap[2]]);
         }
         for other in (0..VALIDATORS).filter(|other| *other != number) {
             command.args(["--others", &format!("http://{}", self.machines.get(other).http())]);
@@ -255,8 +267,42 @@ impl Cluster {
         found.await.expect("an epoch in which a customer paid")
     }
 
-    /// Compares all of `numbers`: every block up to the lowest head, and every settled epoch.
-    async fn compare(&self, numbers: &[usize]) {
+    /// Bonds for the fifth validator and registers its key, starts it, and waits until it has its seat.
+    async fn join(&mut self) {
+        let card = self.key(FIFTH);
+        let card: Value = serde_json::from_slice(&std::fs::read(card).unwrap()).unwrap();
+        let account: Account = card["account"].as_str().unwrap().parse().unwrap();
+        let coin = Intent::transfer(account, U256::from(Tokens::whole(2_000).0));
+        self.client(0).await.send_intent(&self.founder, coin).await.unwrap();
+        let (dir, url, chain) = (self.path("node-4"), self.url(0), CHAIN.to_string());
+        let at = ["--dir", &dir, "--ledger", &url, "--chain-id", &chain];
+        let machine = self.machines.get(FIFTH);
+        machine.run(&[&["validator", "bond", "1000"][..], &at].concat());
+        machine.run(&[&["validator", "register"][..], &at].concat());
+        self.start(FIFTH);
+        self.node(FIFTH).says("serving:");
+        let client = self.client(0).await;
+        let seated = timeout(PATIENCE, async {
+            let mut heights = client.follow(client.head().await.unwrap());
+            loop {
+                let status = self
+                    .machines
+                    .get(FIFTH)
+                    .run(&[&["validator", "status", "--json"][..], &at].concat());
+                let status: Value = serde_json::from_str(&status).unwrap();
+                if status["seats"] == 5 {
+                    return status;
+                }
+                heights.next().await;
+            }
+        });
+        let status = seated.await.expect("a seat for the fifth");
+        let own = status["keys"].as_array().unwrap().iter().find(|key| key["ours"] == true);
+        assert_eq!(own.unwrap()["seat"], true, "{status}");
+    }
+
+    /// Compares the blocks of all of `numbers` from `from` to the lowest head.
+    async fn compare_blocks(&self, numbers: &[usize], from: Height) {
         let mut clients = Vec::new();
         for &number in numbers {
             clients.push(self.client(number).await);
@@ -266,24 +312,31 @@ impl Cluster {
             heights.push(client.head().await.unwrap());
         }
         let lowest = heights.iter().min().unwrap().0;
-        for height in 0..=lowest {
+        for height in from.0..=lowest {
             let mut blocks = Vec::new();
             for client in &clients {
                 blocks.push(block(client, height).await);
             }
             assert!(blocks.windows(2).all(|pair| pair[0] == pair[1]), "{height}: {blocks:?}");
         }
-        let last = clients[0].final_epoch(NETWORK).await.unwrap().unwrap();
+        println!("compared blocks {from} to {lowest} of {} validators", numbers.len());
+        assert!(lowest > from.0);
+    }
+
+    /// Compares the statements of all of `numbers` with what is final on the ledger, epoch by epoch.
+    async fn compare_epochs(&self, numbers: &[usize]) {
+        let client = self.client(0).await;
+        let last = client.final_epoch(NETWORK).await.unwrap().unwrap();
         let mut settled = 0;
         for epoch in (0..=last.0).map(Epoch) {
-            let Some(outcome) = clients[0].outcome(NETWORK, epoch).await.unwrap() else { continue };
+            let Some(outcome) = client.outcome(NETWORK, epoch).await.unwrap() else { continue };
             for &number in numbers {
                 let digest = self.statement(number, epoch).await;
                 assert_eq!(digest, outcome.statement.0, "epoch {epoch} of validator {number}");
             }
             settled += 1;
         }
-        println!("compared {} validators: {lowest} blocks, {settled} epochs", numbers.len());
+        println!("compared {settled} epochs of {} validators", numbers.len());
         assert!(settled > 0);
     }
 
@@ -354,7 +407,17 @@ async fn run(machines: Machines) {
     assert_eq!(s3.get("before").await.unwrap(), contents);
     assert_eq!(s3.get("after").await.unwrap(), contents);
     cluster.paid_after(paid).await;
-    cluster.compare(&[0, 1, 2, 3]).await;
+    cluster.compare_blocks(&[0, 1, 2, 3], Height(0)).await;
+    cluster.compare_epochs(&[0, 1, 2, 3]).await;
+
+    // A fifth joins: its seat counts when another is away.
+    cluster.join().await;
+    let from = cluster.goes_on(FIFTH, AWAY).await;
+    cluster.kill(1);
+    let height = cluster.goes_on(FIFTH, AWAY).await;
+    cluster.start(1);
+    cluster.reaches(1, height).await;
+    cluster.compare_blocks(&[0, 1, 2, 3, FIFTH], from).await;
 
     // Asked to end, it ends well.
     let node = cluster.nodes[3].take().unwrap();
