@@ -11,9 +11,10 @@ use crate::{
     seed::{KEY_BYTES, SeedKey, SeedSecret},
 };
 use alloy_primitives::{Address, B256, FixedBytes};
-use commonware_codec::{Copying, DecodeExt as _};
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
 use commonware_utils::ordered::Set;
+use contracts::{REGISTRATION_NAMESPACE, registration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -82,14 +83,13 @@ impl ValidatorKeys {
         }
     }
 
-    /// The signature with which `owner` registers this seat's key in the contract `Validators`, for
-    /// `account` on the ledger `chain_id`.
-    pub fn registration(&self, chain_id: u64, owner: Address, account: Address) -> [u8; 64] {
+    /// The signature with which `owner` registers these keys for `account` in the contract `Validators` of
+    /// the ledger `chain_id`.
+    pub fn proof(&self, chain_id: u64, owner: Address, account: Address) -> [u8; 64] {
         let key = B256::from(self.network_key());
-        let payload = contracts::registration(chain_id, owner, account, key);
+        let payload = registration(chain_id, owner, account, key);
         let mut bytes = [0; 64];
-        let signature = self.network.sign(contracts::REGISTRATION_NAMESPACE, &payload);
-        bytes.copy_from_slice(signature.as_ref());
+        bytes.copy_from_slice(&self.network.sign(REGISTRATION_NAMESPACE, &payload).encode());
         bytes
     }
 

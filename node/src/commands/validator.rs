@@ -103,7 +103,7 @@ impl Acting {
             key: seat.key,
             seedKey: seat.seed_key.to_vec().into(),
             possession: seat.possession.to_vec().into(),
-            proof: keys.registration(chain, owner, seat.account).to_vec().into(),
+            proof: keys.proof(chain, owner, seat.account).to_vec().into(),
             account: seat.account,
             endpoint: card.endpoint.to_string(),
         })
