@@ -165,13 +165,23 @@ impl Ledger {
         self.0.faults.clone()
     }
 
-    /// The block at a height with its receipts.
+    /// The first height from which this node has all blocks: 0, unless it fetched its state from others.
+    /// Asking for a block below it gives [`HistoryError::Before`].
     ///
     /// # Errors
     /// The history could not be read.
+    pub fn first(&self) -> Result<u64, HistoryError> {
+        self.0.history.first()
+    }
+
+    /// The block at a height with its receipts.
+    ///
+    /// # Errors
+    /// The history could not be read, or the node began above the height.
     pub fn block(&self, height: u64) -> Result<Option<Arc<Finalized>>, HistoryError> {
         let head = self.head();
-        if head.height() == height {
+        // A head without blobs may be one whose state was fetched: of that the header alone is here.
+        if head.height() == height && head.blobs.is_some() {
             return Ok(Some(head));
         }
         if height > head.height() {

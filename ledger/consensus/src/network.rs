@@ -39,7 +39,7 @@ pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(256);
 /// Messages a peer may send a second, on each channel.
 const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(128));
 
-type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
+pub(crate) type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
 type Receiver = lookup::Receiver<ed25519::PublicKey>;
 /// Both ends of a channel.
 pub(crate) type Channel<E> = (Sender<E>, Receiver);
@@ -63,6 +63,8 @@ pub(crate) struct Net<E: Clock> {
     pub(crate) blocks: Channel<E>,
     /// Requests for state.
     pub(crate) state: Channel<E>,
+    /// Questions of nodes that join.
+    pub(crate) join: Channel<E>,
     pub(crate) oracle: Oracle<ed25519::PublicKey>,
 }
 
@@ -143,6 +145,7 @@ where
         backfill: channel(3),
         blocks: channel(4),
         state: channel(5),
+        join: channel(8),
         oracle,
     };
     network.start();

@@ -54,11 +54,13 @@ impl Bench {
             faults: Faults::default(),
             genesis: Arc::new(block.clone()),
             keys: keys(0),
+            votes: true,
             history: Arc::new(history),
             queues: Arc::new(Queues::new(Limits::default())),
             peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
+            marshal: Slot::default(),
         };
         let genesis = Digested::compute(block, &Sequential).await;
         Self { context, app: App(Arc::new(shared)), databases, genesis }
