@@ -124,9 +124,8 @@ impl Cluster {
         command.args(["--listen", &machine.endpoint().to_string()]);
         command.args(["--rpc", &machine.rpc().to_string()]);
         command.args(["--http", &machine.http().to_string()]);
-        // The genesis names the endpoints of the first; who comes later is told of some.
-        if number == FIFTH {
-            command.args(["--bootstrap", &self.bootstrap[0], "--bootstrap", &self.bootstrap[2]]);
+        for peer in &self.bootstrap[..VALIDATORS] {
+            command.args(["--bootstrap", peer]);
         }
         for other in (0..VALIDATORS).filter(|other| *other != number) {
             command.args(["--others", &format!("http://{}", self.machines.get(other).http())]);

@@ -7,7 +7,7 @@ use crate::{cli::InitCheck, devnet::accounts::CHAIN_ID, exit::Failure, keys::Car
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
 use anyhow::Context as _;
-use consensus::{Genesis, Validator};
+use consensus::{Genesis, Peer, Validator};
 use contracts::{
     abi::{IGuard, INetworks, ISettlements, IToken, IValidators},
     address,
@@ -57,6 +57,18 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Genesis> {
         serde_json::from_slice(&bytes).with_context(|| format!("{name} is no genesis file"))?;
     genesis.check().with_context(|| format!("{name} cannot be used"))?;
     Ok(genesis)
+}
+
+/// The first validators and where they are dialled, as far as the genesis says.
+pub(crate) fn peers(genesis: &Genesis) -> anyhow::Result<Vec<Peer>> {
+    let state = State(genesis);
+    let mut peers = Vec::new();
+    for validator in &genesis.validators {
+        if let Ok(address) = state.seat(validator)?.endpoint.parse() {
+            peers.push(Peer { key: validator.key.0, address });
+        }
+    }
+    Ok(peers)
 }
 
 /// What a genesis founds.
