@@ -8,7 +8,7 @@ mod validator;
 
 pub(crate) use init::{Init, InitCheck, InitGenesis, InitKey};
 pub(crate) use node::{Node, Role};
-pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Validator, ValidatorStatus};
+pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Send, Validator, ValidatorStatus};
 
 use crate::{
     devnet::{accounts::CHAIN_ID, running::Running},
@@ -85,6 +85,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave validator status --dir /var/lib/wayleave\n  wayleave validator bond 1000 --dir /var/lib/wayleave\n  wayleave validator register --dir /var/lib/wayleave"
     )]
     Validator(Validator),
+    /// Send coin to an account.
+    #[command(
+        after_help = "Example:\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1100 --key-file founder.json"
+    )]
+    Send(Send),
     /// Contribute hardware.
     #[command(subcommand)]
     Agent(Agent),
@@ -238,6 +243,7 @@ impl Cli {
             | Command::Init(_)
             | Command::Node(_)
             | Command::Validator(_)
+            | Command::Send(_)
             | Command::Doctor(_)
             | Command::Key(_)
             | Command::Remove(_) => return,

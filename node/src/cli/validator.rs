@@ -1,4 +1,4 @@
-//! The options of `wayleave validator`.
+//! The options of `wayleave validator` and `wayleave send`.
 
 use crate::{cli::Ledger, passphrase::Passphrase, units};
 use alloy_primitives::{Address, B256, U256};
@@ -36,7 +36,12 @@ pub(crate) enum Validator {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct At {
     /// The ledger's JSON-RPC.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8545")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WAYLEAVE_LEDGER",
+        default_value = "http://127.0.0.1:8545"
+    )]
     ledger: String,
     /// The ledger's chain id. Needed to send anything through an endpoint on another machine.
     #[arg(long, value_name = "ID")]
@@ -53,6 +58,23 @@ impl At {
             network: 1,
         }
     }
+}
+
+/// `wayleave send`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Send {
+    /// The account that gets them.
+    pub(crate) to: Address,
+    /// How many: 1000 or 0.5.
+    #[arg(value_name = "COINS", value_parser = units::parse_coins)]
+    pub(crate) coins: U256,
+    /// The keystore of the account that gives them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// `wayleave validator status`.

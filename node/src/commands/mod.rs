@@ -10,6 +10,7 @@ pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod remove;
+pub(crate) mod send;
 pub(crate) mod service;
 pub(crate) mod statement;
 pub(crate) mod status;

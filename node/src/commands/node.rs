@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         secret: seat.evidence(),
         signer: account,
         http,
-        others: node.arguments.others.clone(),
+        others: node.elsewhere(),
     });
     let result = node.live().await;
     show.stopping("stopping; the same command goes on from here");
@@ -255,6 +255,13 @@ struct Node {
 }
 
 impl Node {
+    /// The HTTP of others: one list of all machines serves every one of them.
+    fn elsewhere(&self) -> Vec<String> {
+        let own = format!("http://{}", self.arguments.http);
+        let named = self.arguments.others.iter();
+        named.filter(|url| url.trim_end_matches('/') != own).cloned().collect()
+    }
+
     /// Says what runs and where it answers.
     fn introduce(&self, digest: B256, http: Option<SocketAddr>) {
         let ledger = self.served.ledger();

@@ -7,4 +7,5 @@ mod deposit;
 mod kill;
 mod machines;
 mod metrics;
+mod operating;
 mod program;
