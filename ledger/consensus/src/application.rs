@@ -23,6 +23,7 @@ use crate::{
     header::{ConsensusContext, Header},
     history::{Finalized, History, Undo},
     join,
+    latest::Latest,
     outcome::{Executed, Outcomes},
     queues::{Queues, Transaction},
     rules::{Chain, SKEW_MS, earliest, environment},
@@ -73,7 +74,7 @@ pub(crate) struct Shared {
     /// The last height whose block may have changed who our peers are ([`crate::peers`]).
     pub(crate) peers: watch::Sender<u64>,
     /// The last block whose state is applied.
-    pub(crate) head: watch::Sender<Arc<Finalized>>,
+    pub(crate) head: Latest<Arc<Finalized>>,
     pub(crate) outcomes: Outcomes,
     /// What puts final blocks in order, once it runs.
     pub(crate) marshal: Slot<Marshal>,

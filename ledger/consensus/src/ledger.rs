@@ -10,6 +10,7 @@ use crate::{
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
+    latest::Watch,
     mempool::{BlobRefused, PoolRefused},
     query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
@@ -46,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) genesis_hash: B256,
     pub(crate) history: Arc<History>,
     pub(crate) queues: Arc<Queues>,
-    pub(crate) head: watch::Receiver<Arc<Finalized>>,
+    pub(crate) head: Watch<Arc<Finalized>>,
     pub(crate) queries: Asking,
     pub(crate) faults: watch::Receiver<Vec<DoubleVote>>,
 }
@@ -129,7 +130,7 @@ impl Ledger {
 
     /// The last final block.
     pub fn head(&self) -> Arc<Finalized> {
-        Arc::clone(&self.0.head.borrow())
+        self.0.head.borrow()
     }
 
     /// The base fee of the next block, in wei a unit of gas.
@@ -350,7 +351,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Subscription {
     ledger: Ledger,
-    head: watch::Receiver<Arc<Finalized>>,
+    head: Watch<Arc<Finalized>>,
     next: u64,
 }
 

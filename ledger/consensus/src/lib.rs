@@ -32,6 +32,7 @@ mod genesis;
 mod header;
 mod history;
 mod join;
+mod latest;
 mod ledger;
 mod mempool;
 mod network;

@@ -15,6 +15,7 @@ use crate::{
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
     faults::Watched,
     history::{Finalized, HistoryError},
+    latest::Watch,
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
 };
@@ -41,7 +42,7 @@ use commonware_parallel::Sequential;
 use commonware_runtime::{Handle, IoBuf, buffer::paged::CacheRef};
 use commonware_utils::{NZDuration, vec::NonEmptyVec};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Separates the votes and connections of one ledger from those of every other.
 pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
@@ -167,7 +168,7 @@ impl<E: Runtime> Terms<E> {
     async fn wait_for_end(
         &self,
         term: u64,
-        head: &mut watch::Receiver<Arc<Finalized>>,
+        head: &mut Watch<Arc<Finalized>>,
         later: &mut Later,
     ) -> Option<()> {
         let last = self.last_height(term);

@@ -19,6 +19,7 @@ use crate::{
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
     join::{self, JoinError, Role, Trusted},
+    latest::Latest,
     ledger::{Inner, Ledger},
     mempool::Limits,
     network::Peer,
@@ -293,7 +294,8 @@ impl Launch {
         let genesis = Arc::new(genesis);
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = query::lanes();
-        let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
+        let head = Latest::<Arc<Finalized>>::new(Arc::new(first));
+        let watched = head.subscribe();
         let queues = Arc::new(Queues::new(config.limits));
         // The genesis was checked: a term has at least two blocks.
         let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);

@@ -46,7 +46,7 @@ impl Bench {
         )
         .await;
         let first = history.finalized(0).unwrap().unwrap();
-        let (head, _) = watch::channel(Arc::<Finalized>::new(first));
+        let head = Latest::<Arc<Finalized>>::new(Arc::new(first));
         let term_length = std::num::NonZeroU64::new(file.term_length).unwrap();
         let shared = Shared {
             chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, term_length },

@@ -120,6 +120,13 @@ impl Town {
     }
 }
 
+#[test]
+fn debug_trace() {
+    let file = std::fs::File::create(std::env::var("TRACE_TO").unwrap()).unwrap();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().with_ansi(false).with_writer(file).init();
+    println!("{:?}", run(3, fetch).0);
+}
+
 fn run<T>(seed: u64, play: impl AsyncFnOnce(deterministic::Context) -> T) -> T {
     deterministic::Runner::seeded(seed).start(async move |context| play(context).await)
 }
