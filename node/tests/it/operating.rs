@@ -45,13 +45,15 @@ impl People {
 
     /// A block as `name` runs it here.
     fn here(&self, name: &str, block: &str) -> String {
-        let own = self.machine(name);
+        let (own, new) = (self.machine(name), self.machines.get(MACHINES - 1));
         let dir = self.dir(name);
         let mut text = block
             .replace("/var/lib/wayleave", dir.to_str().unwrap())
             .replace("$IP:8548", &own.endpoint().to_string())
             .replace("$IP:8546", &own.http().to_string())
-            .replace("$IP:8549", &self.machines.get(4).endpoint().to_string())
+            .replace("$IP:8549", &new.endpoint().to_string())
+            .replace("$IP:8556", &new.http().to_string())
+            .replace("127.0.0.1:8555", &new.rpc().to_string())
             .replace("127.0.0.1:8545", &own.rpc().to_string())
             .replace("127.0.0.1:8547", "127.0.0.1:0")
             .replace("24h", "20")
@@ -140,11 +142,8 @@ fn three_people_follow_the_manual_and_a_fourth_joins() {
     let [keys, check, status] = blocks("each")[..] else { panic!("three blocks for each") };
     let [founder, genesis, send] = blocks("ann")[..] else { panic!("three blocks for Ann") };
     let [make, register] = blocks("dan")[..] else { panic!("two blocks for Dan") };
-    let ([node], [replace], [leave]) =
-        (&blocks("node")[..], &blocks("eve")[..], &blocks("dan-leaves")[..])
-    else {
-        panic!("one block each for a node, for Eve, and for Dan who leaves")
-    };
+    let one = |name| <[&str; 1]>::try_from(blocks(name)).unwrap()[0];
+    let [node, replace, new, leave] = ["node", "eve", "eve-node", "dan-leaves"].map(one);
     for name in FOUNDERS {
         let said = people.run(name, keys);
         let card = people.card(name);
@@ -196,9 +195,21 @@ fn three_people_follow_the_manual_and_a_fourth_joins() {
     assert!(own.ends_with("has a seat"), "{said}");
 
     people.run("eve", replace);
+    let new = people.stay("eve", new);
+    new.says("serving: validator");
     people.run("dan", leave);
     let said = people.run("dan", status);
     assert!(said.contains("asked back"), "{said}");
+    runtime.block_on(async {
+        let head = people.client("ann").await.head().await.unwrap();
+        people.block("ann", head.0 + 45).await;
+    });
+    // Ann, Bob and Eve's new key; Dan and Eve's old one are gone.
+    let said = people.run("ann", status);
+    assert!(said.contains("3, in the next term 3"), "{said}");
+    let key = people.card("eve/new")["key"].as_str().unwrap().to_owned();
+    let new = said.lines().find(|line| line.contains(&key)).unwrap();
+    assert!(new.ends_with("has a seat"), "{said}");
     for process in running {
         assert!(process.interrupt().success());
     }
