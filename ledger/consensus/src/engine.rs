@@ -15,6 +15,7 @@ use crate::{
     committee::{Committee, ValidatorKeys},
     committees::ReadError,
     genesis::Genesis,
+    gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     join::{self, Heard, Join, JoinError, Role, Way},
@@ -217,6 +218,12 @@ pub(crate) async fn start<E: Runtime>(
     context.child("peers").spawn(move |_| peers.run(oracle));
     let certificates = certificates(marshal.clone());
     let answers = Answers { shared: Arc::clone(&shared), databases, certificates };
+    let gossip = Gossip {
+        shared: Arc::clone(&shared),
+        databases: answers.databases.clone(),
+        blocker: net.oracle.clone(),
+    };
+    gossip.start(context, net.gossip);
     answers.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {

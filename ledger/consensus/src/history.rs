@@ -35,12 +35,12 @@
 mod memory;
 mod middle;
 mod receipt;
+mod terms;
 
 pub use memory::MemoryFile;
 
 use crate::{
     block::{Block, Body, blob_hash},
-    committee::{Committee, Validator},
     header::Header,
 };
 use alloy_primitives::{B256, Bloom, keccak256};
@@ -68,7 +68,6 @@ const RECEIPTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("r
 const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
 const UNDO: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("undo");
 const UNDO_KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo_keys");
-const COMMITTEES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("committees");
 
 /// The version of the tables.
 const FORMAT: u8 = 1;
@@ -276,8 +275,8 @@ impl History {
             txn.open_table(BLOBS)?;
             txn.open_table(UNDO)?;
             txn.open_table(UNDO_KEYS)?;
-            txn.open_table(middle::LINKS)?;
-            txn.open_table(COMMITTEES)?;
+            txn.open_table(terms::LINKS)?;
+            txn.open_table(terms::COMMITTEES)?;
         }
         txn.commit()?;
         Ok(this)
@@ -340,39 +339,6 @@ impl History {
         self.prune(&txn, height)?;
         txn.commit()?;
         Ok(())
-    }
-
-    /// Records the committee of a term. Recording it again changes nothing.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub(crate) fn record_committee(
-        &self,
-        term: u64,
-        committee: &Committee,
-    ) -> Result<(), HistoryError> {
-        if self.begin_read()?.open_table(COMMITTEES)?.get(term)?.is_some() {
-            return Ok(());
-        }
-        let seats: Vec<u8> = committee.validators().flat_map(Validator::to_bytes).collect();
-        let txn = self.begin_write()?;
-        txn.open_table(COMMITTEES)?.insert(term, &seats[..])?;
-        txn.commit()?;
-        Ok(())
-    }
-
-    /// The validators of a term, by key, or nothing if this node never knew them.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub fn committee(&self, term: u64) -> Result<Option<Vec<Validator>>, HistoryError> {
-        let committees = self.begin_read()?.open_table(COMMITTEES)?;
-        let Some(seats) = committees.get(term)? else { return Ok(None) };
-        let (seats, rest) = seats.value().as_chunks();
-        if !rest.is_empty() {
-            return Err(HistoryError::Corrupt("a committee's seats are cut off"));
-        }
-        Ok(Some(seats.iter().map(Validator::from_bytes).collect()))
     }
 
     fn prune(&self, txn: &WriteTransaction, head: u64) -> Result<(), HistoryError> {

@@ -70,9 +70,10 @@ const LONG_PATIENCE: Duration = Duration::from_secs(180);
 /// How often it is said that nobody answers.
 const COMPLAIN: Duration = Duration::from_secs(10);
 /// How long a node listens whether its key is used by another. A ledger that stands still says nothing.
-const LISTEN: Duration = Duration::from_secs(10);
-/// Blocks in which a vote of ours may still be one of an earlier life of this node.
-const EARLIER_BLOCKS: u64 = 4;
+const LISTEN: Duration = Duration::from_secs(20);
+/// Blocks after the first that is heard of in which a vote of ours may be one of an earlier life of this
+/// node, if clocks differ: otherwise it did not vote for what was proposed after this one began.
+const EARLIER_BLOCKS: u64 = 2;
 /// How often a node looks whether it keeps up.
 const WATCH: Duration = Duration::from_secs(5);
 
@@ -120,13 +121,17 @@ pub enum JoinError {
         hint: &'static str,
     },
     /// An archive needs every block.
-    #[error("no peer has block {height} any more, and an archive needs all: name an archive as a peer")]
+    #[error(
+        "no peer has block {height} any more, and an archive needs all: name an archive as a peer"
+    )]
     NoBlock {
         /// The first block that is missing.
         height: u64,
     },
     /// The trusted block is not of this ledger.
-    #[error("the trusted block {height} is {given}, but this node holds {here} there: one is of another ledger")]
+    #[error(
+        "the trusted block {height} is {given}, but this node holds {here} there: one is of another ledger"
+    )]
     Trust {
         /// The height of both.
         height: u64,
@@ -186,8 +191,8 @@ pub(crate) struct Join<E: Runtime> {
     shared: Arc<Shared>,
     facts: Facts,
     settings: Settings,
-    /// Whether there is nobody to ask and nobody to wait for.
-    alone: bool,
+    /// Whether the only seat is ours: then there is nobody to wait for.
+    sole: bool,
     sender: crate::network::Sender<E>,
     answers: mpsc::Receiver<Answer>,
     /// How far the walk has come; nothing before the trusted block is found.
@@ -225,8 +230,7 @@ impl<E: Runtime> Join<E> {
             }
         }
         let own = shared.keys.signer().public_key();
-        let alone = settings.strangers
-            && shared.votes
+        let sole = shared.votes
             && proven.as_ref().is_some_and(|proven| {
                 let mut seats = proven.committee.validators();
                 proven.committee.seat(&own).is_some() && seats.nth(1).is_none()
@@ -236,7 +240,7 @@ impl<E: Runtime> Join<E> {
             shared: Arc::clone(shared),
             facts,
             settings,
-            alone,
+            sole,
             sender,
             answers,
             proven,
@@ -261,10 +265,11 @@ impl<E: Runtime> Join<E> {
     /// # Errors
     /// Why it cannot start.
     pub(crate) async fn decide(&mut self, resume: bool) -> Result<Way, JoinError> {
-        if self.alone && !resume {
+        let head = self.recorded()?;
+        // With an empty folder even a sole validator asks first: it may have lost what others have.
+        if self.sole && !resume && (head > 0 || self.settings.strangers) {
             return Ok(Way::Own(Heard::Alone));
         }
-        let head = self.recorded()?;
         if head == 0 && self.shared.votes && !self.seated() {
             tracing::warn!("the key of this node has no seat: it follows until it has one");
         }
@@ -313,9 +318,7 @@ impl<E: Runtime> Join<E> {
             return Err(JoinError::NoBlock { height: head.saturating_add(1) });
         }
         match (needs_others, rounds) {
-            (true, 0) => {
-                Err(JoinError::NoPeer { genesis: self.shared.genesis.hash(), seconds })
-            }
+            (true, 0) => Err(JoinError::NoPeer { genesis: self.shared.genesis.hash(), seconds }),
             (true, _) if self.proven.is_none() => {
                 Err(JoinError::NoProof { seconds, hint: "none has the trusted block" })
             }
@@ -323,6 +326,7 @@ impl<E: Runtime> Join<E> {
                 seconds,
                 hint: "they are starting too, or have not kept how past terms ended",
             }),
+            (false, _) if self.sole => Ok(Way::Own(Heard::Alone)),
             (false, _) => {
                 tracing::warn!(
                     genesis = %self.shared.genesis.hash(),
@@ -353,15 +357,19 @@ impl<E: Runtime> Join<E> {
         let replay = available && (head > 0 || height <= self.settings.replay_blocks);
         match self.settings.role {
             _ if resume => {}
-            Role::Archive if available => return Some(Way::Own(Heard::Peers(Some(tip.clone().into())))),
+            Role::Archive if available => {
+                return Some(Way::Own(Heard::Peers(Some(tip.clone().into()))));
+            }
             Role::Archive => return None,
             _ if replay => return Some(Way::Own(Heard::Peers(Some(tip.clone().into())))),
             // Whoever answers next may be an archive.
             _ if head > 0 && rounds < ROUNDS => return None,
             _ if head > 0 => tracing::warn!(
-                head, tip = height,
+                head,
+                tip = height,
                 "this node was away for so long that no peer has block {}: fetching the state instead, \
-                 the blocks between will be missing here", head.saturating_add(1)
+                 the blocks between will be missing here",
+                head.saturating_add(1)
             ),
             _ => {}
         }
@@ -438,6 +446,9 @@ impl<E: Runtime> Join<E> {
             Heard::Alone => return Ok(()),
             Heard::Peers(tip) => tip,
             Heard::Nothing => loop {
+                tracing::warn!(
+                    "no peer answers, so this node does not vote: if its peers run, another node may use its key"
+                );
                 let head = self.recorded()?;
                 let statuses = self.statuses(head.saturating_add(1)).await?;
                 if !statuses.is_empty() {
@@ -466,14 +477,13 @@ impl<E: Runtime> Join<E> {
             let head = self.shared.head.borrow().height();
             self.walk(self.facts.term(head.saturating_add(1))).await?;
             let stands = std::mem::replace(&mut before, head) == head;
-            if self.alone || !stands {
+            if self.sole || !stands {
                 behind = 0;
                 continue;
             }
             let statuses = self.statuses(head.saturating_add(1)).await?;
-            let ahead = |status: &&Status| {
-                status.tip.as_ref().is_some_and(|tip| tip.header.height > head)
-            };
+            let ahead =
+                |status: &&Status| status.tip.as_ref().is_some_and(|tip| tip.header.height > head);
             if let Some(tip) = highest(&statuses).filter(|tip| tip.header.height > head) {
                 report(marshal, tip);
             }
@@ -484,7 +494,9 @@ impl<E: Runtime> Join<E> {
                 let height = head.saturating_add(1);
                 fail_stop(
                     "this node fell behind",
-                    &format!("no peer has block {height} any more: start it again to fetch the state"),
+                    &format!(
+                        "no peer has block {height} any more: start it again to fetch the state"
+                    ),
                 );
             }
         }

@@ -26,6 +26,7 @@ pub const LAYERS: &[&str] = &[
     "services/s3-service",
     "node",
     "bench",
+    "fuzz",
     "xtask",
 ];
 

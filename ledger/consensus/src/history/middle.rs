@@ -2,10 +2,8 @@
 
 use super::{Finalized, HASHES, HEADERS, History, HistoryError, META, UNDO, UNDO_KEYS, header_in};
 use crate::header::Header;
-use redb::{ReadTransaction, ReadableTable as _, TableDefinition};
+use redb::{ReadTransaction, ReadableTable as _};
 
-/// How terms ended.
-pub(super) const LINKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("links");
 /// The name of the first height in `meta`.
 const FIRST: &str = "first";
 
@@ -61,26 +59,6 @@ impl History {
             }
             block => block,
         }
-    }
-
-    /// How a term ended, as [`History::keep_link`] was given it.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub(crate) fn link(&self, term: u64) -> Result<Option<Vec<u8>>, HistoryError> {
-        let links = self.begin_read()?.open_table(LINKS)?;
-        Ok(links.get(term)?.map(|link| link.value().to_vec()))
-    }
-
-    /// Keeps how a term ended.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub(crate) fn keep_link(&self, term: u64, link: &[u8]) -> Result<(), HistoryError> {
-        let txn = self.begin_write()?;
-        txn.open_table(LINKS)?.insert(term, link)?;
-        txn.commit()?;
-        Ok(())
     }
 }
 

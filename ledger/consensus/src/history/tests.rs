@@ -280,7 +280,7 @@ fn an_older_file_gets_the_table_of_committees() {
     history.record(&block(0, 1), &Undo::new()).unwrap();
     // As the program before this table left it.
     let txn = history.begin_write().unwrap();
-    assert!(txn.delete_table(COMMITTEES).unwrap());
+    assert!(txn.delete_table(terms::COMMITTEES).unwrap());
     txn.commit().unwrap();
     history.close();
     let history = open(&file, Retention::default());

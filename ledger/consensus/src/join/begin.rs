@@ -1,6 +1,9 @@
 //! Beginning a history at a state that was fetched.
 
-use crate::{application::Shared, history::{Finalized, HistoryError}};
+use crate::{
+    application::Shared,
+    history::{Finalized, HistoryError},
+};
 use alloy_primitives::B256;
 use commonware_consensus::{marshal::Identifier, types::Height};
 use std::sync::Arc;
@@ -10,7 +13,9 @@ use std::sync::Arc;
 pub(crate) enum BeginError {
     #[error("block {0} of the fetched state is missing")]
     Block(u64),
-    #[error("the fetched state has root {here}, but block {height} names {named}: a committee lied")]
+    #[error(
+        "the fetched state has root {here}, but block {height} names {named}: a committee lied"
+    )]
     Root { height: u64, here: B256, named: B256 },
     #[error(transparent)]
     History(#[from] HistoryError),

@@ -5,10 +5,7 @@ use super::{
     wire::{LINKS, Link, Message, Status, Tip},
 };
 use crate::{
-    application::Shared,
-    committee::Validator,
-    engine::Runtime,
-    history::HistoryError,
+    application::Shared, committee::Validator, engine::Runtime, history::HistoryError,
     network::Channel,
 };
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};

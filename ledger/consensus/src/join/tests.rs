@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     Config, Finalized, Genesis, History, HistoryError, Ledger, MemoryFile, Peer, Retention,
     engine::EngineError,
-    testing::{COIN, NOBODY, block_at, genesis, included, keys, roots, signer, transfer},
+    recovery::Recovery,
+    testing::{COIN, NOBODY, block_at, genesis, included, keys, roots, transfer},
     validator::Launch,
 };
 use alloy_primitives::U256;
@@ -82,6 +83,7 @@ impl Town {
             committee: Arc::new(config.genesis.check().unwrap()),
             history: Arc::new(history),
             listen: config.listen,
+            recovery: Recovery::sequential(),
             config,
         };
         let (ready, started) = oneshot::channel();
@@ -118,13 +120,6 @@ impl Town {
         }
         ledgers
     }
-}
-
-#[test]
-fn debug_trace() {
-    let file = std::fs::File::create(std::env::var("TRACE_TO").unwrap()).unwrap();
-    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().with_ansi(false).with_writer(file).init();
-    println!("{:?}", run(3, fetch).0);
 }
 
 fn run<T>(seed: u64, play: impl AsyncFnOnce(deterministic::Context) -> T) -> T {
@@ -352,8 +347,9 @@ fn an_archive_keeps_all_and_needs_another() {
         block_at(&ledgers[0], LATE).await;
         let second = town.begin(4, keeps).await.unwrap().unwrap();
         agree(&second, &first, LATE).await;
-        let blobs: usize =
-            (0..=LATE).map(|h| second.block(h).unwrap().unwrap().blobs.clone().unwrap().len()).sum();
+        let blobs: usize = (0..=LATE)
+            .map(|h| second.block(h).unwrap().unwrap().blobs.clone().unwrap().len())
+            .sum();
         assert_eq!((second.first().unwrap(), blobs), (0, 1));
     });
 }
@@ -379,8 +375,10 @@ fn a_trusted_block_begins_the_proof() {
         let ledgers = town.found(3).await;
         block_at(&ledgers[0], LATE).await;
         let hash = ledgers[0].header(30).unwrap().unwrap().digest();
-        let trust = |hash| move |config: &mut Config| {
-            config.trust = Some(Trusted { height: 30, hash });
+        let trust = |hash| {
+            move |config: &mut Config| {
+                config.trust = Some(Trusted { height: 30, hash });
+            }
         };
         let joined = town.begin(4, trust(hash)).await.unwrap().unwrap();
         agree(&joined, &ledgers[0], joined.head().height() + 3).await;
@@ -400,20 +398,127 @@ fn a_trusted_block_begins_the_proof() {
 #[test]
 fn a_key_that_votes_elsewhere_is_found_out() {
     run(12, async |context| {
-        let mut town = Town::new(&context, 4, 5);
+        let mut town = Town::new(&context, 4, 4);
+        // Whoever is connected with a key refuses a second node that has it, so node 0 does not know where
+        // node 3 is, but where its copy (node 53) will be. Seat 2 is empty: all others have to vote.
+        let zero = town.begin(0, |config| config.peers[2].address = address(53));
+        let one = town.begin(1, |_| ());
+        let three = town.begin(3, |config| config.peers.retain(|peer| peer.address != address(0)));
+        for started in [zero, three] {
+            started.await.unwrap().unwrap();
+        }
+        let ledger = one.await.unwrap().unwrap();
+        block_at(&ledger, 4).await;
+        let copy = town.begin(53, |config| config.peers.truncate(1)).await.unwrap().unwrap_err();
+        let text = copy.to_string();
+        assert!(matches!(copy, EngineError::Join(JoinError::KeyInUse { .. })), "{text}");
+        assert!(text.contains("in use by another node"), "{text}");
+    });
+}
+
+#[test]
+fn a_copy_that_nobody_hears_does_not_vote() {
+    run(13, async |context| {
+        let mut town = Town::new(&context, 4, 4);
         let ledgers = town.found(4).await;
         block_at(&ledgers[3], 12).await;
-        // Node 53 has the key of node 3 and an empty folder. Whoever is connected with the one refuses the
-        // other, so it hears nobody until the first loses a connection.
-        let copy = town.begin(53, |_| ());
-        let heard = commonware_macros::select! {
-            started = copy => started.unwrap().err().map(|error| error.to_string()),
-            () = context.sleep(Duration::from_secs(600)) => None,
-        };
-        // It either does not come to vote or says why.
-        println!("{heard:?}");
-        let head = ledgers[0].head().height();
-        block_at(&ledgers[0], head + 5).await;
-        assert_eq!(signer(1).address(), signer(1).address());
+        let copy = town.start(53).await;
+        block_at(&ledgers[0], 30).await;
+        assert_eq!(copy.head().height(), 0);
+        let faults = ledgers.iter().map(|ledger| ledger.double_votes().borrow().len());
+        assert_eq!(faults.sum::<usize>(), 0);
     });
+}
+
+#[test]
+fn a_seat_whose_folder_is_lost_votes_again() {
+    run(14, async |context| {
+        let mut town = Town::new(&context, 4, 4);
+        let ledgers = town.found(4).await;
+        block_at(&ledgers[3], 12).await;
+        town.kill(3).await;
+        // The same key on another disk.
+        let again = town.start(53).await;
+        let head = ledgers[0].head().height();
+        let mine = proposes(&ledgers[0], 3, head).await;
+        agree(&again, &ledgers[0], mine).await;
+        let faults = ledgers.iter().map(|ledger| ledger.double_votes().borrow().len());
+        assert_eq!(faults.sum::<usize>(), 0);
+    });
+}
+
+/// Ports that are free now.
+fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// The configuration of node `n` of those at `addresses`, with real files.
+fn real(n: u8, addresses: &[SocketAddr], genesis: &Genesis, disk: &std::path::Path) -> Config {
+    let own = addresses[usize::from(n)];
+    let folder = disk.join(format!("node-{n}"));
+    let mut config = Config::new(folder, own, keys(n), genesis.clone());
+    config.peers = (0..)
+        .zip(addresses)
+        .filter(|(_, address)| **address != own)
+        .map(|(peer, address)| Peer { key: keys(peer).network_key(), address: *address })
+        .collect();
+    config.pace = Duration::from_millis(50);
+    config.blocks_served = 16;
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_node_fetches_the_state_from_three() {
+    let (disk, genesis) = (tempfile::tempdir().unwrap(), genesis(3, 20));
+    let addresses = free_ports::<4>();
+    let config = |n| real(n, &addresses, &genesis, disk.path());
+    let (zero, one, two) =
+        tokio::join!(crate::start(config(0)), crate::start(config(1)), crate::start(config(2)));
+    let running = [zero.unwrap(), one.unwrap(), two.unwrap()];
+    pay(&running[0].ledger, 0).await;
+    block_at(&running[0].ledger, LATE).await;
+
+    let began = std::time::Instant::now();
+    let fresh = crate::start(Config { role: Role::Observer, ..config(3) }).await.unwrap();
+    paid(&fresh.ledger, 1).await;
+    println!("a fresh node served its first account after {:.2?}", began.elapsed());
+    let head = fresh.ledger.head().height();
+    assert!(fresh.ledger.first().unwrap() > 1);
+    agree(&fresh.ledger, &running[1].ledger, head + 5).await;
+
+    // It starts again from its own files.
+    fresh.stop().await.unwrap();
+    let again = crate::start(Config { role: Role::Observer, ..config(3) }).await.unwrap();
+    agree(&again.ledger, &running[1].ledger, again.ledger.head().height() + 3).await;
+    again.stop().await.unwrap();
+    for node in running {
+        node.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: ACCOUNTS=1000000 cargo test --release -p consensus fetching -- --ignored --nocapture"]
+async fn fetching_a_large_state() {
+    let accounts = std::env::var("ACCOUNTS").ok().and_then(|text| text.parse().ok());
+    let accounts: u64 = accounts.unwrap_or(10_000);
+    let mut genesis = genesis(1, 1_000);
+    for n in 0..accounts {
+        let account = alloy_primitives::Address::left_padding_from(&(n + (1 << 40)).to_be_bytes());
+        genesis.allocations.insert(account, U256::from(n + 1));
+    }
+    let (disk, addresses) = (tempfile::tempdir().unwrap(), free_ports::<2>());
+    let config = |n| real(n, &addresses, &genesis, disk.path());
+    let validator = crate::start(config(0)).await.unwrap();
+    block_at(&validator.ledger, 40).await;
+    let began = std::time::Instant::now();
+    let observer = Config { role: Role::Observer, replay_blocks: 0, ..config(1) };
+    let observer = crate::start(observer).await.unwrap();
+    let last =
+        alloy_primitives::Address::left_padding_from(&(accounts - 1 + (1 << 40)).to_be_bytes());
+    let read = observer.ledger.account(last, observer.ledger.head().height()).await.unwrap();
+    assert_eq!(read.balance, U256::from(accounts));
+    println!("{accounts} accounts were fetched and served after {:.2?}", began.elapsed());
+    observer.stop().await.unwrap();
+    validator.stop().await.unwrap();
 }

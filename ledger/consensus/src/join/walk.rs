@@ -42,8 +42,11 @@ impl<E: Runtime> Join<E> {
                 _ => None,
             })
             .collect();
-        let highest =
-            statuses.iter().filter_map(|status| status.tip.as_ref()).map(|tip| tip.header.term).max();
+        let highest = statuses
+            .iter()
+            .filter_map(|status| status.tip.as_ref())
+            .map(|tip| tip.header.term)
+            .max();
         if let Some(term) = highest {
             self.walk(term).await?;
         }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Config, FirstValidator, Founding, Genesis, History, Ledger, MemoryFile, Peer,
-    Retention,
+    Config, FirstValidator, Founding, Genesis, History, Ledger, MemoryFile, Peer, Retention,
+    recovery::Recovery,
     testing::{CHAIN, COIN, block_at, keys, signer},
     validator::Launch,
 };
@@ -17,9 +17,7 @@ use commonware_consensus::{
     types::{Round, View},
 };
 use commonware_p2p::{Recipients, Sender as _};
-use commonware_runtime::{
-    Clock as _, Runner as _, Spawner as _, Supervisor as _, deterministic,
-};
+use commonware_runtime::{Clock as _, Runner as _, Spawner as _, Supervisor as _, deterministic};
 use contracts::{
     GenesisConfig, SeatRules,
     abi::IValidators::{
@@ -110,12 +108,10 @@ impl<'a> Nodes<'a> {
     /// Starts node `n`, which knows node 1 and whom the ledger knows.
     async fn start(&mut self, n: u8) -> Ledger {
         self.starts += 1;
-        let node = self.nodes.entry(n).or_insert_with(|| Node { disk: MemoryFile::new(), run: None });
-        let history = History::open_in(
-            node.disk.clone(),
-            self.genesis.digest(),
-            Retention::default(),
-        );
+        let node =
+            self.nodes.entry(n).or_insert_with(|| Node { disk: MemoryFile::new(), run: None });
+        let history =
+            History::open_in(node.disk.clone(), self.genesis.digest(), Retention::default());
         let history = Arc::new(history.unwrap());
         let mut config = Config::new("unused".into(), address(n), keys(n), self.genesis.clone());
         if n != 1 {
@@ -126,6 +122,7 @@ impl<'a> Nodes<'a> {
             committee: Arc::new(config.genesis.check().unwrap()),
             history: Arc::clone(&history),
             listen: config.listen,
+            recovery: Recovery::sequential(),
             config,
         };
         let (ready, started) = oneshot::channel();
@@ -357,9 +354,8 @@ fn keys_rotate_and_bonds_return() {
         nodes.reach(begin(nodes.ledger(1), paid)).await;
         let before = nodes.ledger(1).head().height();
         let height = nodes.send(1, 4, 0, withdrawCall {}).await;
-        let balance = async |height| {
-            nodes.ledger(1).account(account(4), height).await.unwrap().balance
-        };
+        let balance =
+            async |height| nodes.ledger(1).account(account(4), height).await.unwrap().balance;
         let gained = balance(height).await - balance(before).await;
         assert!(gained > U256::from(BOND - 2 * COIN), "{gained}");
         nodes.reach(begin(nodes.ledger(1), paid + 2)).await;
@@ -425,10 +421,9 @@ fn power_cuts_at_any_point_and_exactly_at_boundaries() {
     // How far beyond the last head each session goes: 4, 9 and 14 are last blocks of their terms, which
     // every node or only the first has when the power fails, 5 is the first block of one.
     for (session, height) in [4, 5, 9, 12, 14, 15, 21, 29].into_iter().enumerate() {
-        let runner = power.take().map_or_else(
-            || deterministic::Runner::seeded(4),
-            deterministic::Runner::from,
-        );
+        let runner = power
+            .take()
+            .map_or_else(|| deterministic::Runner::seeded(4), deterministic::Runner::from);
         let (genesis, before) = (&genesis, std::mem::take(&mut disks));
         let ((hashes, after), checkpoint) =
             runner.start_and_recover(async move |context: deterministic::Context| {
@@ -472,10 +467,8 @@ fn two_of_seven_gone_at_a_boundary_stop_nothing() {
 /// Votes twice in every view of a term with the keys `n`, and says nothing else.
 async fn vote_twice(context: &deterministic::Context, n: u8, ledger: &Ledger, others: &[u8]) {
     let namespace = namespace(ledger.genesis_hash());
-    let peers: Vec<_> = others
-        .iter()
-        .map(|n| Peer { key: keys(*n).network_key(), address: address(*n) })
-        .collect();
+    let peers: Vec<_> =
+        others.iter().map(|n| Peer { key: keys(*n).network_key(), address: address(*n) }).collect();
     let net = crate::network::start(
         context.child("cheat"),
         &keys(n),
@@ -515,8 +508,10 @@ fn a_double_vote_ends_as_a_conviction() {
         vote_twice(context, 4, nodes.ledger(1), &[1, 2, 3]).await;
         let seen = nodes.ledger(1).double_votes().borrow().clone();
         assert_eq!((seen.len(), seen[0].term, seen[0].key), (1, 0, key(4)));
-        let accusation =
-            accuseCall { first: seen[0].first.clone().into(), second: seen[0].second.clone().into() };
+        let accusation = accuseCall {
+            first: seen[0].first.clone().into(),
+            second: seen[0].second.clone().into(),
+        };
         let height = nodes.send(1, 9, 0, accusation).await;
         let call = Call {
             to: Some(VALIDATORS),
