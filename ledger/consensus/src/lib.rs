@@ -38,6 +38,7 @@ mod query;
 mod queues;
 mod rules;
 mod seed;
+pub mod simulation;
 mod state;
 mod terms;
 #[cfg(test)]

@@ -1,0 +1,373 @@
+//! A world: machines, the network between them, people, and a plan of what goes wrong.
+//!
+//! The world goes on in steps of [`STEP`] of simulated time. In each it does what its plan says, lets people
+//! send, looks which machines have died, and has everything checked that became final. When the time of
+//! trouble is over it heals everything and demands that the ledger goes on: all honest machines reach a
+//! height above the highest, and all that people sent becomes final.
+
+pub mod host;
+pub mod machine;
+pub mod people;
+
+use self::{host::Host, machine::Hardware, people::People};
+use crate::{
+    adversaries::{Kind, message::Signature, proxy::Interposed},
+    checkers::{Broken, chronicle::Chronicle, court::Court},
+    faults::{
+        Fault,
+        disk::{Disk, Trouble},
+        wire::Wire,
+    },
+    scenario::Plan,
+    trace::Trace,
+};
+use bytes::Bytes;
+use commonware_cryptography::{Signer as _, ed25519};
+use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
+use commonware_utils::ordered::Set;
+use consensus::{Genesis, Peer, simulation};
+use rand::{RngExt as _, rngs::StdRng};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// A step of a world.
+const STEP: Duration = Duration::from_millis(50);
+/// Blocks that have to follow once all is healed.
+const AFTERWARDS: u64 = 6;
+/// How long that may take: peers that hung up wait a minute before they connect again.
+const RECOVERY: Duration = Duration::from_secs(240);
+/// Bytes of a blob of junk, and of an honest one.
+const BLOB_BYTES: (usize, usize) = (200_000, 300);
+
+/// A world.
+#[expect(missing_debug_implementations, reason = "the runtime's context has none")]
+pub struct World {
+    context: Context,
+    rng: StdRng,
+    began: SystemTime,
+    genesis: Genesis,
+    wire: Arc<Wire>,
+    hosts: Vec<Host>,
+    people: People,
+    chain: Chronicle,
+    court: Arc<Court>,
+    plan: Plan,
+    blobs: u64,
+}
+
+/// What came of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The highest final height.
+    pub height: u64,
+    /// Who was convicted of voting twice, by machine.
+    pub convicted: Vec<usize>,
+}
+
+impl World {
+    /// Makes a world in which nothing runs yet.
+    ///
+    /// # Errors
+    /// The plan makes no ledger.
+    pub async fn new(context: Context, plan: Plan, rng: StdRng) -> Result<Self, Broken> {
+        let people = People::default();
+        let genesis = people::genesis(plan.machines, plan.term_length).map_err(Broken::new)?;
+        let accounts = people.accounts(plan.machines);
+        let chain = Chronicle::begin(&context.child("chronicle"), genesis.clone(), accounts).await;
+        let chain = chain.map_err(Broken::new)?;
+        let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
+        let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
+        let seats = Set::from_iter_dedup(keys.iter().map(ed25519::PrivateKey::public_key));
+        let namespace = simulation::namespace(chain.name());
+        let court = Arc::new(Court::new(&namespace, seats.clone()));
+        let addresses: Vec<_> =
+            (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
+        let wire = Arc::new(Wire::default());
+        let mut hosts = Vec::new();
+        for (machine, (validator, key)) in secrets.iter().enumerate() {
+            let peer = |other: usize| {
+                let key = secrets[other].0.network_key();
+                Peer { key, address: addresses[other] }
+            };
+            let peers = (0..plan.machines).filter(|other| *other != machine).map(peer).collect();
+            let hardware = Hardware {
+                machine,
+                address: addresses[machine],
+                skew: Arc::new(AtomicI64::new(0)),
+                disk: Arc::new(Disk::default()),
+                wire: Arc::clone(&wire),
+            };
+            let mut host = Host::new(hardware, validator.clone(), peers);
+            host.kind = plan.kinds.get(&machine).copied();
+            let signature = Signature::new(&namespace, seats.clone(), key);
+            let conduct = host.kind.zip(signature);
+            let conduct =
+                conduct.and_then(|(kind, signature)| kind.conduct(signature, people.victim()));
+            host.interposed = conduct.map(|conduct| {
+                Arc::new(Interposed {
+                    me: machine,
+                    keys: keys.clone(),
+                    addresses: addresses.clone(),
+                    namespace: namespace.clone(),
+                    conduct,
+                    court: Arc::clone(&court),
+                })
+            });
+            hosts.push(host);
+        }
+        let began = context.current();
+        let blobs = 0;
+        Ok(Self { context, rng, began, genesis, wire, hosts, people, chain, court, plan, blobs })
+    }
+
+    fn now(&self) -> Duration {
+        self.context.current().duration_since(self.began).unwrap_or_default()
+    }
+
+    /// Runs the plan, heals everything, and demands that the ledger goes on.
+    ///
+    /// # Errors
+    /// The first promise that is broken.
+    pub async fn run(mut self, trace: &mut Trace) -> Result<End, Broken> {
+        trace.add(
+            self.now(),
+            format!("{} machines, term of {}", self.plan.machines, self.plan.term_length),
+        );
+        for (machine, kind) in self.plan.kinds.clone() {
+            trace.add(self.now(), format!("machine {machine} is {}", kind.name()));
+        }
+        for machine in 0..self.hosts.len() {
+            self.apply(&Fault::Boot(machine), trace).await?;
+        }
+        let faults = std::mem::take(&mut self.plan.faults);
+        let mut faults = faults.into_iter().peekable();
+        let end = Duration::from_millis(self.plan.trouble_ms);
+        while self.now() < end {
+            while let Some((_, fault)) =
+                faults.next_if(|(ms, _)| Duration::from_millis(*ms) <= self.now())
+            {
+                self.apply(&fault, trace).await?;
+            }
+            self.send(trace);
+            self.step(trace).await?;
+        }
+        self.heal(trace).await?;
+        self.recover(trace).await?;
+        self.judge(trace)?;
+        trace.add(self.now(), format!("runtime {}", self.context.auditor().state()));
+        let convicted = self.convicted();
+        Ok(End { height: self.chain.height(), convicted })
+    }
+
+    async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
+        match *fault {
+            Fault::Kill(machine) if self.hosts[machine].on() => {
+                trace.add(self.now(), fault);
+                if self.rng.random_bool(0.5) {
+                    self.wire.cut(machine);
+                }
+                self.kill(machine, trace).await?;
+            }
+            Fault::Boot(machine) if !self.hosts[machine].on() => {
+                trace.add(self.now(), fault);
+                self.boot(machine, trace).await?;
+            }
+            Fault::Kill(_) | Fault::Boot(_) => {}
+            Fault::Link(from, to, link) => {
+                trace.add(self.now(), fault);
+                self.wire.set(from, to, link);
+            }
+            Fault::CutConnections(machine) => {
+                trace.add(self.now(), fault);
+                self.wire.cut(machine);
+            }
+            Fault::HealLinks => {
+                trace.add(self.now(), fault);
+                self.wire.heal();
+            }
+            Fault::Skew(machine, ms) => {
+                trace.add(self.now(), fault);
+                self.hosts[machine].hardware.skew.store(ms, Ordering::SeqCst);
+            }
+            Fault::Disk(machine, trouble) => {
+                trace.add(self.now(), fault);
+                self.hosts[machine].hardware.disk.set(trouble);
+            }
+        }
+        Ok(())
+    }
+
+    async fn boot(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        let host = &mut self.hosts[machine];
+        let booted = host.boot(&self.context, &self.genesis, &self.chain).await;
+        match booted {
+            Ok(()) => {
+                let head = host.ledger().map_or(0, |ledger| ledger.head().header.height);
+                trace.add(self.now(), format!("machine {machine} runs at height {head}"));
+                Ok(())
+            }
+            // A disk may keep a machine from starting, and only a disk.
+            Err(broken) if host.hardware.disk.failed() => {
+                trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
+                self.kill(machine, trace).await
+            }
+            Err(broken) => Err(broken),
+        }
+    }
+
+    async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        let kept = self.hosts[machine].kill(&self.context, &mut self.rng).await?;
+        trace.add(self.now(), format!("machine {machine} is off, {kept} unsynced writes kept"));
+        Ok(())
+    }
+
+    /// Lets people and validators send.
+    fn send(&mut self, trace: &mut Trace) {
+        let now = self.now();
+        if self.rng.random_bool(0.3)
+            && let Some(sent) = self.people.send(now, &self.chain, &mut self.rng)
+        {
+            let machine = self.rng.random_range(0..self.hosts.len());
+            self.submit(machine, sent.raw);
+        }
+        for machine in 0..self.hosts.len() {
+            let junk = self.hosts[machine].kind == Some(Kind::JunkAuthor);
+            let rate = if junk { 0.5 } else { 0.02 };
+            if !self.rng.random_bool(rate) {
+                continue;
+            }
+            let Some(ledger) = self.hosts[machine].ledger() else { continue };
+            self.blobs += 1;
+            let mut blob = vec![0; if junk { BLOB_BYTES.0 } else { BLOB_BYTES.1 }];
+            blob[..8].copy_from_slice(&self.blobs.to_be_bytes());
+            if let Err(refused) = ledger.submit_blob(Bytes::from(blob)) {
+                trace.add(now, format!("machine {machine} refuses a blob: {refused}"));
+            }
+        }
+    }
+
+    /// Hands a transaction to a machine. Nobody waits for the answer: a machine may die over it.
+    fn submit(&self, machine: usize, raw: Vec<u8>) {
+        let Some(ledger) = self.hosts[machine].ledger().cloned() else { return };
+        let submit = async move |_| {
+            drop(ledger.submit(&raw).await);
+        };
+        drop(self.context.child("person").spawn(submit));
+    }
+
+    /// Lets time pass and checks everything.
+    async fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        self.context.sleep(STEP).await;
+        for machine in 0..self.hosts.len() {
+            let host = &mut self.hosts[machine];
+            if let Some(cause) = host.cause() {
+                if !host.hardware.disk.failed() && host.honest() {
+                    return Err(Broken(format!("machine {machine} ended by itself: {cause}")));
+                }
+                trace.add(self.now(), format!("machine {machine} ended: {cause}"));
+                self.kill(machine, trace).await?;
+                continue;
+            }
+            if !host.honest() {
+                continue;
+            }
+            let known = self.chain.height();
+            let heights = host.observe(&mut self.chain).await?;
+            let news = heights.into_iter().filter(|height| *height > known);
+            for height in news {
+                let now = self.now();
+                trace.add(now, format!("block {height} is final on machine {machine}"));
+            }
+        }
+        let again = self.people.hear(self.now(), &self.chain);
+        for sent in again {
+            (0..self.hosts.len()).for_each(|machine| self.submit(machine, sent.raw.clone()));
+        }
+        Ok(())
+    }
+
+    async fn heal(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        trace.add(self.now(), "all is healed");
+        self.wire.heal();
+        for machine in 0..self.hosts.len() {
+            let hardware = &self.hosts[machine].hardware;
+            hardware.skew.store(0, Ordering::SeqCst);
+            // One whose program has not met its bad disk yet runs on; one that did is found dead.
+            if hardware.disk.trouble() != Trouble::None {
+                self.kill(machine, trace).await?;
+                self.hosts[machine].hardware.disk.set(Trouble::None);
+            }
+            self.apply(&Fault::Boot(machine), trace).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all honest machines went on and nobody waits.
+    async fn recover(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let goal = self.chain.height() + AFTERWARDS;
+        let deadline = self.now() + RECOVERY;
+        loop {
+            self.step(trace).await?;
+            let behind: Vec<usize> = (0..self.hosts.len())
+                .filter(|machine| {
+                    self.hosts[*machine].honest() && self.hosts[*machine].seen() < goal
+                })
+                .collect();
+            if behind.is_empty() && self.people.waiting() == 0 {
+                return Ok(());
+            }
+            if self.now() > deadline {
+                let (at, waiting) = (self.chain.height(), self.people.waiting());
+                return Err(Broken(format!(
+                    "healed, and yet machines {behind:?} did not reach {goal} (the highest is {at}), \
+                     and {waiting} people wait"
+                )));
+            }
+            // A machine whose program ended over a bad disk is started again.
+            for machine in 0..self.hosts.len() {
+                if !self.hosts[machine].on() {
+                    self.hosts[machine].hardware.disk.set(Trouble::None);
+                    self.apply(&Fault::Boot(machine), trace).await?;
+                }
+            }
+        }
+    }
+
+    fn convicted(&self) -> Vec<usize> {
+        let convicted = self.court.convicted();
+        let seat = |machine: &usize| people::seat(*machine).map(|(_, key)| key.public_key());
+        let guilty =
+            |machine: &usize| seat(machine).is_some_and(|key| convicted.contains_key(&key));
+        (0..self.hosts.len()).filter(guilty).collect()
+    }
+
+    /// Nobody honest was convicted of anything.
+    fn judge(&self, trace: &mut Trace) -> Result<(), Broken> {
+        let crimes: Vec<String> = self.court.convicted().into_values().collect();
+        for machine in self.convicted() {
+            if self.hosts[machine].kind != Some(Kind::Equivocator) {
+                return Err(Broken(format!(
+                    "machine {machine} is honest and voted twice: {crimes:?}"
+                )));
+            }
+            trace.add(self.now(), format!("machine {machine} is convicted: {crimes:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a machine listens.
+fn address(machine: usize, loopback: bool) -> SocketAddr {
+    let n = u8::try_from(machine).unwrap_or(u8::MAX);
+    if loopback {
+        SocketAddr::from(([127, 0, 0, 1], 4_000 + u16::from(n)))
+    } else {
+        SocketAddr::from(([10, 0, 0, n.saturating_add(1)], 4_000))
+    }
+}
