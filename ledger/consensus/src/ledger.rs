@@ -5,6 +5,8 @@
 //! handle outlives a stopped ledger: then the latter gives [`QueryError::Stopped`].
 
 use crate::{
+    committee::Validator,
+    faults::DoubleVote,
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
@@ -46,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) queues: Arc<Queues>,
     pub(crate) head: watch::Receiver<Arc<Finalized>>,
     pub(crate) queries: Asking,
+    pub(crate) faults: watch::Receiver<Vec<DoubleVote>>,
 }
 
 /// A handle on a running ledger.
@@ -141,6 +144,25 @@ impl Ledger {
     /// The history could not be read.
     pub fn header(&self, height: u64) -> Result<Option<Header>, HistoryError> {
         self.0.history.header(height)
+    }
+
+    /// The validators of a term, by key; nothing for a term that is not elected yet, or that ended before
+    /// this node began. A header names their [`crate::Committee`] by its digest.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn committee(&self, term: u64) -> Result<Option<Vec<Validator>>, HistoryError> {
+        self.0.history.committee(term)
+    }
+
+    /// The term of a height.
+    pub fn term(&self, height: u64) -> u64 {
+        height / self.0.genesis.term_length.max(1)
+    }
+
+    /// The double votes that this node saw since it started, at most 256 of them, one a seat and term.
+    pub fn double_votes(&self) -> watch::Receiver<Vec<DoubleVote>> {
+        self.0.faults.clone()
     }
 
     /// The block at a height with its receipts.

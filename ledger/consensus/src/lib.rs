@@ -25,7 +25,9 @@
 mod application;
 mod block;
 mod committee;
+mod committees;
 mod engine;
+mod faults;
 mod genesis;
 mod header;
 mod history;
@@ -34,6 +36,7 @@ mod mempool;
 mod network;
 mod outcome;
 mod pace;
+mod peers;
 mod query;
 mod queues;
 mod rules;
@@ -53,6 +56,7 @@ pub use block::{
 pub use committee::{
     Committee, CommitteeError, MAX_COMMITTEE, SecretError, Validator, ValidatorKeys,
 };
+pub use faults::DoubleVote;
 pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};

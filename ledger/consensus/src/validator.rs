@@ -13,7 +13,9 @@
 use crate::{
     application::Shared,
     committee::ValidatorKeys,
+    committees::Committees,
     engine::{self, EngineError, Runtime, Settings},
+    faults::Faults,
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
     ledger::{Inner, Ledger},
@@ -62,9 +64,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the validators' network listens. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The other validators.
+    /// Other nodes and where they listen, whatever the ledger says of them: those to begin with, and those
+    /// who have no seat.
     pub peers: Vec<Peer>,
-    /// The keys of our seat.
+    /// Our keys: they vote in every term in which they have a seat, and name this node to others.
     pub keys: ValidatorKeys,
     /// Least time between two blocks.
     pub pace: Duration,
@@ -180,9 +183,6 @@ impl Running {
 /// Why it did not start; nothing runs then.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
-    if committee.validators().all(|seat| seat.key != config.keys.network_key()) {
-        tracing::warn!("these keys have no seat: the node follows without voting");
-    }
     let lock = lock(&config.data)?;
     let listen = free_address(config.listen)?;
     let history = History::open(
@@ -268,16 +268,25 @@ impl Launch {
         let (queries, questions) = query::lanes();
         let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
         let queues = Arc::new(Queues::new(config.limits));
+        // The genesis was checked: a term has at least two blocks.
+        let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);
+        let committees = Committees::new(term_length, committee);
+        committees.recall(&history)?;
+        let faults = Faults::default();
+        let seen = faults.subscribe();
         let shared = Arc::new(Shared {
             chain: Chain {
                 chain_id: config.genesis.chain_id,
                 epoch_length: config.genesis.epoch_length,
-                committee,
+                term_length,
             },
+            committees,
+            faults,
             genesis: Arc::clone(&genesis),
             keys: config.keys,
             history: Arc::clone(&history),
             queues: Arc::clone(&queues),
+            peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
         });
@@ -286,8 +295,6 @@ impl Launch {
             listen,
             peers: config.peers,
             pace: config.pace,
-            // The genesis was checked: a term has at least two blocks.
-            term_length: NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX),
             blocks_served: config.blocks_served,
         };
         engine::start(context, &settings, shared, questions).await?;
@@ -298,6 +305,7 @@ impl Launch {
             queues,
             head: watched,
             queries,
+            faults: seen,
         })))
     }
 }

@@ -20,6 +20,8 @@ pub const RAILS: Address = address!("0x57a1000000000000000000000000000000000005"
 pub const SETTLEMENTS: Address = address!("0x57a1000000000000000000000000000000000006");
 /// Pauses and breakers.
 pub const GUARD: Address = address!("0x57a1000000000000000000000000000000000007");
+/// Validators: bonds, keys and committees.
+pub const VALIDATORS: Address = address!("0x57a1000000000000000000000000000000000008");
 /// The test stablecoin of a devnet.
 pub const STABLECOIN: Address = address!("0x57a1000000000000000000000000000000000010");
 /// The address of network tokens, without the network.

@@ -47,12 +47,16 @@ impl Bench {
         .await;
         let first = history.finalized(0).unwrap().unwrap();
         let (head, _) = watch::channel(Arc::<Finalized>::new(first));
+        let term_length = std::num::NonZeroU64::new(file.term_length).unwrap();
         let shared = Shared {
-            chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, committee },
+            chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, term_length },
+            committees: Committees::new(term_length, committee),
+            faults: Faults::default(),
             genesis: Arc::new(block.clone()),
             keys: keys(0),
             history: Arc::new(history),
             queues: Arc::new(Queues::new(Limits::default())),
+            peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
         };
@@ -210,14 +214,16 @@ fn a_slow_state_stops_no_height_and_no_other_transaction() {
             let parent = bench.genesis.inner().header();
             let shared = &bench.app.0;
             let round = (0, View::new(1), View::zero());
-            let header = shared.chain.draft(parent, &shared.keys, round, 1_000).unwrap();
+            let batch = bench.batch().await;
+            let seats = bench.app.seats::<E>(&batch, parent).await;
+            let header = shared.chain.draft((parent, &seats), &shared.keys, round, 1_000).unwrap();
             let left = std::sync::atomic::AtomicUsize::new(reads);
             let order = std::sync::atomic::Ordering::Relaxed;
             let patience = Patience::while_true(move || {
                 left.fetch_update(order, order, |left| left.checked_sub(1)).is_ok()
             });
-            let parts = (bench.batch().await, Taken::default());
-            let (block, _) = bench.app.build::<E>(parent, header, parts, patience).await.unwrap();
+            let parts = (batch, Taken::default());
+            let (block, _) = bench.app.build::<E>(header, parts, patience).await.unwrap();
             let raw = block.transactions().to_vec();
             raw.iter().map(|tx| execution::decode(tx).unwrap().signer()).collect::<Vec<_>>()
         };

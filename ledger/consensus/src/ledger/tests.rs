@@ -25,6 +25,7 @@ fn a_receipt_is_seen_once_its_state_can_be_read() {
         queues: Arc::new(Queues::new(Limits::default())),
         head,
         queries,
+        faults: watch::channel(Vec::new()).1,
     }));
     assert_eq!(ledger.transaction(hash).unwrap(), None);
     let waiting = ledger.waiting(hash).unwrap().unwrap();
