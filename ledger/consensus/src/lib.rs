@@ -57,7 +57,7 @@ pub use committee::{
     Committee, CommitteeError, MAX_COMMITTEE, SecretError, Validator, ValidatorKeys,
 };
 pub use faults::DoubleVote;
-pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
+pub use genesis::{FIRST_BOND, FirstValidator, Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
 pub use ledger::{Ledger, Rejected, Subscription};

@@ -11,7 +11,7 @@ use alloy_primitives::{Address, Bytes, TxKind, U256, address};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use commonware_runtime::{Supervisor as _, deterministic};
-use contracts::GenesisConfig;
+use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -36,12 +36,15 @@ pub(crate) fn genesis(seats: u8, term_length: u64) -> Genesis {
         chain_id: CHAIN,
         timestamp_ms: 0,
         term_length,
-        validators: (0..seats).map(|n| keys(n).validator(Address::repeat_byte(0xA0 + n))).collect(),
+        validators: (0..seats)
+            .map(|n| keys(n).validator(Address::repeat_byte(0xA0 + n)).into())
+            .collect(),
         allocations: people.clone().map(|account| (account, U256::from(FUNDS))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,

@@ -28,8 +28,8 @@ pub const STABLECOIN: Address = address!("0x57a100000000000000000000000000000000
 pub const TOKENS_BASE: Address = address!("0x57a1000000000000000000010000000000000000");
 
 /// The contracts that are there from the first block, in the order of their addresses.
-pub const SINGLETONS: [Address; 8] =
-    [DOLLARS, NETWORKS, DEVICES, STAKES, RAILS, SETTLEMENTS, GUARD, STABLECOIN];
+pub const SINGLETONS: [Address; 9] =
+    [DOLLARS, NETWORKS, DEVICES, STAKES, RAILS, SETTLEMENTS, GUARD, VALIDATORS, STABLECOIN];
 
 /// The length of the part of an address that all network tokens share.
 const TOKEN_PREFIX: usize = 12;

@@ -63,7 +63,7 @@ interface ISystem {
     error UnknownSelector(bytes4 selector);
     /// The arguments are not the ABI encoding of the function's parameters.
     error MalformedArguments(bytes4 selector);
-    /// No function takes coin.
+    /// The function takes no coin.
     error NotPayable(uint256 value);
     /// System contracts are called directly, never by DELEGATECALL or CALLCODE.
     error NotDirect();
@@ -605,9 +605,10 @@ interface ISettlements {
     /// Claims would exceed what was approved.
     error ClaimExceedsApproved(uint64 network, uint256 claimed, uint256 approved);
 
-    /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats.
+    /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats of a round.
     function announce(uint64 network, uint64 epoch, bytes32 inputs) external;
-    /// Votes on an epoch after its grace. Final with 2/3 of the seats; a later vote replaces an earlier one.
+    /// Votes on an epoch after its grace. Final with 2/3 of the seats of a round; a later vote replaces an
+    /// earlier one.
     function vote(uint64 network, uint64 epoch, Outcome calldata outcome) external;
     /// Pays the leaf's account what is new in its leaf of a final epoch. Anyone may send it.
     function claim(uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 vested, uint256 cash);
@@ -630,12 +631,16 @@ interface ISettlements {
     function claimedTotal(uint64 network) external view returns (uint256 vested, uint256 cash);
     /// Dollars set aside to buy the network's token and burn it, in millionths.
     function toBurn(uint64 network) external view returns (uint256);
-    /// Whether a validator voted on an epoch, and for which ballot (keccak256 of the ABI encoding).
+    /// Whether a validator voted on an epoch in the running round, and for which ballot (keccak256 of the
+    /// ABI encoding).
     function ballotOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
-    /// The seats of a validator, and of all.
+    /// The same for the announcement of its inputs.
+    function announcementOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
+    /// The terms whose committees announce the inputs of an epoch and vote on its outcome in a transaction of
+    /// this block. A round that has not decided in time is followed by one of a later committee.
+    function voters(uint64 network, uint64 epoch) external view returns (uint64 announcing, uint64 voting);
+    /// The seats of a validator in the next term, and of all.
     function seats(address validator) external view returns (uint64 held, uint64 total);
-    function validatorCount() external view returns (uint64);
-    function validatorAt(uint64 index) external view returns (address);
     /// Blocks an epoch, and blocks of grace after it.
     function clock() external view returns (uint64 length, uint64 grace);
     /// The epoch of this block.
