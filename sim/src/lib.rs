@@ -2,6 +2,7 @@
 
 pub mod adversaries;
 pub mod checkers;
+pub mod economy;
 pub mod faults;
 pub mod run;
 pub mod scenario;

@@ -4,9 +4,12 @@ use clap::Parser;
 use serde_json::json;
 use sim::{
     run::{Choice, Report, run},
-    scenario::{ALL, Scenario},
+    scenario::{ALL, HOPELESS, Scenario},
 };
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+
+/// Lines of a broken world's trace that are shown.
+const SHOWN: usize = 30;
 
 /// Runs the ledger in worlds with faults and liars.
 #[derive(Debug, Parser)]
@@ -43,8 +46,11 @@ fn say(words: impl std::fmt::Display) {
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
-        for scenario in ALL {
-            say(format_args!("{:<12} {}", scenario.name, scenario.about));
+        for Scenario { name, about, .. } in ALL {
+            say(format_args!("{name:<12} {about}"));
+        }
+        for Scenario { name, about, .. } in HOPELESS {
+            say(format_args!("{name:<12} {about} (has to break)"));
         }
         return ExitCode::SUCCESS;
     }
@@ -89,25 +95,29 @@ fn main() -> ExitCode {
 
 fn tell(choice: &Choice, report: &Report, options: &Options) {
     let (seed, name) = (choice.seed, choice.scenario.name);
-    let Report { machines, height, convicted, hash, broken, last } = report;
+    let Report { machines, height, convicted, carried, seated, settled, hash, broken, last } =
+        report;
+    let ((transactions, blobs), (epochs, due, met)) = (carried, settled);
     if options.json {
         let replay = broken.as_ref().map(|_| choice.command());
         say(json!({
             "seed": seed, "scenario": name, "validators": machines, "height": height,
-            "convicted": convicted, "trace": hash, "broken": broken, "replay": replay,
+            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "convicted": convicted, "trace": hash, "broken": broken, "replay": replay,
         }));
         return;
     }
     match broken {
         None => say(format_args!(
-            "seed {seed:<6} {name:<12} {machines} validators, height {height}, trace {hash}"
+            "seed {seed:<6} {name:<12} {machines} validators, height {height}, {transactions} \
+             transactions, {blobs} blobs, trace {hash}"
         )),
         Some(broken) => {
             say(format_args!(
                 "seed {seed:<6} {name:<12} {machines} validators, trace {hash}: BROKEN: {broken}"
             ));
             if !options.trace {
-                last.iter().rev().take(30).rev().for_each(|line| say(format_args!("    {line}")));
+                let skip = last.len().saturating_sub(SHOWN);
+                last.iter().skip(skip).for_each(|line| say(format_args!("    {line}")));
             }
             say(format_args!("    again: {}", choice.command()));
         }

@@ -3,7 +3,7 @@
 use crate::{
     scenario::Scenario,
     trace::Trace,
-    world::{World, people},
+    world::{End, World, people},
 };
 use commonware_runtime::{Runner as _, deterministic};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -43,6 +43,12 @@ pub struct Report {
     pub height: u64,
     /// Machines convicted of voting twice.
     pub convicted: Vec<usize>,
+    /// Transactions and blobs in all blocks.
+    pub carried: (u64, u64),
+    /// Machines that ever had a seat.
+    pub seated: usize,
+    /// Epochs settled, duties due in them, and duties met.
+    pub settled: (u64, u64, u64),
     /// The hash of its trace.
     pub hash: String,
     /// The promise that was broken.
@@ -68,11 +74,13 @@ pub fn run(choice: Choice) -> Report {
             Box::pin(world.run(&mut trace)).await
         })
     }));
-    let (height, convicted, broken) = match result {
-        Ok(Ok(end)) => (end.height, end.convicted, None),
-        Ok(Err(broken)) => (0, Vec::new(), Some(broken.0)),
-        Err(_) => (0, Vec::new(), Some("the world itself panicked".to_owned())),
+    let (end, broken) = match result {
+        Ok(Ok(end)) => (end, None),
+        Ok(Err(broken)) => (End::default(), Some(broken.0)),
+        Err(_) => (End::default(), Some("the world itself panicked".to_owned())),
     };
+    let End { height, convicted, carried, seated, settled } = end;
     let last = trace.last().map(str::to_owned).collect();
-    Report { machines, height, convicted, hash: trace.hash(), broken, last }
+    let hash = trace.hash();
+    Report { machines, height, convicted, carried, seated, settled, hash, broken, last }
 }

@@ -13,8 +13,16 @@ use std::collections::BTreeMap;
 /// What will happen in a world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Machines, each with one seat.
+    /// Machines, each with a key of its own.
     pub machines: usize,
+    /// How many of them, the first, have a seat from the beginning.
+    pub seats: usize,
+    /// The most seats of a committee.
+    pub seats_max: u64,
+    /// Whether owners of machines bond and unbond, so that committees change.
+    pub rotation: bool,
+    /// Devices that provide storage; none in most worlds.
+    pub devices: u8,
     /// Blocks of a term.
     pub term_length: u64,
     /// Whether machines have addresses of one computer, with which commonware connects again sooner.
@@ -31,6 +39,10 @@ impl Plan {
     fn new(machines: usize, trouble_ms: u64) -> Self {
         Self {
             machines,
+            seats: machines,
+            seats_max: 64,
+            rotation: false,
+            devices: 0,
             term_length: 1_000,
             loopback: true,
             kinds: BTreeMap::new(),
@@ -84,9 +96,9 @@ impl Scenario {
         plan
     }
 
-    /// The scenario of a name.
+    /// The scenario of a name, among [`ALL`] and [`HOPELESS`].
     pub fn find(name: &str) -> Option<&'static Self> {
-        ALL.iter().find(|scenario| scenario.name == name)
+        ALL.iter().chain(HOPELESS).find(|scenario| scenario.name == name)
     }
 }
 
@@ -102,6 +114,17 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "clocks", about: "clocks are wrong and jump", make: clocks },
     Scenario { name: "disks", about: "disks fail to sync or write, or are full", make: disks },
     Scenario { name: "lan", about: "addresses of a real network, with crashes", make: lan },
+    Scenario {
+        name: "rotation",
+        about: "owners bond and unbond, committees change",
+        make: rotation,
+    },
+    Scenario { name: "economy", about: "devices prove, epochs settle", make: economy },
+    Scenario {
+        name: "economy-faults",
+        about: "the same with faults, agents too",
+        make: economy_faults,
+    },
     Scenario { name: "mixed", about: "all of these at once", make: mixed },
     Scenario { name: "equivocator", about: "proposes two blocks", make: equivocator },
     Scenario { name: "silent", about: "proposes nothing", make: silent },
@@ -110,6 +133,12 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "censor", about: "keeps one sender out", make: censor },
     Scenario { name: "junk-author", about: "fills blocks with junk", make: junk_author },
     Scenario { name: "liars", about: "liars of all kinds, with faults", make: liars },
+];
+
+/// Scenarios that no ledger survives: they show that the checkers see it.
+pub const HOPELESS: &[Scenario] = &[
+    Scenario { name: "lying-disks", about: "disks say they synced and did not", make: lying_disks },
+    Scenario { name: "too-silent", about: "half of the validators say nothing", make: too_silent },
 ];
 
 fn crash(plan: &mut Plan, rng: &mut StdRng) {
@@ -216,6 +245,48 @@ fn lan(plan: &mut Plan, rng: &mut StdRng) {
     crash(plan, rng);
 }
 
+fn rotation(plan: &mut Plan, rng: &mut StdRng) {
+    plan.machines = plan.machines.max(6);
+    plan.seats = 4;
+    plan.seats_max = rng.random_range(4..6);
+    plan.term_length = rng.random_range(5..9);
+    plan.rotation = true;
+    plan.trouble_ms = rng.random_range(20_000..30_000);
+    if rng.random_bool(0.5) {
+        crash(plan, rng);
+    }
+}
+
+fn economy(plan: &mut Plan, rng: &mut StdRng) {
+    plan.devices = rng.random_range(2..5);
+    plan.term_length = 1_000;
+    plan.trouble_ms = 22_000;
+}
+
+fn economy_faults(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    plan.machines = plan.machines.min(4);
+    plan.seats = plan.machines;
+    let parts: [fn(&mut Plan, &mut StdRng); 4] = [crash, partition, one_way, slow];
+    parts[rng.random_range(0..parts.len())](plan, rng);
+}
+
+fn lying_disks(plan: &mut Plan, rng: &mut StdRng) {
+    for machine in 0..plan.machines {
+        plan.at(0, Fault::Disk(machine, Trouble::Lies));
+    }
+    plan.trouble_ms = 12_000;
+    let machine = plan.machine(rng);
+    plan.at(9_000, Fault::Kill(machine));
+    plan.at(9_500, Fault::Boot(machine));
+}
+
+fn too_silent(plan: &mut Plan, _: &mut StdRng) {
+    plan.machines = 4;
+    plan.seats = 4;
+    plan.kinds = (0..2).map(|machine| (machine, Kind::Mute)).collect();
+}
+
 fn mixed(plan: &mut Plan, rng: &mut StdRng) {
     let parts: [fn(&mut Plan, &mut StdRng); 7] =
         [crash, crashes, partition, one_way, slow, clocks, disks];
@@ -243,6 +314,7 @@ fn witness(plan: &mut Plan, rng: &mut StdRng) {
 
 fn lie(plan: &mut Plan, rng: &mut StdRng, kinds: &[Kind]) {
     plan.machines = plan.machines.max(4);
+    plan.seats = plan.machines;
     let mut all: Vec<usize> = (0..plan.machines).collect();
     all.shuffle(rng);
     for machine in all.into_iter().take(Plan::liars_max(plan.machines)) {

@@ -6,7 +6,8 @@
 
 use super::{
     Conduct,
-    message::{Message, Signature, payload},
+    held::Held,
+    message::{Message, Signature, Vote, payload, round},
 };
 use alloy_primitives::B256;
 use bytes::{Bytes, BytesMut};
@@ -46,6 +47,7 @@ impl Forgery {
 pub struct Forger {
     signature: Signature,
     forged: Mutex<Forged>,
+    held: Held,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ struct Forged {
 impl Forger {
     /// Forges what this key's holder proposes.
     pub fn new(signature: Signature) -> Self {
-        Self { signature, forged: Mutex::default() }
+        Self { signature, forged: Mutex::default(), held: Held::default() }
     }
 
     fn forge(&self, block: &Block) -> Option<Forgery> {
@@ -116,21 +118,34 @@ fn make(kind: u64, block: &Block, carried: Option<&Bytes>) -> Option<Forgery> {
     Block::build(header, body).ok().map(|block| Forgery::Block(Box::new(block)))
 }
 
+impl Forger {
+    fn turned(&self, vote: Vote) -> Vote {
+        let other = payload(&vote).and_then(|block| self.known(block));
+        other.and_then(|other| self.signature.instead(&vote, other)).unwrap_or(vote)
+    }
+}
+
 impl Conduct for Forger {
-    fn outbound(&self, _: usize, message: Message) -> Vec<Message> {
+    fn outbound(&self, to: usize, message: Message) -> Vec<Message> {
         match message {
             Message::Block(block) if block.header().proposer == self.signature.key => {
-                match self.forge(&block) {
-                    Some(Forgery::Block(block)) => vec![Message::Block(block)],
-                    Some(Forgery::Bytes(_, bytes)) => vec![Message::no_block(bytes)],
-                    None => vec![Message::Block(block)],
-                }
+                let told = match self.forge(&block) {
+                    Some(Forgery::Block(block)) => Message::Block(block),
+                    Some(Forgery::Bytes(_, bytes)) => Message::no_block(bytes),
+                    None => Message::Block(block),
+                };
+                let votes = self.held.release(to).into_iter();
+                let votes = votes.map(|vote| Message::Vote(self.turned(vote)));
+                std::iter::once(told).chain(votes).collect()
             }
-            Message::Vote(vote) => {
-                let other = payload(&vote).and_then(|block| self.known(block));
-                let told = other.and_then(|other| self.signature.instead(&vote, other));
-                vec![Message::Vote(told.unwrap_or(vote))]
+            Message::Vote(vote @ Vote::Notarize(_))
+                if self.signature.leads(round(&vote))
+                    && payload(&vote).is_some_and(|block| self.known(block).is_none()) =>
+            {
+                self.held.hold(to, vote);
+                Vec::new()
             }
+            Message::Vote(vote) => vec![Message::Vote(self.turned(vote))],
             message => vec![message],
         }
     }

@@ -10,13 +10,18 @@
 pub mod censor;
 pub mod equivocator;
 pub mod forger;
+pub mod held;
 pub mod message;
+pub mod mute;
 pub mod proxy;
 pub mod silent;
 pub mod withholder;
 pub mod witness;
 
-use self::message::{Message, Signature};
+use self::{
+    equivocator::Faces,
+    message::{Message, Signature},
+};
 use alloy_primitives::Address;
 use std::sync::Arc;
 
@@ -32,6 +37,15 @@ pub trait Conduct: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// What the liars of one world agreed on.
+#[derive(Clone, Debug, Default)]
+pub struct Plot {
+    /// Whom censors censor.
+    pub victim: Address,
+    /// What equivocators vote for.
+    pub faces: Arc<Faces>,
+}
+
 /// The ways of lying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -39,6 +53,8 @@ pub enum Kind {
     Witness,
     /// Proposes two blocks and votes for both.
     Equivocator,
+    /// Says nothing at all.
+    Mute,
     /// Proposes nothing when it leads.
     Silent,
     /// Proposes a block and shows its body to few or nobody.
@@ -53,8 +69,9 @@ pub enum Kind {
 
 impl Kind {
     /// All that lie.
-    pub const LIARS: [Self; 6] = [
+    pub const LIARS: [Self; 7] = [
         Self::Equivocator,
+        Self::Mute,
         Self::Silent,
         Self::Withholder,
         Self::Forger,
@@ -72,6 +89,7 @@ impl Kind {
         match self {
             Self::Witness => "witness",
             Self::Equivocator => "equivocator",
+            Self::Mute => "mute",
             Self::Silent => "silent",
             Self::Withholder => "withholder",
             Self::Forger => "forger",
@@ -81,14 +99,17 @@ impl Kind {
     }
 
     /// Its conduct, if somebody stands between it and the network.
-    pub fn conduct(self, signature: Signature, victim: Address) -> Option<Arc<dyn Conduct>> {
+    pub fn conduct(self, signature: Signature, plot: &Plot) -> Option<Arc<dyn Conduct>> {
         Some(match self {
             Self::Witness => Arc::new(witness::Witness),
-            Self::Equivocator => Arc::new(equivocator::Equivocator::new(signature)),
+            Self::Equivocator => {
+                Arc::new(equivocator::Equivocator::new(signature, Arc::clone(&plot.faces)))
+            }
+            Self::Mute => Arc::new(mute::Mute),
             Self::Silent => Arc::new(silent::Silent::new(signature)),
             Self::Withholder => Arc::new(withholder::Withholder::new(signature)),
             Self::Forger => Arc::new(forger::Forger::new(signature)),
-            Self::Censor => Arc::new(censor::Censor::new(victim)),
+            Self::Censor => Arc::new(censor::Censor::new(plot.victim)),
             Self::JunkAuthor => return None,
         })
     }

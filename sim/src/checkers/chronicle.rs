@@ -1,18 +1,26 @@
 //! The one chain: what any honest machine ever said was final, compared and executed again.
 //!
+//! Committees are read from that state, not from what the engine made of it.
+//!
 //! For every height: all machines name the same block with the same receipts; it keeps the rules of headers;
 //! executed again on the state of its parent it makes the state its header names; coins are those of genesis
 //! less what was burned; every contract's invariants hold. For every machine: heights come one after the
 //! other, and what it said once it says after every restart.
 
 use super::{Broken, header};
-use alloy_primitives::{Address, B256, LogData, U256};
+use alloy_primitives::{Address, B256, FixedBytes, LogData, U256};
+use alloy_sol_types::SolCall as _;
 use commonware_runtime::deterministic::Context;
 use consensus::{
-    Block, Finalized, Genesis, Header,
+    Block, Committee, Finalized, Genesis, Header, Validator,
     simulation::{Replay, ReplayError},
 };
-use contracts::{Env, Fault, check_invariants};
+use contracts::{
+    Call, Env, Fault,
+    abi::IValidators::{Seat, committeeCall},
+    address::VALIDATORS,
+    check_invariants,
+};
 use execution::{Account, Key, MemoryStore};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +38,9 @@ pub struct Chronicle {
     supply: U256,
     accounts: BTreeSet<Address>,
     places: BTreeMap<B256, u64>,
+    committees: BTreeMap<u64, Committee>,
+    /// Transactions and blobs carried.
+    carried: (u64, u64),
 }
 
 impl Chronicle {
@@ -57,6 +68,8 @@ impl Chronicle {
             supply,
             accounts,
             places: BTreeMap::new(),
+            committees: BTreeMap::new(),
+            carried: (0, 0),
         })
     }
 
@@ -68,6 +81,56 @@ impl Chronicle {
     /// The highest height that is known to be final.
     pub fn height(&self) -> u64 {
         u64::try_from(self.blocks.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Transactions and blobs in all blocks.
+    pub const fn carried(&self) -> (u64, u64) {
+        self.carried
+    }
+
+    /// The committee of the running term or of the next, from the highest state.
+    ///
+    /// # Errors
+    /// The state knows none.
+    pub fn committee(&mut self, term: u64) -> Result<&Committee, Broken> {
+        if !self.committees.contains_key(&term) {
+            let mut view = View { state: &self.state, header: self.header(self.height()) };
+            let input = committeeCall { term }.abi_encode();
+            let answer = contracts::call(
+                &mut view,
+                &Call {
+                    contract: VALIDATORS,
+                    caller: Address::ZERO,
+                    value: U256::ZERO,
+                    input: &input,
+                    is_static: true,
+                    is_direct: true,
+                },
+            );
+            let answer = answer.map_err(|failure| Broken(format!("term {term}: {failure}")))?;
+            let seats = committeeCall::abi_decode_returns(&answer).map_err(Broken::new)?;
+            let validators: Vec<Validator> = seats.iter().map(seat).collect();
+            let committee = Committee::new(&validators);
+            let committee =
+                committee.map_err(|error| Broken(format!("committee of term {term}: {error}")))?;
+            self.committees.insert(term, committee);
+        }
+        Ok(&self.committees[&term])
+    }
+
+    /// Checks who proposed a block and whom it names, on the state that it made.
+    fn seats(&mut self, header: &Header) -> Result<(), Broken> {
+        let (height, length) = (header.height, self.genesis.term_length);
+        let named = self.committee((height + 1) / length)?.digest();
+        if header.committee != named {
+            return Err(Broken(format!("block {height} names another committee")));
+        }
+        let proposer = header.proposer.as_ref();
+        let running = self.committee(height / length)?;
+        if running.validators().all(|seat| seat.key.as_slice() != proposer) {
+            return Err(Broken(format!("the proposer of block {height} has no seat")));
+        }
+        Ok(())
     }
 
     /// The height of the block that holds a transaction.
@@ -121,6 +184,7 @@ impl Chronicle {
         header::check(&self.genesis, parent, &block.header)?;
         self.execute(block).await?;
         self.blocks.push(Arc::clone(block));
+        self.seats(&block.header)?;
         self.invariants(height)
     }
 
@@ -134,6 +198,9 @@ impl Chronicle {
         }
         self.state.apply(&outcome.writes);
         self.supply = self.supply.saturating_sub(outcome.burned);
+        let count = |items: usize| u64::try_from(items).unwrap_or(u64::MAX);
+        self.carried.0 += count(whole.transactions().len());
+        self.carried.1 += count(whole.blobs().len());
         for hash in whole.transaction_hashes() {
             if self.places.insert(hash, height).is_some() {
                 return Err(Broken(format!("block {height} carries transaction {hash} again")));
@@ -153,6 +220,16 @@ impl Chronicle {
         let mut env = View { state: &self.state, header: self.header(height) };
         check_invariants(&mut env, &self.accounts)
             .map_err(|broken| Broken(format!("block {height}: {broken}")))
+    }
+}
+
+/// A seat as the contract tells it. A key of another length is zero, which no committee takes.
+fn seat(seat: &Seat) -> Validator {
+    Validator {
+        key: seat.key,
+        seed_key: FixedBytes::try_from(seat.seedKey.as_ref()).unwrap_or_default(),
+        possession: FixedBytes::try_from(seat.possession.as_ref()).unwrap_or_default(),
+        account: seat.account,
     }
 }
 
@@ -191,6 +268,15 @@ impl Env for View<'_> {
     fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
         let value = self.state.0.get(&Key::Account(account));
         Ok(value.is_some_and(|value| Account::decode(value).has_code()))
+    }
+
+    fn pay(&mut self, _: Address, _: Address, _: U256) -> Result<(), Fault> {
+        Err(read_only())
+    }
+
+    fn balance(&mut self, account: Address) -> Result<U256, Fault> {
+        let value = self.state.0.get(&Key::Account(account));
+        Ok(value.map_or(U256::ZERO, |value| Account::decode(value).balance))
     }
 
     fn height(&self) -> u64 {

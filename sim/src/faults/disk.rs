@@ -30,17 +30,29 @@ pub enum Trouble {
     Write,
     /// There is no space: whatever grows a file fails.
     Full,
+    /// A sync does nothing and says it did. No program can live with that; it shows that the checkers see
+    /// what is lost.
+    Lies,
 }
 
 impl Trouble {
     /// As an error of the system, unless nothing is wrong.
     pub fn error(self) -> Option<io::Error> {
         match self {
-            Self::None => None,
+            Self::None | Self::Lies => None,
             Self::Sync | Self::Write => Some(io::Error::other("simulated input/output error")),
             Self::Full => Some(io::Error::from(io::ErrorKind::StorageFull)),
         }
     }
+}
+
+/// How a machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The program is killed: the system writes on what was written.
+    Program,
+    /// The power goes.
+    Power,
 }
 
 /// A change of a file.
@@ -53,9 +65,10 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    /// What a power cut leaves of it.
-    pub(crate) fn survives(self, rng: &mut StdRng) -> Option<Self> {
+    /// What a crash leaves of it: all if only the program ended.
+    pub(crate) fn survives(self, crash: Crash, rng: &mut StdRng) -> Option<Self> {
         match self {
+            _ if crash == Crash::Program => Some(self),
             Self::Write(_, _, true) => Some(self),
             Self::Write(offset, bytes, false) => match rng.random_range(0..3u8) {
                 0 => Some(Self::Write(offset, bytes, false)),
@@ -132,18 +145,23 @@ impl Disk {
         self.state().unsynced.retain(|file, _| !gone(file));
     }
 
-    /// Does what a power cut does, once all that ran on the machine has ended.
+    /// Does what a crash does, once all that ran on the machine has ended.
     ///
     /// # Errors
     /// A file is still open.
-    pub async fn crash(&self, context: &Context, rng: &mut StdRng) -> Result<usize, Error> {
-        let unsynced = std::mem::take(&mut self.state().unsynced);
+    pub async fn crash(
+        &self,
+        context: &Context,
+        crash: Crash,
+        rng: &mut StdRng,
+    ) -> Result<usize, Error> {
+        let unsynced = self.state().unsynced.clone();
         let mut kept = 0;
         for ((partition, name), mutations) in unsynced {
             let versions = BlobVersion::new(0)..=BlobVersion::new(u16::MAX);
             let (blob, _, _) = context.open_versioned(&partition, &name, versions).await?;
             for mutation in mutations {
-                match mutation.survives(rng) {
+                match mutation.survives(crash, rng) {
                     Some(Mutation::Write(offset, bytes, _)) => {
                         blob.write_at(offset, bytes, WriteOptions::default()).await?;
                     }
@@ -154,6 +172,7 @@ impl Disk {
             }
             blob.sync().await?;
         }
+        self.state().unsynced.clear();
         Ok(kept)
     }
 }
@@ -208,7 +227,9 @@ impl Blob for DiskBlob {
             disk.changed(&self.file, Mutation::Write(offset, bytes, false));
             return Err(error.into());
         }
-        let durable = options.contains(WriteOptions::SYNC);
+        let lies = disk.trouble() == Trouble::Lies;
+        let durable = options.contains(WriteOptions::SYNC) && !lies;
+        let options = if lies { options.without(WriteOptions::SYNC) } else { options };
         if durable {
             disk.attempt(&[Trouble::Sync])?;
         }
@@ -228,6 +249,9 @@ impl Blob for DiskBlob {
     async fn sync(&self) -> Result<(), Error> {
         self.life.gate().await;
         self.life.disk.attempt(&[Trouble::Sync])?;
+        if self.life.disk.trouble() == Trouble::Lies {
+            return Ok(());
+        }
         self.inner.sync().await?;
         self.life.disk.synced(&self.file);
         Ok(())

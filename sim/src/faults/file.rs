@@ -2,7 +2,7 @@
 //!
 //! At a crash the writes since the last sync are kept, lost or torn, as in [`super::disk`].
 
-use super::disk::{Disk, Mutation, Trouble};
+use super::disk::{Crash, Disk, Mutation, Trouble};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use redb::StorageBackend;
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A file. Clones share it; [`HistoryFile::crash`] gives what a power cut would leave.
+/// A file. Clones share it; [`HistoryFile::crash`] gives what a crash leaves.
 #[derive(Clone, Debug)]
 pub struct HistoryFile {
     disk: Arc<Disk>,
@@ -46,15 +46,15 @@ impl HistoryFile {
         Self { disk, contents: Arc::default() }
     }
 
-    /// Another file with what a power cut leaves of this one.
+    /// Another file with what a crash leaves of this one.
     ///
     /// # Errors
     /// The file is larger than memory can be.
-    pub fn crash(&self, rng: &mut StdRng) -> io::Result<Self> {
+    pub fn crash(&self, crash: Crash, rng: &mut StdRng) -> io::Result<Self> {
         let contents = self.contents();
         let mut left = contents.synced.clone();
         for mutation in &contents.unsynced {
-            if let Some(mutation) = mutation.clone().survives(rng) {
+            if let Some(mutation) = mutation.clone().survives(crash, rng) {
                 apply(&mut left, mutation)?;
             }
         }
@@ -94,6 +94,9 @@ impl StorageBackend for HistoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.attempt(&[Trouble::Sync])?;
+        if self.disk.trouble() == Trouble::Lies {
+            return Ok(());
+        }
         let contents = &mut *self.contents();
         for mutation in contents.unsynced.drain(..) {
             apply(&mut contents.synced, mutation)?;

@@ -5,14 +5,16 @@ use super::machine::{Hardware, Life, Machine};
 use crate::{
     adversaries::{Kind, proxy::Interposed},
     checkers::{Broken, chronicle::Chronicle},
-    faults::file::HistoryFile,
+    faults::{disk::Crash, file::HistoryFile},
 };
 use commonware_runtime::{
     Clock as _, Error, Handle, Spawner as _, Supervisor as _, deterministic::Context,
 };
-use consensus::{Config, Genesis, History, Ledger, Peer, Retention, ValidatorKeys, simulation};
+use consensus::{
+    Config, Finalized, Genesis, History, Ledger, Peer, Retention, ValidatorKeys, simulation,
+};
 use futures::FutureExt as _;
-use rand::rngs::StdRng;
+use rand::{RngExt as _, rngs::StdRng};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -124,9 +126,11 @@ impl Host {
         life: &Life,
         genesis: &Genesis,
     ) -> Result<Ledger, String> {
-        let history =
-            History::open_in(self.history.clone(), genesis.digest(), Retention::default());
-        let history = Arc::new(history.map_err(|error| error.to_string())?);
+        let (file, digest) = (self.history.clone(), genesis.digest());
+        let open = || History::open_in(file, digest, Retention::default());
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
+        let opened = opened.map_err(|_| "its history panicked".to_owned())?;
+        let history = Arc::new(opened.map_err(|error| error.to_string())?);
         let n = self.hardware.machine;
         let mut config =
             Config::new("unused".into(), self.hardware.address, self.keys.clone(), genesis.clone());
@@ -170,7 +174,7 @@ impl Host {
         Ok(())
     }
 
-    /// Takes its power away. What it had not synced is kept, lost or torn.
+    /// Ends it: kills its program, or takes its power, and then what it had not synced is kept, lost or torn.
     ///
     /// # Errors
     /// Something of it runs on.
@@ -181,11 +185,12 @@ impl Host {
             task.abort();
             drop(ledger);
         }
+        let crash = if rng.random_bool(0.3) { Crash::Program } else { Crash::Power };
         let disk_full = |error: std::io::Error| Broken(format!("history of {n}: {error}"));
-        self.history = self.history.crash(rng).map_err(disk_full)?;
+        self.history = self.history.crash(crash, rng).map_err(disk_full)?;
         for _ in 0..SETTLES {
             context.sleep(SETTLE).await;
-            match self.hardware.disk.crash(context, rng).await {
+            match self.hardware.disk.crash(context, crash, rng).await {
                 Ok(kept) => return Ok(kept),
                 Err(Error::BlobAlreadyOpen(..)) => {}
                 Err(error) => return Err(Broken(format!("disk of machine {n}: {error}"))),
@@ -198,10 +203,10 @@ impl Host {
     ///
     /// # Errors
     /// A promise is broken.
-    pub async fn observe(&mut self, chain: &mut Chronicle) -> Result<Vec<u64>, Broken> {
+    pub async fn observe(&mut self, chain: &mut Chronicle) -> Result<Vec<Arc<Finalized>>, Broken> {
         let n = self.hardware.machine;
         let Some(ledger) = self.ledger().cloned() else { return Ok(Vec::new()) };
-        let mut heights = Vec::new();
+        let mut blocks = Vec::new();
         while self.seen < ledger.head().header.height {
             let height = self.seen + 1;
             let block = ledger.block(height).map_err(|error| Broken(format!("{n}: {error}")))?;
@@ -212,8 +217,8 @@ impl Host {
                 .await
                 .map_err(|broken| Broken(format!("machine {n}: {broken}")))?;
             self.seen = height;
-            heights.push(height);
+            blocks.push(block);
         }
-        Ok(heights)
+        Ok(blocks)
     }
 }

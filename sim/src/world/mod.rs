@@ -11,8 +11,9 @@ pub mod people;
 
 use self::{host::Host, machine::Hardware, people::People};
 use crate::{
-    adversaries::{Kind, message::Signature, proxy::Interposed},
+    adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
     checkers::{Broken, chronicle::Chronicle, court::Court},
+    economy::Economy,
     faults::{
         Fault,
         disk::{Disk, Trouble},
@@ -21,13 +22,15 @@ use crate::{
     scenario::Plan,
     trace::Trace,
 };
+use alloy_primitives::B256;
 use bytes::Bytes;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
 use commonware_utils::ordered::Set;
-use consensus::{Genesis, Peer, simulation};
+use consensus::{Finalized, Genesis, Peer, simulation};
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -56,18 +59,30 @@ pub struct World {
     hosts: Vec<Host>,
     people: People,
     chain: Chronicle,
+    economy: Option<Economy>,
     court: Arc<Court>,
     plan: Plan,
     blobs: u64,
+    /// Whether all is healed.
+    calm: bool,
+    /// The term of which the court knows the committee, and all that ever had a seat.
+    term: Option<u64>,
+    seated: BTreeSet<ed25519::PublicKey>,
 }
 
 /// What came of a world.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct End {
     /// The highest final height.
     pub height: u64,
     /// Who was convicted of voting twice, by machine.
     pub convicted: Vec<usize>,
+    /// Transactions and blobs in all blocks.
+    pub carried: (u64, u64),
+    /// Machines that ever had a seat.
+    pub seated: usize,
+    /// Epochs settled, duties due in them, and duties met.
+    pub settled: (u64, u64, u64),
 }
 
 impl World {
@@ -76,16 +91,18 @@ impl World {
     /// # Errors
     /// The plan makes no ledger.
     pub async fn new(context: Context, plan: Plan, rng: StdRng) -> Result<Self, Broken> {
-        let people = People::default();
-        let genesis = people::genesis(plan.machines, plan.term_length).map_err(Broken::new)?;
+        let people = People::new(&plan);
+        let plot = Plot { victim: people.victim(), ..Plot::default() };
+        let genesis = people::genesis(&plan).map_err(Broken::new)?;
         let accounts = people.accounts(plan.machines);
         let chain = Chronicle::begin(&context.child("chronicle"), genesis.clone(), accounts).await;
         let chain = chain.map_err(Broken::new)?;
         let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
         let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
-        let seats = Set::from_iter_dedup(keys.iter().map(ed25519::PrivateKey::public_key));
+        let seats = keys.iter().take(plan.seats).map(ed25519::PrivateKey::public_key);
+        let seats = Set::from_iter_dedup(seats);
         let namespace = simulation::namespace(chain.name());
-        let court = Arc::new(Court::new(&namespace, seats.clone()));
+        let court = Arc::new(Court::new(namespace.clone()));
         let addresses: Vec<_> =
             (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
         let wire = Arc::new(Wire::default());
@@ -107,8 +124,7 @@ impl World {
             host.kind = plan.kinds.get(&machine).copied();
             let signature = Signature::new(&namespace, seats.clone(), key);
             let conduct = host.kind.zip(signature);
-            let conduct =
-                conduct.and_then(|(kind, signature)| kind.conduct(signature, people.victim()));
+            let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, &plot));
             host.interposed = conduct.map(|conduct| {
                 Arc::new(Interposed {
                     me: machine,
@@ -122,8 +138,27 @@ impl World {
             hosts.push(host);
         }
         let began = context.current();
-        let blobs = 0;
-        Ok(Self { context, rng, began, genesis, wire, hosts, people, chain, court, plan, blobs })
+        let economy = match plan.devices {
+            0 => None,
+            devices => Some(Economy::new(devices, plan.machines)?),
+        };
+        Ok(Self {
+            context,
+            rng,
+            began,
+            genesis,
+            wire,
+            hosts,
+            people,
+            chain,
+            economy,
+            court,
+            blobs: 0,
+            calm: plan.faults.is_empty(),
+            term: None,
+            plan,
+            seated: BTreeSet::new(),
+        })
     }
 
     fn now(&self) -> Duration {
@@ -161,8 +196,10 @@ impl World {
         self.recover(trace).await?;
         self.judge(trace)?;
         trace.add(self.now(), format!("runtime {}", self.context.auditor().state()));
-        let convicted = self.convicted();
-        Ok(End { height: self.chain.height(), convicted })
+        let (convicted, carried) = (self.convicted(), self.chain.carried());
+        let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
+        let (height, seated) = (self.chain.height(), self.seated.len());
+        Ok(End { height, convicted, carried, seated, settled })
     }
 
     async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
@@ -208,6 +245,9 @@ impl World {
         let booted = host.boot(&self.context, &self.genesis, &self.chain).await;
         match booted {
             Ok(()) => {
+                if let Some(economy) = &mut self.economy {
+                    economy.boot(machine).await?;
+                }
                 let head = host.ledger().map_or(0, |ledger| ledger.head().header.height);
                 trace.add(self.now(), format!("machine {machine} runs at height {head}"));
                 Ok(())
@@ -222,6 +262,9 @@ impl World {
     }
 
     async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        if let Some(economy) = &mut self.economy {
+            economy.kill(machine);
+        }
         let kept = self.hosts[machine].kill(&self.context, &mut self.rng).await?;
         trace.add(self.now(), format!("machine {machine} is off, {kept} unsynced writes kept"));
         Ok(())
@@ -278,12 +321,23 @@ impl World {
                 continue;
             }
             let known = self.chain.height();
-            let heights = host.observe(&mut self.chain).await?;
-            let news = heights.into_iter().filter(|height| *height > known);
-            for height in news {
-                let now = self.now();
-                trace.add(now, format!("block {height} is final on machine {machine}"));
+            let blocks = host.observe(&mut self.chain).await?;
+            for block in &blocks {
+                let height = block.header.height;
+                if height > known {
+                    let (now, hash) = (self.now(), block.hash);
+                    trace.add(now, format!("block {height} {hash} is final on machine {machine}"));
+                }
+                self.provide(machine, block, trace).await?;
             }
+            self.inform(machine, trace)?;
+        }
+        self.terms(trace)?;
+        let (time, calm) = (self.context.current(), self.calm);
+        if let Some(economy) = &mut self.economy {
+            let now = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            economy.step(now_ms, calm, &mut self.rng)?;
         }
         let again = self.people.hear(self.now(), &self.chain);
         for sent in again {
@@ -292,8 +346,71 @@ impl World {
         Ok(())
     }
 
+    /// Hands a final block to the desk of the machine on which it is.
+    async fn provide(
+        &mut self,
+        machine: usize,
+        block: &Arc<Finalized>,
+        trace: &mut Trace,
+    ) -> Result<(), Broken> {
+        let now = self.now();
+        let Some(economy) = &mut self.economy else { return Ok(()) };
+        let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
+        if let Some(settled) = economy.block(machine, ledger, block).await? {
+            trace.add(now, format!("{settled} on machine {machine}"));
+        }
+        Ok(())
+    }
+
+    /// Has the double votes that a machine saw reported.
+    fn inform(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
+        let seen = ledger.double_votes().borrow().clone();
+        for vote in seen {
+            let guilty = self.machine(vote.key);
+            let lies =
+                guilty.is_some_and(|guilty| self.hosts[guilty].kind == Some(Kind::Equivocator));
+            if !lies {
+                return Err(Broken(format!("machine {machine} accuses honest {guilty:?}")));
+            }
+            if self.people.report(vote) {
+                trace.add(self.now(), format!("machine {machine} saw {guilty:?} vote twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine with a network key.
+    fn machine(&self, key: B256) -> Option<usize> {
+        let of = |machine: &usize| {
+            people::seat(*machine).is_some_and(|(keys, _)| key == B256::from(keys.network_key()))
+        };
+        (0..self.hosts.len()).find(of)
+    }
+
+    /// Lets the court know who sits in the running term and in the next.
+    fn terms(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let running = self.chain.height() / self.plan.term_length;
+        if self.term == Some(running) {
+            return Ok(());
+        }
+        self.term = Some(running);
+        for term in [running, running + 1] {
+            let committee = self.chain.committee(term)?;
+            let keys: Vec<B256> = committee.validators().map(|seat| seat.key).collect();
+            let machines: Vec<_> = keys.iter().filter_map(|key| self.machine(*key)).collect();
+            trace.add(self.now(), format!("term {term} is held by {machines:?}"));
+            let key = |machine: &usize| people::seat(*machine).map(|(_, key)| key.public_key());
+            let seats: Vec<_> = machines.iter().filter_map(key).collect();
+            self.seated.extend(seats.iter().cloned());
+            self.court.seat(term, Set::from_iter_dedup(seats));
+        }
+        Ok(())
+    }
+
     async fn heal(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         trace.add(self.now(), "all is healed");
+        self.calm = true;
         self.wire.heal();
         for machine in 0..self.hosts.len() {
             let hardware = &self.hosts[machine].hardware;
