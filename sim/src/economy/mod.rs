@@ -161,7 +161,7 @@ impl Economy {
         let statement = desk.block(&self.network, block).await?;
         for batch in desk.due() {
             // A full queue is found again: the intake hands a batch over until a block holds it.
-            drop(ledger.submit_blob(batch));
+            let _refused = ledger.submit_blob(batch);
         }
         let Some(statement) = statement else { return Ok(None) };
         let epoch = statement.epoch;

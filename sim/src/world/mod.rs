@@ -367,14 +367,15 @@ impl World {
         let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
         let seen = ledger.double_votes().borrow().clone();
         for vote in seen {
-            let guilty = self.machine(vote.key);
-            let lies =
-                guilty.is_some_and(|guilty| self.hosts[guilty].kind == Some(Kind::Equivocator));
-            if !lies {
-                return Err(Broken(format!("machine {machine} accuses honest {guilty:?}")));
-            }
+            let of = |guilty: &usize| self.hosts[*guilty].kind == Some(Kind::Equivocator);
+            let Some(guilty) = self.machine(vote.key).filter(of) else {
+                let (key, view) = (vote.key, vote.view);
+                return Err(Broken(format!(
+                    "machine {machine} accuses an honest validator, {key}, of view {view}"
+                )));
+            };
             if self.people.report(vote) {
-                trace.add(self.now(), format!("machine {machine} saw {guilty:?} vote twice"));
+                trace.add(self.now(), format!("machine {machine} saw machine {guilty} vote twice"));
             }
         }
         Ok(())
