@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, io::Write as _, path::Path, process::ExitCode};
-use xtask::{bench, tidy, workspace::Workspace};
+use xtask::{bench, fuzz, tidy, workspace::Workspace};
 
 /// The chores of this repository.
 #[derive(Debug, Parser)]
@@ -25,6 +25,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Search for inputs that break a decoder, by coverage. Keeps what it finds in `fuzz/corpus`.
+    Fuzz {
+        /// Which decoders; all of them if none is named.
+        targets: Vec<String>,
+        /// How long to search in each.
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -35,6 +43,9 @@ fn main() -> anyhow::Result<ExitCode> {
             let written = tidy::generated::write(root)?;
             writeln!(std::io::stdout(), "{written} documents written")?;
             Ok(ExitCode::SUCCESS)
+        }
+        Chore::Fuzz { targets, minutes } => {
+            fuzz::run(root, &targets, minutes).map(|()| ExitCode::SUCCESS)
         }
         Chore::Bench { arguments } => bench::run(root, &arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -100,7 +100,7 @@ impl App {
         let mut taken = Taken::default();
         let mut next = Some(parent);
         while let Some(block) = next.filter(|block| block.inner().header().height > last_final) {
-            for (sender, nonce) in self.senders(block.inner()) {
+            for (sender, nonce) in self.senders(block.inner()).await {
                 let free = taken.nonces.entry(sender).or_default();
                 *free = (*free).max(nonce.saturating_add(1));
             }
@@ -111,10 +111,25 @@ impl App {
     }
 
     /// Senders and nonces of a block's transactions.
-    fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
+    async fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
         match self.0.outcomes.get(block.hash()) {
             Some(executed) => executed.used.clone(),
-            None => used(&decode(block).unwrap_or_default()),
+            None => used(&self.decode(block).await.unwrap_or_default()),
+        }
+    }
+
+    /// Decodes all transactions of a block; nothing if one is no transaction.
+    async fn decode(&self, block: &Block) -> Option<Vec<Transaction>> {
+        let recovery = &self.0.queues.recovery;
+        match recovery.decode(block.transactions().to_vec()).await {
+            Ok(transactions) => {
+                recovery.remember(transactions.iter().map(|tx| (*tx.tx_hash(), tx.signer())));
+                Some(transactions)
+            }
+            Err(error) => {
+                tracing::warn!(height = block.header().height, %error, "block holds no transaction");
+                None
+            }
         }
     }
 
@@ -162,7 +177,7 @@ impl App {
             proposal.included.iter().map(|index| &candidates[*index]).collect();
         let body = Body {
             transactions: chosen.iter().map(|tx| Bytes::from(tx.encoded_2718())).collect(),
-            blobs: shared.queues.blob_candidates(&taken.blobs),
+            blobs: shared.queues.blob_candidates(&taken.blobs, header.height),
         };
         let outcome = proposal.outcome;
         let sealed = state::seal::<E>(batch, header.height, &outcome.writes).await?;
@@ -183,7 +198,7 @@ impl App {
         store: &impl Store,
         block: &Block,
     ) -> Result<Option<(Executed, Writes)>, ExecuteError> {
-        let Some(transactions) = decode(block) else { return Ok(None) };
+        let Some(transactions) = self.decode(block).await else { return Ok(None) };
         let header = block.header();
         let outcome = match execute_block(store, &environment(header), &transactions).await {
             Ok(outcome) => outcome,
@@ -242,19 +257,6 @@ impl App {
 
 type Writes = BTreeMap<execution::Key, Option<execution::Value>>;
 
-/// Decodes all transactions of a block; nothing if one is no transaction.
-fn decode(block: &Block) -> Option<Vec<Transaction>> {
-    let decoded: Result<Vec<_>, _> =
-        block.transactions().iter().map(|bytes| execution::decode(bytes)).collect();
-    match decoded {
-        Ok(transactions) => Some(transactions),
-        Err(error) => {
-            tracing::warn!(height = block.header().height, %error, "block holds no transaction");
-            None
-        }
-    }
-}
-
 fn nonce(tx: &Transaction) -> u64 {
     alloy_consensus::Transaction::nonce(tx.inner())
 }
@@ -300,6 +302,8 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         let taken = self.taken(parent.clone(), ancestry).await;
         let round = (context.epoch().get(), context.view(), context.parent.0);
         let now = runtime.current().epoch_millis();
+        #[cfg(test)]
+        let now = now + crate::testing::ahead(&self.0.keys);
         let parent = parent.inner().header();
         let seats = self.seats::<E>(&batch, parent).await;
         let header = self.0.chain.draft((parent, &seats), &self.0.keys, round, now)?;

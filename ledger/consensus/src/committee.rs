@@ -11,9 +11,10 @@ use crate::{
     seed::{KEY_BYTES, SeedKey, SeedSecret},
 };
 use alloy_primitives::{Address, B256, FixedBytes};
-use commonware_codec::{Copying, DecodeExt as _};
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
 use commonware_utils::ordered::Set;
+use contracts::{REGISTRATION_NAMESPACE, registration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -80,6 +81,16 @@ impl ValidatorKeys {
             possession: FixedBytes(self.seed.possession()),
             account,
         }
+    }
+
+    /// The signature with which `owner` registers these keys for `account` in the contract `Validators` of
+    /// the ledger `chain_id`.
+    pub fn proof(&self, chain_id: u64, owner: Address, account: Address) -> [u8; 64] {
+        let key = B256::from(self.network_key());
+        let payload = registration(chain_id, owner, account, key);
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(&self.network.sign(REGISTRATION_NAMESPACE, &payload).encode());
+        bytes
     }
 
     pub(crate) const fn signer(&self) -> &ed25519::PrivateKey {

@@ -128,11 +128,11 @@ impl Committees {
             return Ok(known);
         }
         let committee = match view(store, at, committeeCall { term }).await? {
-            Some(seats) => {
+            Some(seats) if !seats.is_empty() => {
                 let validators: Vec<_> = seats.iter().map(validator).collect();
                 self.checked(term, &validators)?
             }
-            None => Arc::clone(&self.first),
+            _ => Arc::clone(&self.first),
         };
         self.insert(term, Arc::clone(&committee));
         Ok(committee)

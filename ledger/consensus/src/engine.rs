@@ -15,6 +15,7 @@ use crate::{
     committee::{Committee, ValidatorKeys},
     committees::ReadError,
     genesis::Genesis,
+    gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
@@ -204,6 +205,12 @@ pub(crate) async fn start<E: Runtime>(
         databases,
         certificates: certificates(marshal.clone()),
     };
+    let gossip = Gossip {
+        shared: Arc::clone(&shared),
+        databases: answers.databases.clone(),
+        blocker: net.oracle.clone(),
+    };
+    gossip.start(context, net.gossip);
     answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });

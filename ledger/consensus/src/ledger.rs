@@ -10,7 +10,7 @@ use crate::{
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
-    mempool::{BlobRefused, PoolRefused},
+    mempool::{BlobRefused, PoolRefused, Source},
     query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
     state::StateProof,
@@ -71,9 +71,11 @@ impl Ledger {
         self.0.genesis.chain_id
     }
 
-    /// Takes a signed transaction (EIP-2718 bytes) to be put into a block, and gives its hash.
+    /// Takes a signed transaction (EIP-2718 bytes) to be put into a block, and gives its hash. Peers
+    /// are told of it until a final block holds it.
     ///
-    /// It waits in memory only: one that no block holds when the program ends has to be sent again.
+    /// It waits in memory only: one that no block holds when the program ends has to be sent again,
+    /// unless a peer has it.
     ///
     /// # Errors
     /// Why it was not taken.
@@ -82,12 +84,13 @@ impl Ledger {
         let height = self.head().height();
         let account = self.account(tx.signer(), height).await?;
         validate(&tx, &account, self.chain_id())?;
-        Ok(self.0.queues.insert(tx, &account, height)?)
+        Ok(self.0.queues.insert(tx, (&account, height), (Source::Own, true))?)
     }
 
     /// Takes an evidence blob to be carried by a block, and gives its BLAKE3 hash.
     ///
-    /// It waits in memory only: whoever needs it carried keeps it until a final block holds it.
+    /// It waits in memory only: whoever needs it carried keeps it until a final block holds it. Peers
+    /// are told of it too, and take it if this node has a seat.
     ///
     /// # Errors
     /// It is too large or known, or the queue is full and should be tried again later.
@@ -95,7 +98,7 @@ impl Ledger {
         if self.0.queries.is_closed() {
             return Err(BlobRefused::Stopped);
         }
-        self.0.queues.insert_blob(blob)
+        self.0.queues.insert_blob(blob, Source::Own)
     }
 
     /// A transaction that waits for a block, or whose block is final and not readable yet: whoever asks
@@ -113,7 +116,7 @@ impl Ledger {
         decoded.map(Some).map_err(|_| HistoryError::Corrupt("a transaction does not decode"))
     }
 
-    /// Number of waiting transactions, and bytes of waiting blobs.
+    /// Number of waiting transactions, and bytes of this node's own waiting blobs.
     pub fn load(&self) -> (usize, usize) {
         self.0.queues.load()
     }

@@ -7,6 +7,7 @@
 use crate::{
     block::Block,
     committee::{MAX_COMMITTEE, ValidatorKeys},
+    gossip::Topic,
     state::StateOperation,
 };
 use commonware_codec::{Copying, DecodeExt as _, FixedSize as _};
@@ -39,8 +40,12 @@ pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(256);
 /// Messages a peer may send a second, on each channel.
 const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(128));
 
-type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
-type Receiver = lookup::Receiver<ed25519::PublicKey>;
+/// Messages of gossip a peer may send a second, on each of its channels: more than an honest one does
+/// ([`crate::gossip`]).
+const GOSSIP_PER_SECOND: Quota = Quota::per_second(NZU32!(32));
+
+pub(crate) type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
+pub(crate) type Receiver = lookup::Receiver<ed25519::PublicKey>;
 /// Both ends of a channel.
 pub(crate) type Channel<E> = (Sender<E>, Receiver);
 
@@ -63,6 +68,8 @@ pub(crate) struct Net<E: Clock> {
     pub(crate) blocks: Channel<E>,
     /// Requests for state.
     pub(crate) state: Channel<E>,
+    /// Waiting transactions, and evidence blobs.
+    pub(crate) gossip: (Channel<E>, Channel<E>),
     pub(crate) oracle: Oracle<ed25519::PublicKey>,
 }
 
@@ -81,6 +88,8 @@ fn message_limit() -> u32 {
             SYNC_OPERATIONS,
             StateOperation::SIZE,
         ),
+        Topic::Transactions.message_bytes(),
+        Topic::Blobs.message_bytes(),
     ])
 }
 
@@ -143,6 +152,7 @@ where
         backfill: channel(3),
         blocks: channel(4),
         state: channel(5),
+        gossip: (network.register(6, GOSSIP_PER_SECOND), network.register(7, GOSSIP_PER_SECOND)),
         oracle,
     };
     network.start();

@@ -9,6 +9,13 @@
 //! [`SKEW_MS`] less). A ledger that stood still catches up with the first block, at whose height
 //! nobody was away: if the hours of a stop became blocks, they would pass as epochs in which no device
 //! could report. A stop longer than the bound takes a few blocks more, at their pace.
+//!
+//! Many validators keep time together: a block ahead of more than a third of their clocks has no quorum
+//! until those have caught up, and its view is over long before. So as long as that many are right, the
+//! ledger is ahead of none of them by more than [`SKEW_MS`], whatever a proposer's clock says, which
+//! costs that proposer its turn. Where more are wrong, or there is one validator, a wrong clock takes the
+//! ledger's time along, by at most [`MAX_STEP_MS`] a block. A proposer whose clock is behind makes one
+//! small step; the next makes up for it.
 
 use crate::{
     committee::ValidatorKeys,

@@ -12,6 +12,7 @@ use crate::{
     header::{Header, StateCommitment},
     history::{History, Retention},
     ledger::Ledger,
+    recovery::Recovery,
     rules, state, terms, trie,
     validator::{Config, Launch, StartError},
 };
@@ -34,7 +35,8 @@ pub async fn launch<E: Runtime>(
     config: Config,
 ) -> Result<Ledger, StartError> {
     let committee = Arc::new(config.genesis.check()?);
-    let launch = Launch { prefix, committee, history, listen: config.listen, config };
+    let (listen, recovery) = (config.listen, Recovery::sequential());
+    let launch = Launch { prefix, committee, history, listen, recovery, config };
     Box::pin(launch.start(context)).await.map_err(|error| StartError::Engine(error.to_string()))
 }
 

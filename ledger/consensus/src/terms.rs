@@ -271,3 +271,6 @@ impl<E: Runtime> Terms<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ use crate::{
     outcome::Outcomes,
     query,
     queues::Queues,
+    recovery::Recovery,
     rules::Chain,
 };
 use commonware_runtime::{Runner as _, tokio as runtime};
@@ -31,7 +32,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     net::{SocketAddr, TcpListener},
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -194,7 +195,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
     let prefix = "ledger".to_owned();
-    let launch = Launch { prefix, committee, history: Arc::new(history), listen, config };
+    let recovery = Recovery::parallel(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let history = Arc::new(history);
+    let launch = Launch { prefix, committee, history, listen, recovery, config };
     let engine = launch.config.data.join("engine");
     let builder = thread::Builder::new().name("ledger".to_owned()).stack_size(STACK_BYTES);
     let thread = builder.spawn(move || {
@@ -232,6 +235,8 @@ pub(crate) struct Launch {
     pub(crate) committee: Arc<crate::committee::Committee>,
     pub(crate) history: Arc<History>,
     pub(crate) listen: SocketAddr,
+    /// Who checks signatures.
+    pub(crate) recovery: Recovery,
     pub(crate) config: Config,
 }
 
@@ -259,7 +264,7 @@ fn run(launch: Launch, engine: &Path, ready: Ready, stopped: oneshot::Receiver<(
 impl Launch {
     /// Starts the ledger below `context` and gives its handle.
     pub(crate) async fn start<E: Runtime>(self, context: &E) -> Result<Ledger, EngineError> {
-        let Self { prefix, committee, history, listen, config } = self;
+        let Self { prefix, committee, history, listen, recovery, config } = self;
         let genesis =
             engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee))
                 .await?;
@@ -267,7 +272,7 @@ impl Launch {
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = query::lanes();
         let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
-        let queues = Arc::new(Queues::new(config.limits));
+        let queues = Arc::new(Queues::new(config.limits, recovery));
         // The genesis was checked: a term has at least two blocks.
         let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);
         let committees = Committees::new(term_length, committee);

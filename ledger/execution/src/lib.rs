@@ -34,7 +34,7 @@ mod store;
 mod suspend;
 mod system;
 
-pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, validate};
+pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, decode_known, validate};
 pub use block::{
     BlockOutcome, ExecuteError, Proposal, Receipt, Skipped, execute_block, propose_block,
 };

@@ -27,6 +27,7 @@ pub const LAYERS: &[&str] = &[
     "sim",
     "node",
     "bench",
+    "fuzz",
     "xtask",
 ];
 

@@ -5,6 +5,8 @@ use crate::{
     BodyError, Finalized, History, Limits, MemoryFile, Retention,
     committee::Committee,
     engine,
+    mempool::Source,
+    recovery::Recovery,
     testing::{CHAIN, COIN, genesis, keys, transfer},
 };
 use alloy_primitives::U256;
@@ -55,7 +57,7 @@ impl Bench {
             genesis: Arc::new(block.clone()),
             keys: keys(0),
             history: Arc::new(history),
-            queues: Arc::new(Queues::new(Limits::default())),
+            queues: Arc::new(Queues::new(Limits::default(), Recovery::sequential())),
             peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
@@ -67,7 +69,7 @@ impl Bench {
     fn queue(&self, raw: &[u8]) {
         let tx = execution::decode(raw).unwrap();
         let account = Account { balance: U256::MAX, ..Account::default() };
-        self.app.0.queues.insert(tx, &account, 0).unwrap();
+        self.app.0.queues.insert(tx, (&account, 0), (Source::Own, true)).unwrap();
     }
 
     fn round(&self, view: u64) -> ConsensusContext {
@@ -132,7 +134,7 @@ fn changed(block: &Block, change: impl FnOnce(&mut Header)) -> Block {
 fn what_is_proposed_is_accepted_and_nothing_else() {
     bench(async |bench| {
         bench.queue(&transfer(1, 0, COIN));
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence"), Source::Own).unwrap();
         let block = bench.propose(1).await.block;
         assert_eq!((block.transactions().len(), block.blobs().len()), (1, 1));
         for finality in [Finality::Candidate, Finality::Finalized] {
@@ -240,7 +242,7 @@ fn a_lost_proposal_loses_nothing_and_a_kept_one_is_not_repeated() {
         for nonce in 0..3 {
             bench.queue(&transfer(1, nonce, COIN));
         }
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence"), Source::Own).unwrap();
         let lost = bench.propose(1).await;
         let again = bench.propose(2).await;
         assert_eq!(lost.block.body(), again.block.body());
@@ -248,7 +250,7 @@ fn a_lost_proposal_loses_nothing_and_a_kept_one_is_not_repeated() {
         // A child built before its parent is final takes what the parent left.
         bench.queue(&transfer(1, 3, COIN));
         bench.queue(&transfer(2, 0, COIN));
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"more evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"more evidence"), Source::Own).unwrap();
         let child = bench.propose_on(&again).await.block;
         assert_eq!(child.transactions().len(), 2);
         assert_eq!(child.blobs(), [Bytes::from_static(b"more evidence")]);

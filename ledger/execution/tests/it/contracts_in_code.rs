@@ -27,12 +27,12 @@ use protocol::{
 const TOKEN: Address = address::STABLECOIN;
 
 /// A chain with the system contracts; user 1 has 1,000 test dollars.
-fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     let config = GenesisConfig {
         clock: EpochClock { length: 30, grace: 4 },
         dispute_epochs: 1,
         validators: vec![SeatKeys::derive(1).genesis(BENEFICIARY, 10_000_000_000_000_000_000)],
-        seats: SeatRules { term_length: 4, ..SeatRules::default() },
+        seats: SeatRules { term_length: 4, unbonding_terms: 1, ..SeatRules::default() },
         guardian: BENEFICIARY,
         pause_blocks_max: 1_000,
         breaker_window: 100,

@@ -1,0 +1,39 @@
+//! The list of targets.
+
+mod economy;
+mod evidence;
+mod ledger;
+mod storage;
+
+use crate::Target;
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    economy::CBOR,
+    economy::ENVELOPE,
+    economy::INPUTS,
+    economy::MANIFEST,
+    economy::STATEMENT,
+    economy::VOUCHER,
+    storage::EVIDENCE,
+    storage::REQUEST,
+    storage::RESPONSE,
+    storage::SLICE,
+    storage::OUTBOARD,
+    evidence::BATCH,
+    evidence::ACCEPTANCE,
+    evidence::BLOCK_EVIDENCE,
+    evidence::MESSAGES,
+    ledger::TRANSACTION,
+    ledger::HEADER,
+    ledger::BLOCK,
+    ledger::CERTIFICATE,
+    ledger::STATE_PROOF,
+    ledger::GENESIS,
+    ledger::CONTRACTS,
+];
+
+/// A secret for inputs that carry signatures.
+const SECRET: [u8; 32] = [7; 32];
+/// The chain of signed inputs.
+const CHAIN: u64 = 0xDE91;

@@ -1,0 +1,48 @@
+//! Every target takes its corpus and a moment's worth of mutations of it.
+
+use fuzz::{corpus, mutate::Mutator, targets::TARGETS};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+/// How long each target is given; how many inputs that makes depends on the machine.
+const MOMENT: Duration = Duration::from_millis(700);
+
+#[test]
+fn every_target_takes_what_it_is_given() {
+    for target in TARGETS {
+        let seeds = (target.seeds)();
+        let taken = seeds.iter().filter(|seed| attempt(target, seed)).count();
+        assert!(taken > 0 && taken == seeds.len(), "{} takes {taken} seeds", target.name);
+        let inputs = corpus::read(target).unwrap();
+        for input in &inputs {
+            attempt(target, input);
+        }
+        let mut mutator = Mutator::new(0xDE91);
+        let began = Instant::now();
+        while began.elapsed() < MOMENT {
+            attempt(target, &mutator.mutate(&inputs));
+        }
+    }
+}
+
+/// Runs one input; a fault names it, so that it can be kept in the corpus.
+fn attempt(target: &fuzz::Target, input: &[u8]) -> bool {
+    catch_unwind(AssertUnwindSafe(|| (target.run)(input))).unwrap_or_else(|_| {
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        panic!("{} fails on {} bytes: {hex}", target.name, input.len());
+    })
+}
+
+#[test]
+fn names_are_distinct_and_folders_belong_to_targets() {
+    let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name).collect();
+    assert_eq!(names.len(), TARGETS.len());
+    let root = corpus::folder(&TARGETS[0]);
+    for entry in std::fs::read_dir(root.parent().unwrap()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name == "README.md" || names.contains(name.as_str()), "{name} is no target");
+    }
+}
