@@ -7,6 +7,8 @@ use super::{
     message::{Message, payload},
 };
 use alloy_primitives::Address;
+use bytes::Bytes;
+use commonware_codec::{Copying, Decode as _, Encode as _, RangeCfg};
 use commonware_cryptography::{Digestible as _, sha256};
 use consensus::Block;
 use std::{
@@ -33,17 +35,22 @@ impl Censor {
         Self { victim, disliked: Mutex::new(VecDeque::new()) }
     }
 
-    fn holds(&self, block: &Block) -> bool {
-        let sent =
-            |raw: &bytes::Bytes| execution::decode(raw).is_ok_and(|tx| tx.signer() == self.victim);
-        block.transactions().iter().any(sent)
+    fn sent(&self, raw: &Bytes) -> bool {
+        execution::decode(raw).is_ok_and(|tx| tx.signer() == self.victim)
     }
 
-    /// Whether a gossiped message carries a transaction of the victim: its bytes end the message, behind
-    /// lengths of at most a few bytes.
-    fn carries(&self, body: &[u8]) -> bool {
-        (0..body.len().min(16))
-            .any(|skip| execution::decode(&body[skip..]).is_ok_and(|tx| tx.signer() == self.victim))
+    fn holds(&self, block: &Block) -> bool {
+        block.transactions().iter().any(|raw| self.sent(raw))
+    }
+
+    /// A message of gossip without the victim's transactions; nothing if none is left.
+    fn without(&self, body: &Bytes) -> Option<Message> {
+        let bounds = (RangeCfg::from(..), RangeCfg::from(..));
+        let Ok(all) = Vec::<Bytes>::decode_cfg(Copying(&body[..]), &bounds) else {
+            return Some(Message::Data(TRANSACTIONS, body.clone()));
+        };
+        let kept: Vec<Bytes> = all.into_iter().filter(|raw| !self.sent(raw)).collect();
+        if kept.is_empty() { None } else { Some(Message::Data(TRANSACTIONS, kept.encode())) }
     }
 }
 
@@ -67,7 +74,7 @@ impl Conduct for Censor {
                     disliked.pop_front();
                 }
             }
-            Message::Data(TRANSACTIONS, body) if self.carries(body) => return Vec::new(),
+            Message::Data(TRANSACTIONS, body) => return self.without(body).into_iter().collect(),
             _ => {}
         }
         vec![message]

@@ -291,3 +291,6 @@ impl Env for View<'_> {
         self.header.map_or(0, |header| header.chain_id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
 use commonware_utils::ordered::Set;
-use consensus::{Finalized, Genesis, Peer, simulation};
+use consensus::{Finalized, Genesis, Peer, ValidatorKeys, simulation};
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
@@ -97,46 +97,10 @@ impl World {
         let accounts = people.accounts(plan.machines);
         let chain = Chronicle::begin(&context.child("chronicle"), genesis.clone(), accounts).await;
         let chain = chain.map_err(Broken::new)?;
-        let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
-        let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
-        let seats = keys.iter().take(plan.seats).map(ed25519::PrivateKey::public_key);
-        let seats = Set::from_iter_dedup(seats);
         let namespace = simulation::namespace(chain.name());
         let court = Arc::new(Court::new(namespace.clone()));
-        let addresses: Vec<_> =
-            (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
         let wire = Arc::new(Wire::default());
-        let mut hosts = Vec::new();
-        for (machine, (validator, key)) in secrets.iter().enumerate() {
-            let peer = |other: usize| {
-                let key = secrets[other].0.network_key();
-                Peer { key, address: addresses[other] }
-            };
-            let peers = (0..plan.machines).filter(|other| *other != machine).map(peer).collect();
-            let hardware = Hardware {
-                machine,
-                address: addresses[machine],
-                skew: Arc::new(AtomicI64::new(0)),
-                disk: Arc::new(Disk::default()),
-                wire: Arc::clone(&wire),
-            };
-            let mut host = Host::new(hardware, validator.clone(), peers);
-            host.kind = plan.kinds.get(&machine).copied();
-            let signature = Signature::new(&namespace, seats.clone(), key);
-            let conduct = host.kind.zip(signature);
-            let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, &plot));
-            host.interposed = conduct.map(|conduct| {
-                Arc::new(Interposed {
-                    me: machine,
-                    keys: keys.clone(),
-                    addresses: addresses.clone(),
-                    namespace: namespace.clone(),
-                    conduct,
-                    court: Arc::clone(&court),
-                })
-            });
-            hosts.push(host);
-        }
+        let hosts = hosts(&plan, &plot, &namespace, (&court, &wire));
         let began = context.current();
         let economy = match plan.devices {
             0 => None,
@@ -478,6 +442,52 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The machines of a plan, off, and who stands between them and the network.
+fn hosts(
+    plan: &Plan,
+    plot: &Plot,
+    namespace: &[u8],
+    (court, wire): (&Arc<Court>, &Arc<Wire>),
+) -> Vec<Host> {
+    let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
+    let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
+    let seats = keys.iter().take(plan.seats).map(ed25519::PrivateKey::public_key);
+    let seats = Set::from_iter_dedup(seats);
+    let addresses: Vec<_> =
+        (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
+    let peer = |other: usize| {
+        let key = secrets[other].0.network_key();
+        Peer { key, address: addresses[other] }
+    };
+    let host = |(machine, (validator, key)): (usize, &(ValidatorKeys, ed25519::PrivateKey))| {
+        let peers = (0..plan.machines).filter(|other| *other != machine).map(peer).collect();
+        let hardware = Hardware {
+            machine,
+            address: addresses[machine],
+            skew: Arc::new(AtomicI64::new(0)),
+            disk: Arc::new(Disk::default()),
+            wire: Arc::clone(wire),
+        };
+        let mut host = Host::new(hardware, validator.clone(), peers);
+        host.kind = plan.kinds.get(&machine).copied();
+        let signature = Signature::new(namespace, seats.clone(), key);
+        let conduct = host.kind.zip(signature);
+        let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, plot));
+        host.interposed = conduct.map(|conduct| {
+            Arc::new(Interposed {
+                me: machine,
+                keys: keys.clone(),
+                addresses: addresses.clone(),
+                namespace: namespace.to_vec(),
+                conduct,
+                court: Arc::clone(court),
+            })
+        });
+        host
+    };
+    secrets.iter().enumerate().map(host).collect()
 }
 
 /// Where a machine listens.
