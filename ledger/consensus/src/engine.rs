@@ -75,7 +75,7 @@ const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(
 const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -123,7 +123,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
