@@ -23,6 +23,7 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
+    rules::Chain,
     state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
@@ -166,11 +167,7 @@ pub(crate) async fn start<E: Runtime>(
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = join::Facts {
-        namespace: namespace.clone(),
-        chain_id: shared.chain.chain_id,
-        term_length: shared.chain.term_length,
-    };
+    let facts = facts(&shared, &namespace);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
@@ -191,8 +188,7 @@ pub(crate) async fn start<E: Runtime>(
     shared.marshal.fill(marshal.clone());
     let applied = floor.processed().map_or(0, |processed| processed.height().get());
     begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -226,7 +222,17 @@ pub(crate) async fn start<E: Runtime>(
         settings: settings.clone(),
     };
     follow(context, (join, heard), terms, net.terms);
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    caught_up(&shared).await
+}
+
+/// What a node that joins holds its peers to.
+fn facts(shared: &Shared, namespace: &[u8]) -> join::Facts {
+    let Chain { chain_id, term_length, .. } = shared.chain;
+    join::Facts { namespace: namespace.to_vec(), chain_id, term_length }
+}
+
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
@@ -439,12 +445,13 @@ type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    (oracle, channel): (&Oracle, Channel<E>),
+) -> SyncMailbox<E> {
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -458,7 +465,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(channel);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.
