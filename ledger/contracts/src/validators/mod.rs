@@ -117,6 +117,7 @@ fn call_view(
         C::seatsOf(c) => {
             returns::<IValidators::seatsOfCall>(&validators.seats_of(cx, c.term, c.account)?)
         }
+        C::order(c) => returns::<IValidators::orderCall>(&validators.mixes.get(cx, c.term)?),
         C::allSeats(c) => returns::<IValidators::allSeatsCall>(&validators.all_seats(cx, c.term)?),
         C::keyCount(_) => returns::<IValidators::keyCountCall>(&validators.active.len(cx)?),
         C::keyAt(c) => {
