@@ -160,8 +160,7 @@ pub(crate) async fn start<E: Runtime>(
     shared: Arc<Shared>,
     questions: Asked,
 ) -> Result<(), EngineError> {
-    let cache = page_cache();
-    let namespace = terms::namespace(shared.genesis.hash());
+    let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let most_peers = settings.peers.len() + peers::room(&shared);
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
@@ -213,18 +212,9 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
-    let oracle = net.oracle.clone();
-    context.child("peers").spawn(move |_| peers.run(oracle));
+    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
     let certificates = certificates(marshal.clone());
-    let answers = Answers { shared: Arc::clone(&shared), databases, certificates };
-    let gossip = Gossip {
-        shared: Arc::clone(&shared),
-        databases: answers.databases.clone(),
-        blocker: net.oracle.clone(),
-    };
-    gossip.start(context, net.gossip);
-    answers.start(context, questions);
+    Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
         shared: Arc::clone(&shared),
@@ -240,6 +230,20 @@ pub(crate) async fn start<E: Runtime>(
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
+}
+
+/// Keeps the peer set that the state asks for, and tells peers what waits.
+fn talk<E: Runtime>(
+    context: &E,
+    (shared, databases): (&Arc<Shared>, &Databases<E>),
+    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
+    (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
+) {
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
+    let (shared, databases) = (Arc::clone(shared), databases.clone());
+    let (blocker, oracle) = (oracle.clone(), oracle.clone());
+    context.child("peers").spawn(move |_| peers.run(oracle));
+    Gossip { shared, databases, blocker }.start(context, channels);
 }
 
 type Plan<E> = SyncPlan<E, Scheme, Standard<Block>>;
@@ -327,7 +331,7 @@ fn follow<E: Runtime>(
 /// Reads the committees of the head's term and of the next from the state at the head.
 async fn keep_committees<E: Runtime>(
     shared: &Shared,
-    databases: &state::Databases<E>,
+    databases: &Databases<E>,
 ) -> Result<(), EngineError> {
     let head = Arc::clone(&shared.head.borrow());
     let history = Arc::clone(&shared.history);

@@ -3,10 +3,12 @@
 pub(crate) mod agent;
 pub(crate) mod claim;
 pub(crate) mod doctor;
+pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod key;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod node;
 pub(crate) mod remove;
 pub(crate) mod service;
 pub(crate) mod statement;
