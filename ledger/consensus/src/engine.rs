@@ -174,7 +174,7 @@ pub(crate) async fn start<E: Runtime>(
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
-    let mut join = Join::start(context, (&shared, facts), settings.join, net.join)?;
+    let mut join = Join::start(context, (&shared, facts.clone()), settings.join, net.join)?;
     let (plan, heard) = plan(context, &settings.prefix, &mut join).await?;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
@@ -213,7 +213,7 @@ pub(crate) async fn start<E: Runtime>(
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
     talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
-    let certificates = certificates(marshal.clone());
+    let certificates = certificates(&shared, facts);
     Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
@@ -510,12 +510,17 @@ fn block_buffer<E: Runtime>(
     buffer
 }
 
-fn certificates(marshal: Marshal) -> Certificates {
+/// Certificates of recent blocks from marshal, and of the last blocks of terms from the history.
+fn certificates(shared: &Arc<Shared>, facts: join::Facts) -> Certificates {
+    let (shared, facts) = (Arc::clone(shared), Arc::new(facts));
     Arc::new(move |height| {
-        let marshal = marshal.clone();
+        let (shared, facts) = (Arc::clone(&shared), Arc::clone(&facts));
         Box::pin(async move {
-            let finalization = marshal.get_finalization(Height::new(height)).await?;
-            Some(finalization.encode())
+            let marshal = shared.marshal.get()?;
+            match marshal.get_finalization(Height::new(height)).await {
+                Some(certificate) => Some(certificate.encode()),
+                None => join::certificate(&shared, &facts, height).await,
+            }
         })
     })
 }
