@@ -166,11 +166,7 @@ pub(crate) async fn start<E: Runtime>(
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = join::Facts {
-        namespace: namespace.clone(),
-        chain_id: shared.chain.chain_id,
-        term_length: shared.chain.term_length,
-    };
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
