@@ -167,7 +167,7 @@ pub(crate) async fn start<E: Runtime>(
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = facts(&shared, &namespace);
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
@@ -223,12 +223,6 @@ pub(crate) async fn start<E: Runtime>(
     };
     follow(context, (join, heard), terms, net.terms);
     caught_up(&shared).await
-}
-
-/// What a node that joins holds its peers to.
-fn facts(shared: &Shared, namespace: &[u8]) -> join::Facts {
-    let Chain { chain_id, term_length, .. } = shared.chain;
-    join::Facts { namespace: namespace.to_vec(), chain_id, term_length }
 }
 
 /// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
