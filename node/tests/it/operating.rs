@@ -197,8 +197,8 @@ fn three_people_follow_the_manual_and_a_fourth_joins() {
     people.run("eve", replace);
     let new = people.stay("eve", new);
     new.says("serving: validator");
-    people.run("dan", leave);
-    let said = people.run("dan", status);
+    people.run_at("dan", "ann", leave);
+    let said = people.run_at("dan", "ann", status);
     assert!(said.contains("asked back"), "{said}");
     runtime.block_on(async {
         let head = people.client("ann").await.head().await.unwrap();
