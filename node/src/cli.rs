@@ -277,7 +277,7 @@ impl Cli {
 pub(crate) enum Agent {
     /// Offer disk space.
     #[command(
-        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
+        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n  wayleave agent storage --data /mnt/disk1 --capacity 500GiB --owner-key owner.json --drain\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
     )]
     Storage(StorageAgent),
 }
@@ -298,6 +298,13 @@ pub(crate) struct StorageAgent {
     pub(crate) owner_key: PathBuf,
     #[command(flatten)]
     pub(crate) passphrase: Passphrase,
+    /// Leave the network without penalty: take nothing new, and keep and prove what is there until customers'
+    /// services have moved it elsewhere. Holds over restarts.
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Stay after all, after --drain.
+    #[arg(long, conflicts_with = "drain")]
+    pub(crate) stay: bool,
     /// Where to listen for services (UDP).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
@@ -311,7 +318,7 @@ pub(crate) struct StorageAgent {
 pub(crate) enum Service {
     /// Serve S3.
     #[command(
-        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n  wayleave service s3 --data ./s3 --payer-key customer.json --recover\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
     )]
     S3(S3Service),
 }
@@ -333,6 +340,13 @@ pub(crate) struct S3Service {
     /// stablecoin. Without it nothing is deposited.
     #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
     pub(crate) deposit: Option<protocol::Micros>,
+    /// Make the index of a service that lost its disk anew first, from the keys in the folder (keyring.json and
+    /// signer.json), the ledger and the agents. The lost service must not run any more.
+    #[arg(long)]
+    pub(crate) recover: bool,
+    /// With --recover: how many agents need not answer. What only they know is lost then.
+    #[arg(long, value_name = "AGENTS", requires = "recover")]
+    pub(crate) silent: Option<usize>,
     /// Where S3 tools connect.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,

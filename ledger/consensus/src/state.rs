@@ -119,6 +119,14 @@ async fn height_of<E: Spawner + StorageContext>(db: &StateDb<E>) -> Result<u64, 
     height.map(u64::from_be_bytes).ok_or_else(|| StoreError::new("state without a height"))
 }
 
+/// The height of the block that the applied state reflects, and its canonical root.
+pub(crate) async fn applied<E: Spawner + StorageContext>(
+    databases: &Databases<E>,
+) -> Result<(u64, B256), StoreError> {
+    let db = databases.read().await;
+    Ok((height_of(&db).await?, B256::from(db.root().0)))
+}
+
 /// Writes a block's changes over its parent's state and computes the roots.
 pub(crate) async fn seal<E: Spawner + StorageContext>(
     batch: Batch<E>,

@@ -29,6 +29,7 @@ mod env;
 mod genesis;
 mod key;
 mod patience;
+mod recover;
 mod state;
 mod store;
 mod suspend;

@@ -289,8 +289,10 @@ impl Model {
             let key = SeatKeys::derive(secret).key();
             self.attempt(STRANGER, VALIDATORS, &IValidators::releaseCall { key });
         }
-        let bonded = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner: VALIDATOR });
-        assert_eq!(self.world.memory.coins[&VALIDATORS], bonded.amount);
+        let owner = VALIDATOR;
+        let bonded = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner }).amount;
+        let asked = self.world.view(VALIDATORS, &IValidators::unbondingCall { owner }).amount;
+        assert_eq!(self.world.memory.coins[&VALIDATORS], bonded + asked);
     }
 
     /// The first rail from `first` on that ended and was not released.
