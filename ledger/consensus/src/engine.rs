@@ -23,7 +23,6 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    rules::Chain,
     state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
@@ -76,7 +75,7 @@ const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(
 const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -124,7 +123,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
@@ -167,7 +166,7 @@ pub(crate) async fn start<E: Runtime>(
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = facts(&shared, &namespace);
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
@@ -223,12 +222,6 @@ pub(crate) async fn start<E: Runtime>(
     };
     follow(context, (join, heard), terms, net.terms);
     caught_up(&shared).await
-}
-
-/// What a node that joins holds its peers to.
-fn facts(shared: &Shared, namespace: &[u8]) -> join::Facts {
-    let Chain { chain_id, term_length, .. } = shared.chain;
-    join::Facts { namespace: namespace.to_vec(), chain_id, term_length }
 }
 
 /// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
