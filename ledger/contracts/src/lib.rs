@@ -34,6 +34,7 @@ mod storage;
 pub mod testing;
 mod tokens;
 mod validators;
+pub mod view;
 
 pub use address::is_system;
 pub use dispatch::{INPUT_MAX, call};
