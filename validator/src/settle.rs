@@ -86,6 +86,14 @@ struct Said {
 }
 
 impl Said {
+    /// Begins a term. What is said counts in one round of voting, and a round ends with a term: all that
+    /// is still open is said again in each.
+    fn begin(&mut self, term: u64) {
+        if self.term != term {
+            *self = Self { term, ..Self::default() };
+        }
+    }
+
     /// The epochs to announce, when `open` is the first that can become final and `begun` the last that
     /// has begun. Later ones do not wait for one whose inputs are still to come, nor are they said again
     /// for its sake.
@@ -149,12 +157,8 @@ impl Settler {
         recorded: Height,
         said: &mut Said,
     ) -> Result<(), SettleEpochError> {
-        // What is said counts in one round of voting, and a round ends with a term: say it again in each.
         let terms = IValidators::termsCall {};
-        let term = self.files.client.call(address::VALIDATORS, terms).await?.current;
-        if said.term != term {
-            *said = Said { term, ..Said::default() };
-        }
+        said.begin(self.files.client.call(address::VALIDATORS, terms).await?.current);
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
         for epoch in said.to_announce(open, begun) {
@@ -358,6 +362,18 @@ pub fn outcome(settled: &Settled) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_is_said_again_in_another_term() {
+        let mut said = Said::default();
+        said.begin(7);
+        said.announced.insert(Epoch(3));
+        said.voted = Some(Epoch(2));
+        said.begin(7);
+        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![], Some(Epoch(2))));
+        said.begin(8);
+        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![Epoch(3)], None));
+    }
 
     #[test]
     fn an_epoch_is_announced_once_though_an_earlier_ones_inputs_are_missing() {
