@@ -23,6 +23,7 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
+    rules::Chain,
     state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
@@ -162,15 +163,10 @@ pub(crate) async fn start<E: Runtime>(
 ) -> Result<(), EngineError> {
     let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let most_peers = settings.peers.len() + peers::room(&shared);
-    let most = NonZeroUsize::MIN.saturating_add(most_peers);
+    let most = peers::most(&shared, &settings.peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = join::Facts {
-        namespace: namespace.clone(),
-        chain_id: shared.chain.chain_id,
-        term_length: shared.chain.term_length,
-    };
+    let facts = facts(&shared, &namespace);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
@@ -189,10 +185,8 @@ pub(crate) async fn start<E: Runtime>(
     )
     .await;
     shared.marshal.fill(marshal.clone());
-    let applied = floor.processed().map_or(0, |processed| processed.height().get());
-    begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    begin_at(&shared, floor.processed().map(|block| block.height()).max(plan.completed()))?;
+    let sync = state_source::<E>(context, keys, &net.oracle, net.state);
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -212,7 +206,7 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
-    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
+    talk(context, (&shared, &databases), (listen, most), (&net.oracle, net.gossip));
     let certificates = certificates(&shared, facts);
     Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
@@ -236,10 +230,10 @@ pub(crate) async fn start<E: Runtime>(
 fn talk<E: Runtime>(
     context: &E,
     (shared, databases): (&Arc<Shared>, &Databases<E>),
-    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
+    (listen, most): ((SocketAddr, &[Peer]), NonZeroUsize),
     (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
 ) {
-    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most);
     let (shared, databases) = (Arc::clone(shared), databases.clone());
     let (blocker, oracle) = (oracle.clone(), oracle.clone());
     context.child("peers").spawn(move |_| peers.run(oracle));
@@ -272,8 +266,8 @@ async fn plan<E: Runtime>(
 }
 
 /// Begins with the block the state is opened at.
-fn begin_at(shared: &Shared, applied: u64) -> Result<(), EngineError> {
-    if let Some(block) = shared.history.standing(applied)? {
+fn begin_at(shared: &Shared, applied: Option<Height>) -> Result<(), EngineError> {
+    if let Some(block) = shared.history.standing(applied.map_or(0, Height::get))? {
         shared.head.send_replace(Arc::new(block));
     }
     Ok(())
@@ -435,16 +429,24 @@ fn marshal_config(
 }
 
 type Oracle = commonware_p2p::authenticated::lookup::Oracle<ed25519::PublicKey>;
+/// What a node that joins has to know of its ledger.
+fn facts(shared: &Shared, namespace: &[u8]) -> join::Facts {
+    let Chain { chain_id, term_length, .. } = shared.chain;
+    join::Facts { namespace: namespace.to_vec(), chain_id, term_length }
+}
+
 type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers, and serves ours.
+fn state_source<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
     oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    state: Channel<E>,
+) -> SyncMailbox<E> {
+    let (actor, mailbox) = SyncActor::<E>::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -458,7 +460,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(state);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.
