@@ -76,7 +76,7 @@ const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(
 const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -124,7 +124,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
@@ -163,10 +163,11 @@ pub(crate) async fn start<E: Runtime>(
 ) -> Result<(), EngineError> {
     let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let most = peers::most(&shared, &settings.peers);
+    let most_peers = settings.peers.len() + peers::room(&shared);
+    let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = facts(&shared, &namespace);
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
@@ -185,8 +186,9 @@ pub(crate) async fn start<E: Runtime>(
     )
     .await;
     shared.marshal.fill(marshal.clone());
-    begin_at(&shared, floor.processed().map(|block| block.height()).max(plan.completed()))?;
-    let sync = state_source::<E>(context, keys, &net.oracle, net.state);
+    let applied = floor.processed().map_or(0, |processed| processed.height().get());
+    begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -206,7 +208,7 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
-    talk(context, (&shared, &databases), (listen, most), (&net.oracle, net.gossip));
+    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
     let certificates = certificates(&shared, facts);
     Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
@@ -220,7 +222,11 @@ pub(crate) async fn start<E: Runtime>(
         settings: settings.clone(),
     };
     follow(context, (join, heard), terms, net.terms);
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    caught_up(&shared).await
+}
+
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
@@ -230,10 +236,10 @@ pub(crate) async fn start<E: Runtime>(
 fn talk<E: Runtime>(
     context: &E,
     (shared, databases): (&Arc<Shared>, &Databases<E>),
-    (listen, most): ((SocketAddr, &[Peer]), NonZeroUsize),
+    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
     (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
 ) {
-    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most);
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
     let (shared, databases) = (Arc::clone(shared), databases.clone());
     let (blocker, oracle) = (oracle.clone(), oracle.clone());
     context.child("peers").spawn(move |_| peers.run(oracle));
@@ -266,8 +272,8 @@ async fn plan<E: Runtime>(
 }
 
 /// Begins with the block the state is opened at.
-fn begin_at(shared: &Shared, applied: Option<Height>) -> Result<(), EngineError> {
-    if let Some(block) = shared.history.standing(applied.map_or(0, Height::get))? {
+fn begin_at(shared: &Shared, applied: u64) -> Result<(), EngineError> {
+    if let Some(block) = shared.history.standing(applied)? {
         shared.head.send_replace(Arc::new(block));
     }
     Ok(())
@@ -429,24 +435,17 @@ fn marshal_config(
 }
 
 type Oracle = commonware_p2p::authenticated::lookup::Oracle<ed25519::PublicKey>;
-/// What a node that joins has to know of its ledger.
-fn facts(shared: &Shared, namespace: &[u8]) -> join::Facts {
-    let Chain { chain_id, term_length, .. } = shared.chain;
-    join::Facts { namespace: namespace.to_vec(), chain_id, term_length }
-}
-
 type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-/// Fetches the state from peers, and serves ours.
-fn state_source<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-    state: Channel<E>,
+    (oracle, channel): (&Oracle, Channel<E>),
 ) -> SyncMailbox<E> {
-    let (actor, mailbox) = SyncActor::<E>::new(
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -461,7 +460,7 @@ fn state_source<E: Runtime>(
             priority_responses: false,
         },
     );
-    actor.start(state);
+    actor.start(channel);
     mailbox
 }
 

@@ -8,7 +8,7 @@
 //! Addresses are those of the configuration, or else the endpoints that validators wrote onto the ledger;
 //! who has neither is left out. The set is made anew from the state whenever a term begins or a block
 //! changes something in the contract `Validators`, and handed to the network if it differs. What has no room
-//! ([`most`]) is left out too, from the end of the list above.
+//! ([`room`]) is left out too, from the end of the list above.
 
 use crate::{
     application::Shared,
@@ -29,7 +29,6 @@ use contracts::abi::IValidators::{keyAtCall, keyCountCall, keyInfoCall};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    num::NonZeroUsize,
     sync::Arc,
 };
 
@@ -38,15 +37,13 @@ const HEADROOM: usize = 32;
 /// Most registered keys that are looked at.
 const KEYS_MAX: u64 = 1_024;
 
-/// How many peers a set may hold, ourselves included: those of the configuration, the committees of three
-/// terms as they are at the start, and [`HEADROOM`]. The network's queues are made for as many, so a ledger of
-/// one validator asks for little.
-pub(crate) fn most(shared: &Shared, configured: &[Peer]) -> NonZeroUsize {
+/// How many peers a set may hold besides those of the configuration, as things stand at the start: the
+/// network's queues are made for as many, so a ledger of one validator asks for little.
+pub(crate) fn room(shared: &Shared) -> usize {
     let term = shared.committees.term(shared.head.borrow().height());
     let terms = [term.saturating_sub(1), term, term.saturating_add(1)];
     let seats = |term| shared.committees.get(term).map_or(0, |seats| seats.validators().count());
-    let others = terms.into_iter().map(seats).sum::<usize>() + configured.len() + HEADROOM;
-    NonZeroUsize::MIN.saturating_add(others)
+    terms.into_iter().map(seats).sum::<usize>() + HEADROOM
 }
 
 /// What is known of the peers of one moment.
@@ -69,12 +66,12 @@ pub(crate) struct Directory<E: Runtime> {
 }
 
 impl<E: Runtime> Directory<E> {
-    /// A directory over the applied state, with sets of at most `most` peers, ourselves included.
+    /// A directory over the applied state, with sets of at most `most` peers besides ourselves.
     pub(crate) fn new(
         shared: Arc<Shared>,
         databases: Databases<E>,
         (listen, peers): (SocketAddr, &[Peer]),
-        most: NonZeroUsize,
+        most: usize,
     ) -> Self {
         let me = (shared.keys.signer().public_key(), listen);
         let configured = peers
@@ -82,8 +79,7 @@ impl<E: Runtime> Directory<E> {
             .filter_map(|peer| Some((public_key(&peer.key)?, peer.address)))
             .chain([me])
             .collect();
-        // We count even where we are left out.
-        Self { shared, databases, configured, most: most.get() - 1 }
+        Self { shared, databases, configured, most }
     }
 
     /// Follows the ledger for as long as it runs.
