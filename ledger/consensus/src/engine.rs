@@ -23,7 +23,6 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    rules::Chain,
     state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
