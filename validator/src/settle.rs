@@ -97,7 +97,7 @@ impl Said {
     /// The epochs to announce, when `open` is the first that can become final and `begun` the last that
     /// has begun. Later ones do not wait for one whose inputs are still to come, nor are they said again
     /// for its sake.
-    fn to_announce(&mut self, open: Epoch, begun: Epoch) -> Vec<Epoch> {
+    fn unannounced(&mut self, open: Epoch, begun: Epoch) -> Vec<Epoch> {
         self.announced = self.announced.split_off(&open);
         (open.0..=begun.0).map(Epoch).filter(|epoch| !self.announced.contains(epoch)).collect()
     }
@@ -161,7 +161,7 @@ impl Settler {
         said.begin(self.files.client.call(address::VALIDATORS, terms).await?.current);
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
-        for epoch in said.to_announce(open, begun) {
+        for epoch in said.unannounced(open, begun) {
             if self.announce(network, epoch).await? {
                 said.announced.insert(epoch);
             }
@@ -379,13 +379,13 @@ mod tests {
     fn an_epoch_is_announced_once_though_an_earlier_ones_inputs_are_missing() {
         let mut said = Said::default();
         let epochs = |numbers: &[u64]| numbers.iter().copied().map(Epoch).collect::<Vec<_>>();
-        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
         // The inputs of 3 are missing.
         said.announced.extend(epochs(&[4, 5]));
-        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3]));
-        assert_eq!(said.to_announce(Epoch(3), Epoch(6)), epochs(&[3, 6]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(6)), epochs(&[3, 6]));
         said.announced.insert(Epoch(3));
-        assert_eq!(said.to_announce(Epoch(5), Epoch(6)), epochs(&[6]));
+        assert_eq!(said.unannounced(Epoch(5), Epoch(6)), epochs(&[6]));
         assert_eq!(said.announced, BTreeSet::from([Epoch(5)]), "only open epochs are kept");
     }
 }

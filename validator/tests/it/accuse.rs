@@ -19,7 +19,8 @@ fn vote(genesis: B256, payload: u8) -> Vec<u8> {
     let length = u8::try_from(namespace.len()).unwrap();
     // The network key of the world's validator, which signs as any Ed25519 key does.
     let secret = blake3::derive_key("wayleave 2026-11 validator network key", &[1; 32]);
-    let signature = DeviceSecret::from_seed(secret).sign(&[&[length][..], &namespace, &body].concat());
+    let signature =
+        DeviceSecret::from_seed(secret).sign(&[&[length][..], &namespace, &body].concat());
     [&[0][..], &body, &[0], &signature].concat()
 }
 
