@@ -310,10 +310,8 @@ fn follow<E: Runtime>(
     let (safe, may_vote) = oneshot::channel();
     context.child("follow").spawn(move |_| async move {
         let followed = async {
-            join.safe(&marshal, heard).await?;
-            // The other end is gone if the ledger ends.
-            let _: Result<(), ()> = safe.send(());
-            join.watch(&marshal).await
+            let height = join.hear(&marshal, heard).await?;
+            join.watch(&marshal, (height, safe)).await
         };
         match followed.await {
             Ok(()) | Err(JoinError::History(HistoryError::Closed)) => {}

@@ -54,7 +54,7 @@ use commonware_cryptography::Signer as _;
 use commonware_utils::SystemTimeExt as _;
 use serve::{Answer, Server};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wire::Status;
 
 /// Answers that wait to be read.
@@ -64,7 +64,7 @@ const ROUND: Duration = Duration::from_millis(500);
 /// Rounds after the first answer after which those that answered must do.
 const ROUNDS: u32 = 4;
 /// How long a node that has what it needs waits for its peers before it starts without them.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node that cannot start without its peers waits for them: connections are tried once a
 /// minute.
 const LONG_PATIENCE: Duration = Duration::from_secs(180);
@@ -440,11 +440,14 @@ impl<E: Runtime> Join<E> {
         }
     }
 
-    /// Waits until it is safe to vote: somebody is heard, nobody else votes with our key, and we have
-    /// every block we heard of.
-    pub(crate) async fn safe(&mut self, marshal: &Marshal, heard: Heard) -> Result<(), JoinError> {
+    /// Waits until somebody is heard and nobody else votes with our key; gives the height from which on it
+    /// is safe to vote, which is that of the last block heard of.
+    ///
+    /// # Errors
+    /// Somebody else votes with our key.
+    pub(crate) async fn hear(&mut self, marshal: &Marshal, heard: Heard) -> Result<u64, JoinError> {
         let tip = match heard {
-            Heard::Alone => return Ok(()),
+            Heard::Alone => None,
             Heard::Peers(tip) => tip,
             Heard::Nothing => loop {
                 tracing::warn!(
@@ -459,22 +462,24 @@ impl<E: Runtime> Join<E> {
                 self.runtime.sleep(WATCH).await;
             },
         };
-        let Some(tip) = tip else { return Ok(()) };
-        let mut head = self.shared.head.subscribe();
+        let Some(tip) = tip else { return Ok(0) };
         report(marshal, &tip);
-        // The sender lives as long as the ledger.
-        drop(head.wait_for(|head| head.height() >= tip.header.height).await);
-        Ok(())
+        Ok(tip.header.height)
     }
 
-    /// Keeps how terms end, and looks whether this node keeps up, as long as the ledger runs.
+    /// Says when the head has reached the height at which it is `safe` to vote, keeps how terms end, and
+    /// looks whether this node keeps up, as long as the ledger runs.
     ///
     /// # Errors
-    /// It does not, and has to start anew.
-    pub(crate) async fn watch(&mut self, marshal: &Marshal) -> Result<(), JoinError> {
-        let (mut before, mut behind) = (0, 0u32);
+    /// The history failed. A node that does not keep up stops and has to start anew.
+    pub(crate) async fn watch(
+        &mut self,
+        marshal: &Marshal,
+        safe: (u64, oneshot::Sender<()>),
+    ) -> Result<(), JoinError> {
+        let (mut before, mut behind, mut safe) = (0, 0u32, Some(safe));
         loop {
-            self.runtime.sleep(WATCH).await;
+            safe = self.pause(safe).await;
             let head = self.shared.head.borrow().height();
             self.walk(self.facts.term(head.saturating_add(1))).await?;
             let stands = std::mem::replace(&mut before, head) == head;
@@ -500,6 +505,27 @@ impl<E: Runtime> Join<E> {
                     ),
                 );
             }
+        }
+    }
+
+    /// Waits between two looks, and says meanwhile when it is safe to vote.
+    async fn pause(
+        &self,
+        safe: Option<(u64, oneshot::Sender<()>)>,
+    ) -> Option<(u64, oneshot::Sender<()>)> {
+        let Some((height, safe)) = safe else {
+            self.runtime.sleep(WATCH).await;
+            return None;
+        };
+        let mut head = self.shared.head.subscribe();
+        let timeout = self.runtime.sleep(WATCH);
+        commonware_macros::select! {
+            reached = head.wait_for(|head| head.height() >= height) => {
+                // The other end is gone if the ledger ends, as is the one that sets the head.
+                let _: Result<(), ()> = reached.map_err(drop).and_then(|_| safe.send(()));
+                None
+            },
+            () = timeout => Some((height, safe)),
         }
     }
 }
