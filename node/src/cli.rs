@@ -4,9 +4,11 @@
 
 mod init;
 mod node;
+mod validator;
 
 pub(crate) use init::{Init, InitCheck, InitGenesis, InitKey};
 pub(crate) use node::{Node, Role};
+pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Send, Validator, ValidatorStatus};
 
 use crate::{
     devnet::{accounts::CHAIN_ID, running::Running},
@@ -78,6 +80,17 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave node --role validator --genesis genesis.json --dir /var/lib/wayleave --listen 0.0.0.0:8548 --bootstrap 0x5c1f…@203.0.113.6:8548\n  wayleave node --role observer --genesis genesis.json --dir ./observer --bootstrap 0x5c1f…@203.0.113.6:8548\n\nKeys are made with `wayleave init key`. Ctrl-C stops the node; the same command goes on where it was.\nNothing listens off this machine unless --listen, --rpc, --http or --metrics says so."
     )]
     Node(Box<Node>),
+    /// Bond coin, register keys, see who has seats.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  wayleave validator status --dir /var/lib/wayleave\n  wayleave validator bond 1000 --dir /var/lib/wayleave\n  wayleave validator register --dir /var/lib/wayleave"
+    )]
+    Validator(Validator),
+    /// Send coin to an account.
+    #[command(
+        after_help = "Example:\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1100 --key-file founder.json"
+    )]
+    Send(Send),
     /// Contribute hardware.
     #[command(subcommand)]
     Agent(Agent),
@@ -264,6 +277,8 @@ impl Cli {
             | Command::Tour(_)
             | Command::Init(_)
             | Command::Node(_)
+            | Command::Validator(_)
+            | Command::Send(_)
             | Command::Doctor(_)
             | Command::Key(_)
             | Command::Remove(_) => return,

@@ -72,6 +72,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Tour(tour) => tour::run(&home, tour, json).await,
             Command::Init(init) => commands::init::run(&init, json),
             Command::Node(node) => Box::pin(commands::node::run(*node, json)).await,
+            Command::Validator(command) => commands::validator::run(command, json).await,
+            Command::Send(send) => commands::send::run(&send, json).await,
             Command::Agent(agent) => Box::pin(commands::agent::run(agent)).await,
             Command::Service(service) => Box::pin(commands::service::run(service)).await,
             Command::Status(ledger) => commands::status::run(&ledger, json).await,

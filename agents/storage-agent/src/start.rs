@@ -57,12 +57,12 @@ pub struct Config {
     /// After how many heights an accepted envelope must have been seen in a block, or it is given to
     /// another validator.
     pub patience: u64,
-    /// What is trusted of the ledger: then its endpoint is believed in nothing that it does not prove.
-    /// Without it the endpoint is one's own.
-    pub light: Option<Light>,
     /// Whether the device leaves from now on: what it holds it keeps and proves until that was taken over
     /// by others, nothing new is taken. Without a word it is as it was when it ran last.
     pub leaving: Option<bool>,
+    /// What is trusted of the ledger: then its endpoint is believed in nothing that it does not prove.
+    /// Without it the endpoint is one's own.
+    pub light: Option<Light>,
 }
 
 impl Config {

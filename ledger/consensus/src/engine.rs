@@ -75,7 +75,7 @@ const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(
 const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -123,7 +123,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
@@ -166,15 +166,11 @@ pub(crate) async fn start<E: Runtime>(
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = join::Facts {
-        namespace: namespace.clone(),
-        chain_id: shared.chain.chain_id,
-        term_length: shared.chain.term_length,
-    };
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
-    let mut join = Join::start(context, (&shared, facts), settings.join, net.join)?;
+    let mut join = Join::start(context, (&shared, facts.clone()), settings.join, net.join)?;
     let (plan, heard) = plan(context, &settings.prefix, &mut join).await?;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
@@ -191,8 +187,7 @@ pub(crate) async fn start<E: Runtime>(
     shared.marshal.fill(marshal.clone());
     let applied = floor.processed().map_or(0, |processed| processed.height().get());
     begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -213,7 +208,7 @@ pub(crate) async fn start<E: Runtime>(
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
     talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
-    let certificates = certificates(marshal.clone());
+    let certificates = certificates(&shared, facts);
     Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
@@ -226,7 +221,11 @@ pub(crate) async fn start<E: Runtime>(
         settings: settings.clone(),
     };
     follow(context, (join, heard), terms, net.terms);
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    caught_up(&shared).await
+}
+
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
@@ -439,12 +438,13 @@ type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    (oracle, channel): (&Oracle, Channel<E>),
+) -> SyncMailbox<E> {
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -458,7 +458,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(channel);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.
@@ -510,12 +512,17 @@ fn block_buffer<E: Runtime>(
     buffer
 }
 
-fn certificates(marshal: Marshal) -> Certificates {
+/// Certificates of recent blocks from marshal, and of the last blocks of terms from the history.
+fn certificates(shared: &Arc<Shared>, facts: join::Facts) -> Certificates {
+    let (shared, facts) = (Arc::clone(shared), Arc::new(facts));
     Arc::new(move |height| {
-        let marshal = marshal.clone();
+        let (shared, facts) = (Arc::clone(&shared), Arc::clone(&facts));
         Box::pin(async move {
-            let finalization = marshal.get_finalization(Height::new(height)).await?;
-            Some(finalization.encode())
+            let marshal = shared.marshal.get()?;
+            match marshal.get_finalization(Height::new(height)).await {
+                Some(certificate) => Some(certificate.encode()),
+                None => join::certificate(&shared, &facts, height).await,
+            }
         })
     })
 }

@@ -45,6 +45,7 @@ mod queues;
 mod recovery;
 mod rules;
 mod seed;
+pub mod simulation;
 mod state;
 mod terms;
 #[cfg(test)]

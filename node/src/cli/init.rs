@@ -66,6 +66,18 @@ pub(crate) struct InitGenesis {
     /// Coins of each validator's account that is not named by --allocate, for its transactions.
     #[arg(long, value_name = "COINS", default_value = "10000", value_parser = units::parse_coins)]
     pub(crate) validator_coins: U256,
+    /// What each validator has bonded from the first block on, in coins.
+    #[arg(long, value_name = "COINS", default_value = "1000", value_parser = units::parse_coins)]
+    pub(crate) bond: U256,
+    /// The least bond of a key, in coins.
+    #[arg(long, value_name = "COINS", default_value = "100", value_parser = units::parse_coins)]
+    pub(crate) bond_min: U256,
+    /// The most seats of a committee.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    pub(crate) seats_max: u64,
+    /// How long coin stays bound after it was asked back, and double votes are heard.
+    #[arg(long, value_name = "LENGTH", default_value = "14d", value_parser = Length::parse)]
+    pub(crate) unbonding: Length,
     /// Test dollars of an account; may be given many times. They stand in for a stablecoin.
     #[arg(long = "test-dollars", value_name = "ACCOUNT=AMOUNT", value_parser = parse_dollars)]
     pub(crate) dollars: Vec<(Address, Micros)>,

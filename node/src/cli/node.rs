@@ -3,7 +3,7 @@
 use crate::{metrics, passphrase::Passphrase, units};
 use alloy_primitives::B256;
 use clap::{Args, ValueEnum};
-use consensus::Peer;
+use consensus::{Peer, Trusted};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What a node is for.
@@ -29,9 +29,14 @@ pub(crate) struct Node {
     /// The folder of the node's keys and data, as `wayleave init key` made it.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: PathBuf,
-    /// Another node of the ledger; may be given many times. `wayleave init key` prints it.
+    /// Another node of the ledger; may be given many times. Its address here counts more than the one on
+    /// the ledger. A node without a registered key has to be named so to those it connects to.
     #[arg(long, value_name = "KEY@IP:PORT", value_parser = parse_peer)]
     pub(crate) bootstrap: Vec<Peer>,
+    /// A block that somebody you trust vouches for: a node that fetches the state begins its proof there
+    /// instead of at genesis.
+    #[arg(long, value_name = "HEIGHT@HASH", value_parser = parse_trust)]
+    pub(crate) trust: Option<Trusted>,
     /// Where other nodes connect (TCP).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8548")]
     pub(crate) listen: SocketAddr,
@@ -62,6 +67,15 @@ fn parse_peer(text: &str) -> Result<Peer, String> {
     let key: B256 = key.parse().map_err(|_| form())?;
     let address = super::init::parse_endpoint(endpoint)?;
     Ok(Peer { key: key.0, address })
+}
+
+/// A block as `HEIGHT@HASH`.
+fn parse_trust(text: &str) -> Result<Trusted, String> {
+    let read = |text: &str| {
+        let (height, hash) = text.split_once('@')?;
+        Some(Trusted { height: height.parse().ok()?, hash: hash.parse().ok()? })
+    };
+    read(text).ok_or_else(|| format!("{text:?} is not of the form HEIGHT@HASH"))
 }
 
 #[cfg(test)]

@@ -55,9 +55,9 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     config.capacity = arguments.capacity;
     config.light = ledger.trust();
     config.listen = arguments.listen;
+    config.leaving = (arguments.drain || arguments.stay).then_some(arguments.drain);
     config.validators =
         at.validators().map(|http| Validator { http: http.to_owned(), peer: None }).collect();
-    config.leaving = (arguments.drain || arguments.stay).then_some(arguments.drain);
     let running = StorageAgent::start(config).await?;
     if joining.announce(&ledger, &running.endpoint()).await? {
         out::line(format!("announced {}", running.endpoint()));

@@ -32,6 +32,8 @@ use tokio::net::TcpListener;
 const COMMAND: &str = "wayleave node";
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it says that it is still joining.
+const SOON: Duration = Duration::from_secs(10);
 /// How often it says the same again in a log, in looks.
 const REMIND: u32 = 30;
 /// A last block older than this and [`PACES`] paces means that the node lags or that no blocks are made.
@@ -53,12 +55,13 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
     let ports = Ports::open(&arguments).await?;
     let show = Show::new(json);
     let digest = genesis.digest();
-    let config = config(&arguments, &home, &seat, genesis);
-    let peers = config.peers.iter().map(|peer| peer.address).collect();
+    let config = config(&arguments, &home, &seat, genesis)?;
+    let peers = others(&config);
     let recorder = metrics::recorder()?;
-    let served = Served::start(config, ports.rpc, COMMAND).await.with_context(|| {
+    let joined = join(config, ports.rpc, show).await.with_context(|| {
         format!("starting on {} with {}", home.path().display(), arguments.genesis.display())
     })?;
+    let Some(served) = joined else { return Ok(()) };
     if let Some(listener) = ports.metrics {
         let ledger = Some(served.ledger().clone());
         metrics::serve_on(listener, Sources { recorder, ledger, s3: None });
@@ -71,9 +74,9 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         secret: seat.evidence(),
         signer: account,
         http,
-        others: node.arguments.others.clone(),
+        others: node.elsewhere(),
     });
-    let result = node.live().await;
+    let result = Box::pin(node.live()).await;
     show.stopping("stopping; the same command goes on from here");
     node.served.stop().await;
     drop(lock);
@@ -92,17 +95,66 @@ async fn open(arguments: &cli::Node, files: &KeyFiles) -> anyhow::Result<(Seat, 
     Ok((seat, account.await??))
 }
 
-fn config(arguments: &cli::Node, home: &Home, seat: &Seat, genesis: Genesis) -> consensus::Config {
+/// Starts the ledger, which may have to fetch its state from others first; nothing if the user stops it.
+async fn join(
+    config: consensus::Config,
+    rpc: SocketAddr,
+    show: Show,
+) -> anyhow::Result<Option<Served>> {
+    let began = tokio::time::Instant::now();
+    let start = Served::start(config, rpc, COMMAND);
+    let stop = stop::asked();
+    tokio::pin!(start, stop);
+    let mut patience = tokio::time::interval_at(began + SOON, SOON);
+    loop {
+        tokio::select! {
+            served = &mut start => return served.map(Some),
+            result = &mut stop => {
+                show.stopping("stopping; the same command goes on from here");
+                return result.map(|()| None);
+            }
+            _ = patience.tick() => {
+                let text = format!(
+                    "asking peers how the ledger stands, and fetching what is missing; {} s so far",
+                    began.elapsed().as_secs()
+                );
+                show.event("joining", &text);
+            }
+        }
+    }
+}
+
+/// Other nodes by name, for people: those of the command line by address, those of the genesis by key.
+fn others(config: &consensus::Config) -> Vec<String> {
+    let own = config.keys.network_key();
+    let told = |key: &[u8; 32]| config.peers.iter().any(|peer| peer.key == *key);
+    let seats = config.genesis.validators.iter().map(|validator| validator.key);
+    let first = seats.filter(|key| key.0 != own && !told(&key.0)).map(|key| units::short(&key));
+    config.peers.iter().map(|peer| peer.address.to_string()).chain(first).collect()
+}
+
+fn config(
+    arguments: &cli::Node,
+    home: &Home,
+    seat: &Seat,
+    genesis: Genesis,
+) -> anyhow::Result<consensus::Config> {
     let keys = seat.consensus();
     let own = keys.network_key();
+    // Who is told of nobody begins with the genesis, and is told by the ledger from then on.
+    let first = arguments.bootstrap.is_empty() && !home.ledger().exists();
+    let known = if first { init::peers(&genesis)? } else { arguments.bootstrap.clone() };
     let mut config = consensus::Config::new(home.ledger(), arguments.listen, keys, genesis);
     // One list of all nodes serves every one of them.
-    config.peers = arguments.bootstrap.iter().filter(|peer| peer.key != own).copied().collect();
+    config.peers = known.into_iter().filter(|peer| peer.key != own).collect();
     config.pace = arguments.pace;
-    if arguments.role == Role::Archive {
-        config.retention.blobs = None;
-    }
-    config
+    config.trust = arguments.trust;
+    config.role = match arguments.role {
+        Role::Validator => consensus::Role::Validator,
+        Role::Observer => consensus::Role::Observer,
+        Role::Archive => consensus::Role::Archive,
+    };
+    Ok(config)
 }
 
 /// The listeners of a node, opened before anything else starts.
@@ -146,10 +198,10 @@ impl State {
     /// What the figures mean; `age` is that of the last block.
     fn of(figures: &Figures, age: Duration, pace: Duration) -> Self {
         let lags = figures.of > figures.height.saturating_add(ON_THE_WAY);
-        if figures.height > 0 && !lags && age <= AGE + PACES * pace {
-            Self::Serving
-        } else if figures.peers == 0 && figures.others > 0 {
+        if figures.peers == 0 && figures.others {
             Self::Alone
+        } else if figures.height > 0 && !lags && age <= AGE + PACES * pace {
+            Self::Serving
         } else if lags {
             Self::Syncing
         } else {
@@ -170,9 +222,9 @@ struct Figures {
     term: u64,
     /// Nodes connected.
     peers: u64,
-    /// Nodes that it was told of.
+    /// Whether the ledger has other nodes.
     #[serde(skip)]
-    others: usize,
+    others: bool,
     /// Transactions that wait for a block.
     waiting: usize,
 }
@@ -194,7 +246,7 @@ impl show::Figures for Figures {
 struct Node {
     arguments: cli::Node,
     /// The other nodes that it was told of.
-    peers: Vec<SocketAddr>,
+    peers: Vec<String>,
     served: Served,
     show: Show,
     /// What the worker is made from, until it runs.
@@ -203,6 +255,13 @@ struct Node {
 }
 
 impl Node {
+    /// The HTTP of others: one list of all machines serves every one of them.
+    fn elsewhere(&self) -> Vec<String> {
+        let own = format!("http://{}", self.arguments.http);
+        let named = self.arguments.others.iter();
+        named.filter(|url| url.trim_end_matches('/') != own).cloned().collect()
+    }
+
     /// Says what runs and where it answers.
     fn introduce(&self, digest: B256, http: Option<SocketAddr>) {
         let ledger = self.served.ledger();
@@ -279,10 +338,9 @@ impl Node {
         let Figures { height, of, peers, .. } = figures;
         match figures.state {
             State::Alone => {
-                let tried: Vec<_> = self.peers.iter().map(SocketAddr::to_string).collect();
                 let text = format!(
                     "no peer reachable, tried {}; do they run, do they know this node, and do firewalls let TCP to {} through?",
-                    tried.join(", "),
+                    self.peers.join(", "),
                     self.served.listen()
                 );
                 self.show.event("alone", &text);
@@ -298,7 +356,9 @@ impl Node {
             }
             State::Serving => {
                 if let Some(work) = self.work.take() {
-                    self.served.work(work).await.context("starting the validator's worker")?;
+                    Box::pin(self.served.work(work))
+                        .await
+                        .context("starting the validator's worker")?;
                 }
                 let (url, role) = (self.served.url(), self.role());
                 let text = format!("{role} at height {height}, JSON-RPC at {url}, peers {peers}");
@@ -321,7 +381,7 @@ impl Node {
             epoch: height / genesis.epoch_length.max(1),
             term: height / genesis.term_length.max(1),
             peers,
-            others: self.peers.len(),
+            others: !self.peers.is_empty(),
             waiting: ledger.load().0,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -346,7 +406,7 @@ mod tests {
             epoch: 3,
             term: 1,
             peers: 3,
-            others: 3,
+            others: true,
             waiting: 0,
         };
         let new = Duration::from_secs(1);
@@ -355,7 +415,9 @@ mod tests {
         assert_eq!(state(&base, new), State::Serving);
         assert_eq!(state(&base, old), State::Waiting);
         let alone = Figures { peers: 0, ..base.clone() };
-        assert_eq!((state(&alone, new), state(&alone, old)), (State::Serving, State::Alone));
+        assert_eq!((state(&alone, new), state(&alone, old)), (State::Alone, State::Alone));
+        let only = Figures { others: false, ..alone };
+        assert_eq!((state(&only, new), state(&only, old)), (State::Serving, State::Waiting));
         let late = Figures { of: 500, ..base.clone() };
         assert_eq!((state(&late, new), state(&late, old)), (State::Syncing, State::Syncing));
         // A new genesis is no block that others agreed on.

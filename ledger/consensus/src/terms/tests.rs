@@ -110,6 +110,11 @@ impl<'a> Nodes<'a> {
 
     /// Starts node `n`, which knows node 1 and whom the ledger knows; one that comes back knows all.
     async fn start(&mut self, n: u8) -> Ledger {
+        self.start_with(n, |_| ()).await
+    }
+
+    /// Starts node `n` with another configuration.
+    async fn start_with(&mut self, n: u8, change: impl FnOnce(&mut Config)) -> Ledger {
         self.starts += 1;
         let known = |(other, node): (&u8, &Node)| {
             let peer = Peer { key: keys(*other).network_key(), address: node.address };
@@ -123,6 +128,7 @@ impl<'a> Nodes<'a> {
         let history = Arc::new(history.unwrap());
         let mut config = Config::new("unused".into(), node.address, keys(n), self.genesis.clone());
         config.peers = peers;
+        change(&mut config);
         let launch = Launch {
             prefix: format!("validator-{n}"),
             committee: Arc::new(config.genesis.check().unwrap()),
@@ -348,6 +354,34 @@ fn a_validator_joins_by_transaction_votes_a_term_later_and_leaves_again() {
         nodes.kill(2).await;
         nodes.reach(begin(nodes.ledger(1), without + 2)).await;
         nodes.agree();
+    });
+}
+
+#[test]
+fn a_fresh_node_fetches_the_state_through_changed_committees() {
+    let genesis = genesis(4, 6, 2);
+    run(9, &genesis, async |mut nodes| {
+        nodes.start_all(1..=4).await;
+        nodes.join(1, 5).await;
+        nodes.start(5).await;
+        let retired = nodes.send(1, 2, 0, retireCall { key: key(2) }).await;
+        let without = nodes.ledger(1).term(retired) + 2;
+        nodes.reach(begin(nodes.ledger(1), without) + 2).await;
+        nodes.kill(2).await;
+        let first = nodes.join(1, 6).await;
+
+        let fresh = nodes.start_with(6, |config| config.replay_blocks = 0).await;
+        let began = fresh.first().unwrap();
+        assert!(began > begin(&fresh, without), "began at {began}");
+        for term in 1..=fresh.term(began) {
+            assert_eq!(seats(&fresh, term), seats(nodes.ledger(1), term));
+        }
+        nodes.reach(begin(&fresh, first + 2)).await;
+        let led = [first, first + 1].map(|term| proposers(nodes.ledger(1), term));
+        assert!(led.concat_all().contains(&key(6)), "it leads and votes");
+        for height in began..begin(&fresh, first + 2) {
+            assert_eq!(fresh.block(height).unwrap(), nodes.ledger(1).block(height).unwrap());
+        }
     });
 }
 

@@ -7,9 +7,9 @@ use crate::{cli::InitCheck, devnet::accounts::CHAIN_ID, exit::Failure, keys::Car
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
 use anyhow::Context as _;
-use consensus::Genesis;
+use consensus::{Genesis, Peer, Validator};
 use contracts::{
-    abi::{IGuard, INetworks, ISettlements, IToken},
+    abi::{IGuard, INetworks, ISettlements, IToken, IValidators},
     address,
 };
 use execution::call_at_genesis;
@@ -59,6 +59,18 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Genesis> {
     Ok(genesis)
 }
 
+/// The first validators and where they are dialled, as far as the genesis says.
+pub(crate) fn peers(genesis: &Genesis) -> anyhow::Result<Vec<Peer>> {
+    let state = State(genesis);
+    let mut peers = Vec::new();
+    for validator in &genesis.validators {
+        if let Ok(address) = state.seat(validator)?.endpoint.parse() {
+            peers.push(Peer { key: validator.key.0, address });
+        }
+    }
+    Ok(peers)
+}
+
 /// What a genesis founds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,6 +85,10 @@ pub(super) struct Summary {
     epoch_grace: u64,
     /// Blocks of a committee's term.
     term_length: u64,
+    /// Terms in which coin stays bound after it was asked back.
+    unbonding_terms: u64,
+    /// The least bond of a key, in whole coins.
+    bond_min: String,
     /// Epochs in which a final root can be disputed.
     dispute_epochs: u64,
     guardian: Address,
@@ -89,6 +105,9 @@ pub(super) struct Summary {
 struct Seat {
     key: B256,
     account: Address,
+    endpoint: String,
+    /// What its owner has bonded for all seats, in whole coins.
+    bond: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,22 +130,15 @@ impl Summary {
         let state = State(genesis);
         let clock = state.call(address::SETTLEMENTS, &ISettlements::clockCall {})?;
         state.agrees("the length of an epoch", clock.length, genesis.epoch_length)?;
-        let mut seats: BTreeMap<Address, u64> = BTreeMap::new();
-        for validator in &genesis.validators {
-            *seats.entry(validator.account).or_default() += 1;
-        }
-        for (&account, &expected) in &seats {
-            let call = ISettlements::seatsCall { validator: account };
-            let found = state.call(address::SETTLEMENTS, &call)?;
-            state.agrees(&format!("the seats of {account}"), found.held, expected)?;
-            let all = genesis.validators.len();
-            state.agrees("the number of seats", found.total, u64::try_from(all)?)?;
-        }
+        let terms = state.call(address::VALIDATORS, &IValidators::termsCall {})?;
+        state.agrees("the length of a term", terms.length, genesis.term_length)?;
         if genesis.chain_id == CHAIN_ID {
             let text = "the chain id is the devnet's, whose keys everybody knows";
             return Err(Failure::Check(text.into()).into());
         }
-        let total = genesis.allocations.values().fold(U256::ZERO, |sum, &coins| sum + coins);
+        // What the contract holds are the bonds, which are told with the seats.
+        let people = || genesis.allocations.iter().filter(|(at, _)| **at != address::VALIDATORS);
+        let total = people().fold(U256::ZERO, |sum, (_, &coins)| sum + coins);
         let made = UNIX_EPOCH + Duration::from_millis(genesis.timestamp_ms);
         let dollars = state.call(address::STABLECOIN, &IToken::totalSupplyCall {})?;
         let networks = state.call(address::NETWORKS, &INetworks::countCall {})?;
@@ -137,15 +149,17 @@ impl Summary {
             epoch_length: genesis.epoch_length,
             epoch_grace: clock.grace,
             term_length: genesis.term_length,
+            unbonding_terms: terms.unbondingTerms,
+            bond_min: units::coins(terms.bondMin),
             dispute_epochs: state
                 .call(address::SETTLEMENTS, &ISettlements::disputeWindowCall {})?,
             guardian: state.call(address::GUARD, &IGuard::guardianCall {})?,
             validators: genesis
                 .validators
                 .iter()
-                .map(|validator| Seat { key: validator.key, account: validator.account })
-                .collect(),
-            coins: genesis.allocations.iter().map(|(&a, &c)| (a, units::coins(c))).collect(),
+                .map(|validator| state.seat(validator))
+                .collect::<anyhow::Result<_>>()?,
+            coins: people().map(|(&a, &c)| (a, units::coins(c))).collect(),
             coins_total: units::coins(total),
             test_dollars: u64::try_from(dollars).unwrap_or(u64::MAX),
             networks: (1..=networks).map(|n| state.network(n)).collect::<anyhow::Result<_>>()?,
@@ -161,10 +175,12 @@ impl Summary {
             fact("made", self.made.clone()),
             fact("epoch", format!("{} blocks, {} of grace", self.epoch_length, self.epoch_grace)),
             fact("term", format!("{} blocks", self.term_length)),
+            fact("unbonding", format!("{} terms", self.unbonding_terms)),
             fact("guardian", self.guardian.to_string()),
         ];
-        for Seat { key, account } in &self.validators {
-            rows.push(fact("validator", format!("{key} of {account}")));
+        for Seat { key, account, endpoint, bond } in &self.validators {
+            rows.push(fact("validator", format!("{key}@{endpoint}")));
+            rows.push(fact("", format!("of {account}, who bonds {bond} coins")));
         }
         for (account, coins) in &self.coins {
             rows.push(fact("coins", format!("{coins} of {account}")));
@@ -203,6 +219,23 @@ impl State<'_> {
         }
         let text = format!("the contracts have {what} as {found}, the file says {expected}");
         Err(Failure::Check(text).into())
+    }
+
+    /// A validator, who must stand in the contract as it stands in the file.
+    fn seat(&self, validator: &Validator) -> anyhow::Result<Seat> {
+        let Validator { key, seed_key, possession, account } = *validator;
+        let info = self.call(address::VALIDATORS, &IValidators::keyInfoCall { key })?;
+        let same = info.account == account
+            && *info.seedKey == seed_key.as_slice()
+            && *info.possession == possession.as_slice()
+            && !info.retired;
+        if !same {
+            let text = format!("the contracts know validator {key} otherwise than the file");
+            return Err(Failure::Check(text).into());
+        }
+        let bond =
+            self.call(address::VALIDATORS, &IValidators::bondOfCall { owner: info.owner })?;
+        Ok(Seat { key, account, endpoint: info.endpoint, bond: units::coins(bond.amount) })
     }
 
     fn network(&self, network: u64) -> anyhow::Result<Network> {

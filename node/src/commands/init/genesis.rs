@@ -12,8 +12,8 @@ use crate::{
 };
 use alloy_primitives::{Address, U256};
 use anyhow::{Context as _, bail};
-use consensus::{Founding, Genesis};
-use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
+use consensus::{FirstValidator, Founding, Genesis};
+use contracts::{GenesisConfig, GenesisNetwork, SEATS_MAX, SeatRules, UNBONDING_TERMS_MAX};
 use protocol::{Micros, Ppm, Tokens, manifest::Manifest};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,20 +54,30 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
     distinct(&cards)?;
     let lengths =
         Lengths { epoch: arguments.epoch_length.blocks(arguments.pace), pace: arguments.pace };
-    let first = cards.first().map(|card| card.account).context("give a card of each validator")?;
-    let guardian = arguments.guardian.or(arguments.founder).unwrap_or(first);
+    let guardian =
+        cards.first().map(|card| card.account).context("give a card of each validator")?;
+    let guardian = arguments.guardian.or(arguments.founder).unwrap_or(guardian);
     let allocations = allocations(arguments, &cards)?;
+    let seats = seats(arguments)?;
+    let bond = small(arguments.bond, "--bond")?;
+    if bond < seats.bond_min {
+        bail!("--bond is below --bond-min, with which nobody keeps a seat");
+    }
+    let first = |card: &Card| {
+        let endpoint = card.endpoint.to_string();
+        FirstValidator { seat: card.seat(), endpoint, bond }
+    };
     let genesis = Genesis::found(Founding {
         chain_id: arguments.chain_id,
         timestamp_ms,
-        term_length: arguments.term_length.blocks(arguments.pace),
-        validators: cards.iter().map(|card| card.seat().into()).collect(),
+        term_length: seats.term_length,
+        validators: cards.iter().map(first).collect(),
         allocations,
         contracts: GenesisConfig {
             clock: lengths.clock(),
             dispute_epochs: DISPUTE_EPOCHS,
             validators: Vec::new(),
-            seats: SeatRules::default(),
+            seats,
             guardian,
             pause_blocks_max: lengths.day(),
             breaker_window: lengths.day(),
@@ -78,6 +88,29 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
         },
     })?;
     Ok(genesis)
+}
+
+/// How later committees are elected.
+fn seats(arguments: &InitGenesis) -> anyhow::Result<SeatRules> {
+    let term_length = arguments.term_length.blocks(arguments.pace);
+    let unbonding = arguments.unbonding.blocks(arguments.pace);
+    let terms = unbonding.div_ceil(term_length.max(1)).max(1);
+    if terms > UNBONDING_TERMS_MAX || !(1..=SEATS_MAX).contains(&arguments.seats_max) {
+        bail!(
+            "a ledger has at most {SEATS_MAX} seats, and unbonding takes at most {UNBONDING_TERMS_MAX} terms, not {} and {terms}: see --unbonding",
+            arguments.seats_max
+        );
+    }
+    Ok(SeatRules {
+        term_length,
+        seats_max: arguments.seats_max,
+        bond_min: small(arguments.bond_min, "--bond-min")?,
+        unbonding_terms: terms,
+    })
+}
+
+fn small(coins: U256, option: &str) -> anyhow::Result<u128> {
+    u128::try_from(coins).with_context(|| format!("{option} is more than a ledger can count"))
 }
 
 /// Refuses what is most likely one card given twice.

@@ -9,7 +9,7 @@ mod rules;
 
 use crate::{cli, keys::KeyFiles, out};
 
-pub(crate) use check::read;
+pub(crate) use check::{peers, read};
 
 /// Runs an init command.
 pub(crate) fn run(init: &cli::Init, json: bool) -> anyhow::Result<()> {

@@ -63,13 +63,13 @@ fn a_genesis_that_contradicts_itself_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let cards = [1, 2, 3].map(|n| card(&folder, n));
     let genesis = found(&parse(&cards, &[]), 0).unwrap();
+    let mut rich = genesis.clone();
+    rich.validators[0].account = Address::repeat_byte(9);
     let mut longer = genesis.clone();
     longer.epoch_length += 1;
-    let mut fewer = genesis.clone();
-    fewer.validators.pop();
     let mut empty = genesis;
     empty.contracts.clear();
-    for bad in [longer, fewer, empty] {
+    for bad in [rich, longer, empty] {
         let error = Summary::of(&bad).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::Check(_))), "{error}");
     }
@@ -85,14 +85,17 @@ fn what_would_found_no_good_ledger_is_refused_with_its_reason() {
     std::fs::write(&manifest, "{}").unwrap();
     let network = ["--name", "V", "--symbol", "V", "--founder", FOUNDER, "--manifest"];
     let with_manifest = [&network[..], &[manifest.to_str().unwrap()]].concat();
-    let cases: [(&[PathBuf], &[&str], &str); 7] = [
+    let just = std::slice::from_ref(&one);
+    let cases: [(&[PathBuf], &[&str], &str); 9] = [
         (&[one.clone(), one.clone()], &[], "twice"),
-        (&[one.clone()], &["--chain-id", "56977"], "taken"),
-        (&[one.clone()], &["--allocate", &known], "its key is public"),
-        (&[one.clone()], &["--allocate", &twice, "--allocate", &twice], "twice"),
-        (&[one.clone()], &["--epoch-length", "1"], "at least 2 blocks"),
+        (just, &["--chain-id", "56977"], "taken"),
+        (just, &["--allocate", &known], "its key is public"),
+        (just, &["--allocate", &twice, "--allocate", &twice], "twice"),
+        (just, &["--epoch-length", "1"], "at least 2 blocks"),
         (&[folder.path().join("missing.json")], &[], "missing.json"),
-        (&[one, two], &with_manifest, "no manifest"),
+        (just, &["--bond", "1"], "below --bond-min"),
+        (just, &["--term-length", "2"], "at takes at most 1024 terms"),
+        (&[one.clone(), two], &with_manifest, "no manifest"),
     ];
     for (cards, more, part) in cases {
         let refused = format!("{:#}", found(&parse(cards, more), 0).unwrap_err());
