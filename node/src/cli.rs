@@ -2,10 +2,20 @@
 //!
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
+mod init;
+mod node;
+mod validator;
+
+pub(crate) use init::{Init, InitCheck, InitGenesis, InitKey};
+pub(crate) use node::{Node, Role};
+pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Send, Validator, ValidatorStatus};
+
 use crate::{
     devnet::{accounts::CHAIN_ID, running::Running},
     exit::Failure,
     home::Home,
+    passphrase::Passphrase,
+    trust::{STORED, Trust},
 };
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Options, RpcError};
@@ -13,6 +23,9 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+
+/// Where a validator's HTTP usually is.
+const HTTP: &str = "http://127.0.0.1:8546";
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -59,6 +72,25 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave tour\n  wayleave tour --folder ~/Pictures/small   store your own files"
     )]
     Tour(Tour),
+    /// Make keys and the genesis of a new ledger of several validators.
+    #[command(subcommand)]
+    Init(Init),
+    /// Run a node of a ledger: a validator, an observer or an archive.
+    #[command(
+        after_help = "Examples:\n  wayleave node --role validator --genesis genesis.json --dir /var/lib/wayleave --listen 0.0.0.0:8548 --bootstrap 0x5c1f…@203.0.113.6:8548\n  wayleave node --role observer --genesis genesis.json --dir ./observer --bootstrap 0x5c1f…@203.0.113.6:8548\n\nKeys are made with `wayleave init key`. Ctrl-C stops the node; the same command goes on where it was.\nNothing listens off this machine unless --listen, --rpc, --http or --metrics says so."
+    )]
+    Node(Box<Node>),
+    /// Bond coin, register keys, see who has seats.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  wayleave validator status --dir /var/lib/wayleave\n  wayleave validator bond 1000 --dir /var/lib/wayleave\n  wayleave validator register --dir /var/lib/wayleave"
+    )]
+    Validator(Validator),
+    /// Send coin to an account.
+    #[command(
+        after_help = "Example:\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1100 --key-file founder.json"
+    )]
+    Send(Send),
     /// Contribute hardware.
     #[command(subcommand)]
     Agent(Agent),
@@ -79,7 +111,7 @@ pub(crate) enum Command {
     Statement(Statement),
     /// Pay out what an account's latest leaf holds.
     #[command(
-        after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json   asks for the passphrase in WAYLEAVE_PASSPHRASE"
+        after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json"
     )]
     Claim(Claim),
     /// Recompute an epoch from the archive alone and compare it with the ledger.
@@ -141,29 +173,49 @@ pub(crate) struct Ledger {
     #[arg(long, value_name = "ID")]
     pub(crate) chain_id: Option<u64>,
     /// A validator's HTTP. By default that of the devnet running in the home folder, or
-    /// http://127.0.0.1:8546.
+    /// http://127.0.0.1:8546. An agent may be given several, and sends evidence to the next one when one
+    /// does not carry it.
     #[arg(long, value_name = "URL")]
-    pub(crate) validator: Option<String>,
+    pub(crate) validator: Vec<String>,
     /// The network.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) network: u64,
+    /// The ledger's genesis file: what is read is proven by it, and the endpoint believed in nothing. By
+    /// default that of the devnet running in the home folder, or `ledger.json` there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Where is kept what was seen of the ledger.
+    #[arg(skip)]
+    pub(crate) seen: PathBuf,
 }
 
 impl Ledger {
     /// Connects to the ledger.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let options = Options { chain_id: self.chain_id, ..Options::default() };
-        Client::connect_with(self.rpc(), options).await.map_err(|error| {
+        let connected = match self.trust()? {
+            Some(trust) => trust.connect(self.rpc(), options).await,
+            None => Client::connect_with(self.rpc(), options).await,
+        };
+        connected.map_err(|error| {
             tracing::debug!(%error, "connecting failed");
-            // One that is another ledger than the one named does answer.
-            Failure::Unreachable(match error {
-                RpcError::Chain { .. } => error.to_string(),
-                _ => format!(
+            let failure = match error {
+                RpcError::Untrue { .. } => Failure::Check(error.to_string()),
+                // One that is another ledger than the one named does answer.
+                RpcError::Chain { .. } => Failure::Unreachable(error.to_string()),
+                _ => Failure::Unreachable(format!(
                     "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
                     self.rpc()
-                ),
-            })
+                )),
+            };
+            failure.into()
         })
+    }
+
+    /// What the endpoint is checked against, if anything is known.
+    pub(crate) fn trust(&self) -> anyhow::Result<Option<Trust>> {
+        let genesis = self.genesis.as_deref();
+        genesis.map(|genesis| Trust::read(genesis, &self.seen)).transpose()
     }
 
     /// The URL of the ledger's JSON-RPC.
@@ -173,18 +225,39 @@ impl Ledger {
 
     /// The URL of a validator's HTTP.
     pub(crate) fn http(&self) -> &str {
-        self.validator.as_deref().unwrap_or("http://127.0.0.1:8546").trim_end_matches('/')
+        self.validators().next().unwrap_or(HTTP)
+    }
+
+    /// The URLs of all validators' HTTP that were given, or the usual one.
+    pub(crate) fn validators(&self) -> impl Iterator<Item = &str> {
+        let usual = self.validator.is_empty().then_some(HTTP);
+        self.validator.iter().map(String::as_str).chain(usual).map(|url| url.trim_end_matches('/'))
     }
 
     /// Takes what was not given from the devnet that runs in the home folder `root`, if nothing was.
     fn complete(&mut self, root: &Path) {
         if self.ledger.is_none()
-            && self.validator.is_none()
+            && self.validator.is_empty()
             && let Some(running) = Running::here(&Home::devnet(root))
         {
             self.ledger = Some(running.rpc);
             self.chain_id = self.chain_id.or(Some(CHAIN_ID));
-            self.validator = Some(running.http);
+            self.validator = vec![running.http];
+            self.devnet(&Home::devnet(root));
+        }
+        let stored = root.join(STORED);
+        if self.genesis.is_none() && stored.exists() {
+            self.genesis = Some(stored);
+        }
+        if self.seen == PathBuf::new() {
+            self.seen = root.to_owned();
+        }
+    }
+
+    /// Reads what is proven by the genesis file of the devnet in `home`, unless another one was named.
+    pub(crate) fn devnet(&mut self, home: &Home) {
+        if self.genesis.is_none() {
+            (self.genesis, self.seen) = (Some(home.genesis()), home.path().to_owned());
         }
     }
 }
@@ -202,6 +275,10 @@ impl Cli {
             | Command::VerifyEpoch(VerifyEpoch { ledger, .. }) => ledger,
             Command::Up(_)
             | Command::Tour(_)
+            | Command::Init(_)
+            | Command::Node(_)
+            | Command::Validator(_)
+            | Command::Send(_)
             | Command::Doctor(_)
             | Command::Key(_)
             | Command::Remove(_) => return,
@@ -231,9 +308,11 @@ pub(crate) struct StorageAgent {
     /// How much to offer: 500GiB, 2TiB, or bytes.
     #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_bytes)]
     pub(crate) capacity: u64,
-    /// The owner's keystore file; made by `wayleave key new`. Its passphrase is read from WAYLEAVE_PASSPHRASE.
+    /// The owner's keystore file; made by `wayleave key new`.
     #[arg(long, value_name = "FILE")]
     pub(crate) owner_key: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
     /// Leave the network without penalty: take nothing new, and keep and prove what is there until customers'
     /// services have moved it elsewhere. Holds over restarts.
     #[arg(long)]
@@ -267,9 +346,11 @@ pub(crate) struct S3Service {
     /// Where index and keys live.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: PathBuf,
-    /// The customer's keystore file, whose deposit pays. Its passphrase is read from WAYLEAVE_PASSPHRASE.
+    /// The customer's keystore file, whose deposit pays.
     #[arg(long, value_name = "FILE")]
     pub(crate) payer_key: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
     /// Keep this many dollars deposited for rails: what is missing is taken from the payer's dollars and
     /// stablecoin. Without it nothing is deposited.
     #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
@@ -318,6 +399,8 @@ pub(crate) struct Claim {
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+    #[command(flatten)]
     pub(crate) ledger: Ledger,
 }
 
@@ -344,15 +427,19 @@ pub(crate) struct Doctor {
 /// `wayleave key`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Make a key and write it as an encrypted keystore (passphrase from WAYLEAVE_PASSPHRASE).
+    /// Make a key and write it as an encrypted keystore.
     New {
         /// The file to write; never overwritten.
         file: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
     },
     /// Show the account of a keystore.
     Show {
         /// The keystore.
         file: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
     },
     /// Write a keystore's secret to a new keystore under another passphrase (WAYLEAVE_NEW_PASSPHRASE).
     Export {
@@ -360,11 +447,15 @@ pub(crate) enum Key {
         file: PathBuf,
         /// The file to write; never overwritten.
         to: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
     },
     /// Make a keystore from a secret of 64 hexadecimal digits read from standard input.
     Restore {
         /// The file to write; never overwritten.
         file: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
     },
 }
 

@@ -13,70 +13,86 @@ pub(crate) fn default_root() -> PathBuf {
     std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from).join(".wayleave")
 }
 
-/// The folder of a devnet and of its parts.
+/// The folder of a devnet or of a node, and of its parts.
 #[derive(Clone, Debug)]
-pub(crate) struct Home(PathBuf);
+pub(crate) struct Home {
+    path: PathBuf,
+    /// Who uses it, and the option that names another.
+    user: (&'static str, &'static str),
+}
 
 impl Home {
     /// The devnet's part of the home folder `root`.
     pub(crate) fn devnet(root: &Path) -> Self {
-        Self(root.join("devnet"))
+        Self { path: root.join("devnet"), user: ("wayleave up", "--home FOLDER") }
+    }
+
+    /// The folder of a node of a ledger.
+    pub(crate) fn node(folder: &Path) -> Self {
+        Self { path: folder.to_owned(), user: ("wayleave node", "--dir FOLDER") }
     }
 
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// The ledger's genesis file.
+    pub(crate) fn genesis(&self) -> PathBuf {
+        self.path.join("genesis.json")
     }
 
     /// The ledger's folder.
     pub(crate) fn ledger(&self) -> PathBuf {
-        self.0.join("ledger")
+        self.path.join("ledger")
     }
 
     /// The archive of evidence, inputs and statements.
     pub(crate) fn archive(&self) -> PathBuf {
-        self.0.join("archive")
+        self.path.join("archive")
     }
 
     /// The validator worker's folder.
     pub(crate) fn validator(&self) -> PathBuf {
-        self.0.join("validator")
+        self.path.join("validator")
     }
 
     /// The folder of one agent, numbered from 1.
     pub(crate) fn agent(&self, number: u8) -> PathBuf {
-        self.0.join(format!("agent-{number}"))
+        self.path.join(format!("agent-{number}"))
     }
 
     /// The S3 service's folder.
     pub(crate) fn s3(&self) -> PathBuf {
-        self.0.join("s3")
+        self.path.join("s3")
     }
 
     /// The file in which a running `up` says where it answers.
     pub(crate) fn running(&self) -> PathBuf {
-        self.0.join("running.json")
+        self.path.join("running.json")
     }
 
     /// Makes the folder, readable by its owner alone.
     pub(crate) fn create(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
+        fs::create_dir_all(&self.path)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))?;
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
         }
         Ok(())
     }
 
     /// Takes the folder for this process until the returned file is dropped.
     pub(crate) fn lock(&self) -> anyhow::Result<fs::File> {
-        let file = fs::File::create(self.0.join("lock"))?;
+        let file = fs::File::create(self.path.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => anyhow::bail!(
-                "another `wayleave up` is using {}: stop it (Ctrl-C), or use --home FOLDER",
-                self.0.display()
+                "another `{}` is using {}: stop it (Ctrl-C), or use another folder ({})",
+                self.user.0,
+                self.path.display(),
+                self.user.1
             ),
             Err(fs::TryLockError::Error(error)) => Err(error.into()),
         }
@@ -84,13 +100,13 @@ impl Home {
 
     /// Whether a process holds the folder.
     pub(crate) fn is_running(&self) -> bool {
-        fs::File::open(self.0.join("lock"))
+        fs::File::open(self.path.join("lock"))
             .is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
     }
 
     /// Removes everything in the folder but the lock.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name() == "lock" {
                 continue;
@@ -106,7 +122,7 @@ impl Home {
 
     /// Removes the folder with everything in it; nothing to remove is no error.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.0) {
+        match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }

@@ -9,13 +9,18 @@ mod devnet;
 mod exit;
 mod home;
 pub mod http;
+mod keys;
 mod metrics;
 mod out;
+mod passphrase;
 mod ports;
 pub mod s3;
+mod served;
+mod show;
 mod stop;
 mod storefront;
 mod tour;
+mod trust;
 mod units;
 
 use clap::Parser as _;
@@ -65,6 +70,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Up(up) => Box::pin(devnet::up::run(&home, up, json)).await,
             Command::Tour(tour) => tour::run(&home, tour, json).await,
+            Command::Init(init) => commands::init::run(&init, json),
+            Command::Node(node) => Box::pin(commands::node::run(*node, json)).await,
+            Command::Validator(command) => commands::validator::run(command, json).await,
+            Command::Send(send) => commands::send::run(&send, json).await,
             Command::Agent(agent) => Box::pin(commands::agent::run(agent)).await,
             Command::Service(service) => Box::pin(commands::service::run(service)).await,
             Command::Status(ledger) => commands::status::run(&ledger, json).await,

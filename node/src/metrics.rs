@@ -7,6 +7,8 @@
 mod engine;
 mod families;
 
+pub(crate) use engine::{Glance, glance};
+
 use crate::storefront::Open;
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, routing::get};
 use consensus::Ledger;
@@ -57,11 +59,16 @@ impl Sources {
         }
         let Some(ledger) = &self.ledger else { return self.recorder.render() };
         families::ledger(ledger);
+        let engine = match ledger.metrics().await {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(%error, "the engine gave no metrics");
+                return self.recorder.render();
+            }
+        };
+        families::engine(glance(&engine));
         let mut text = self.recorder.render();
-        match ledger.metrics().await {
-            Ok(engine) => text.push_str(&engine::translate(&engine)),
-            Err(error) => tracing::warn!(%error, "the engine gave no metrics"),
-        }
+        text.push_str(&engine::translate(&engine));
         text
     }
 }
@@ -77,8 +84,13 @@ pub(crate) fn router(sources: Sources) -> Router {
 pub(crate) async fn serve(address: SocketAddr, sources: Sources) -> anyhow::Result<()> {
     let listener = crate::ports::open(address, "--metrics").await?;
     crate::out::line(format!("metrics at http://{}/metrics", listener.local_addr()?));
-    tokio::spawn(listen(listener, router(sources)));
+    serve_on(listener, sources);
     Ok(())
+}
+
+/// Serves `/metrics` on a listener until the program ends.
+pub(crate) fn serve_on(listener: TcpListener, sources: Sources) {
+    tokio::spawn(listen(listener, router(sources)));
 }
 
 async fn listen(listener: TcpListener, router: Router) {

@@ -17,6 +17,11 @@ pub(crate) async fn open(address: SocketAddr, option: &str) -> anyhow::Result<Tc
     }
 }
 
+/// Opens and closes a port whose server opens it itself later.
+pub(crate) async fn probe(address: SocketAddr, option: &str) -> anyhow::Result<SocketAddr> {
+    Ok(open(address, option).await?.local_addr()?)
+}
+
 /// The program that listens on a TCP port of this machine, if the system tells.
 #[cfg(target_os = "linux")]
 pub(crate) fn holder(port: u16) -> Option<String> {

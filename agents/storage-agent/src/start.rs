@@ -9,7 +9,7 @@ use crate::{
     store::{Drain, Store, StoreError, Usage},
 };
 use agent::{Ledger, Remote, Validator, WallClock, World};
-use client::{Client, RpcError};
+use client::{Client, RpcError, light::Light};
 use protocol::{DeviceId, NetworkId, clock::Clock, disk::DiskError, key::DeviceSecret};
 use serde::Serialize;
 use std::{
@@ -60,6 +60,9 @@ pub struct Config {
     /// Whether the device leaves from now on: what it holds it keeps and proves until that was taken over
     /// by others, nothing new is taken. Without a word it is as it was when it ran last.
     pub leaving: Option<bool>,
+    /// What is trusted of the ledger: then its endpoint is believed in nothing that it does not prove.
+    /// Without it the endpoint is one's own.
+    pub light: Option<Light>,
 }
 
 impl Config {
@@ -78,6 +81,7 @@ impl Config {
             declare_losses: true,
             credit: wire::SHARD_MAX,
             patience: 4,
+            light: None,
             leaving: None,
         }
     }
@@ -154,7 +158,11 @@ impl StorageAgent {
     /// # Errors
     /// [`StartError`] names what is in the way.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let client = Arc::new(Client::connect(&config.ledger).await?);
+        let client = Client::connect(&config.ledger).await?;
+        let client = Arc::new(match &config.light {
+            Some(light) => client.trusting(light.clone())?,
+            None => client,
+        });
         let chain_id = client.chain_id();
         let rails = client::address::RAILS;
         let edge = Edge {

@@ -18,9 +18,12 @@ use crate::{
     block::{Block, Body, MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES, blob_hash},
     committee::ValidatorKeys,
     committees::{Committees, Seats},
+    engine::Marshal,
     faults::Faults,
     header::{ConsensusContext, Header},
     history::{Finalized, History, Undo},
+    join,
+    latest::Latest,
     outcome::{Executed, Outcomes},
     queues::{Queues, Transaction},
     rules::{Chain, SKEW_MS, earliest, environment},
@@ -46,7 +49,8 @@ use execution::{
 use futures::StreamExt as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    fmt,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 use tokio::sync::watch;
@@ -63,13 +67,43 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) genesis: Arc<Block>,
     pub(crate) keys: ValidatorKeys,
+    /// Whether this node ever votes.
+    pub(crate) votes: bool,
     pub(crate) history: Arc<History>,
     pub(crate) queues: Arc<Queues>,
     /// The last height whose block may have changed who our peers are ([`crate::peers`]).
     pub(crate) peers: watch::Sender<u64>,
     /// The last block whose state is applied.
-    pub(crate) head: watch::Sender<Arc<Finalized>>,
+    pub(crate) head: Latest<Arc<Finalized>>,
     pub(crate) outcomes: Outcomes,
+    /// What puts final blocks in order, once it runs.
+    pub(crate) marshal: Slot<Marshal>,
+}
+
+/// Something that is there once the engine has made it.
+pub(crate) struct Slot<T>(OnceLock<T>);
+
+impl<T> Slot<T> {
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    /// Fills the slot, if it is empty.
+    pub(crate) fn fill(&self, value: T) {
+        drop(self.0.set(value));
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// The application, cheap to clone.
@@ -238,6 +272,21 @@ impl App {
         Ok(Some(sealed))
     }
 
+    /// Begins the history below the block at `height`, if the state it stands on was fetched from peers.
+    async fn reach<E: Spawner + StorageContext>(&self, height: u64, readers: &Reader<StateDb<E>>) {
+        let below = height.saturating_sub(1);
+        match self.0.history.head() {
+            Ok(head) if head.is_none_or(|head| head >= below) => {}
+            Ok(_) => {
+                let root = B256::from(readers.read().await.root().0);
+                if let Err(error) = join::begin(&self.0, below, root).await {
+                    fail_stop("failed to begin with the fetched state", &error);
+                }
+            }
+            Err(error) => fail_stop("failed to read the history", &error),
+        }
+    }
+
     /// What a final block did, executing it again if that is no longer in memory.
     async fn outcome<E: Spawner + StorageContext>(
         &self,
@@ -353,6 +402,7 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         _: &Sealed<E>,
         readers: Reader<StateDb<E>>,
     ) -> Self::Captured {
+        self.reach(block.header().height, &readers).await;
         let executed = self.outcome::<E>(block, &readers).await;
         let captured = Arc::new((executed.finalized(block), executed));
         let (history, record) = (Arc::clone(&self.0.history), Arc::clone(&captured));

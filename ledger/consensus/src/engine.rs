@@ -18,11 +18,12 @@ use crate::{
     gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
+    join::{self, Heard, Join, JoinError, Role, Way},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    state::{self, BUFFER_BYTES, PastStore, StateDb, StateOperation},
+    state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
 use commonware_broadcast::buffered;
@@ -58,22 +59,23 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// Finalized blocks delivered and not yet acknowledged.
 const PENDING_BLOCKS: NonZeroUsize = NZUsize!(8);
 /// Heights in one file of marshal's archives: they are pruned by whole files.
-const FILE_HEIGHTS: NonZeroU64 = NZU64!(256);
+const FILE_HEIGHTS: NonZeroU64 = if cfg!(test) { NZU64!(8) } else { NZU64!(256) };
 /// Views for which votes and blocks that are not final are kept.
 pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
 /// Blocks of one peer kept until they are final or forgotten.
 const BLOCKS_OF_A_PEER: usize = 4;
 /// Blocks between two rounds of pruning.
-const PRUNE_EVERY: NonZeroUsize = NZUsize!(64);
-/// Blocks whose state operations are kept for nodes that sync.
-const STATE_BLOCKS_SERVED: usize = 64;
+const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(64) };
+/// Blocks whose state operations are kept for nodes that fetch it.
+const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -97,6 +99,7 @@ pub(crate) struct Settings {
     pub(crate) pace: Duration,
     /// Final blocks kept for peers that lag.
     pub(crate) blocks_served: usize,
+    pub(crate) join: join::Settings,
 }
 
 /// Why the engine did not start.
@@ -106,6 +109,12 @@ pub(crate) enum EngineError {
     History(#[from] HistoryError),
     #[error(transparent)]
     State(#[from] StoreError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    Begin(#[from] join::BeginError),
+    #[error("cannot forget the state that is too old: {0}")]
+    Files(#[from] commonware_runtime::Error),
     #[error("cannot read the committees: {0}")]
     Committees(#[from] ReadError),
     #[error("the engine ended while it started")]
@@ -114,7 +123,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
@@ -151,17 +160,18 @@ pub(crate) async fn start<E: Runtime>(
     shared: Arc<Shared>,
     questions: Asked,
 ) -> Result<(), EngineError> {
-    let cache = page_cache();
-    let namespace = terms::namespace(shared.genesis.hash());
+    let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let most_peers = settings.peers.len() + peers::room(&shared);
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
-    let plan = SyncPlan::init(context.child("plan"), &settings.prefix).await;
+    let mut join = Join::start(context, (&shared, facts.clone()), settings.join, net.join)?;
+    let (plan, heard) = plan(context, &settings.prefix, &mut join).await?;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
         context.child("marshal"),
@@ -174,10 +184,10 @@ pub(crate) async fn start<E: Runtime>(
         ),
     )
     .await;
+    shared.marshal.fill(marshal.clone());
     let applied = floor.processed().map_or(0, |processed| processed.height().get());
-    let recorded = begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -189,33 +199,20 @@ pub(crate) async fn start<E: Runtime>(
             plan,
             resolvers: sync,
             sync_config: SYNC,
-            prune_config: Some(prune_config(settings)),
+            prune_config: prune_config(settings),
             strategy: Sequential,
         },
     );
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
-    let databases = mailbox.subscribe_databases().await;
+    let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
-    let oracle = net.oracle.clone();
-    context.child("peers").spawn(move |_| peers.run(oracle));
-    let answers = Answers {
-        shared: Arc::clone(&shared),
-        databases,
-        certificates: certificates(marshal.clone()),
-    };
-    let gossip = Gossip {
-        shared: Arc::clone(&shared),
-        databases: answers.databases.clone(),
-        blocker: net.oracle.clone(),
-    };
-    gossip.start(context, net.gossip);
-    answers.start(context, questions);
-    let (mut head, paced) =
-        (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
+    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
+    let certificates = certificates(&shared, facts);
+    Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
+    let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
-        shared,
+        shared: Arc::clone(&shared),
         schemes,
         automaton: Deferred::new(context.child("deferred"), paced, marshal.clone(), epocher),
         marshal,
@@ -223,24 +220,115 @@ pub(crate) async fn start<E: Runtime>(
         page_cache: cache,
         settings: settings.clone(),
     };
-    context.child("terms").spawn(move |runtime| terms.run(runtime, net.terms));
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    follow(context, (join, heard), terms, net.terms);
+    caught_up(&shared).await
+}
+
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
+    let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
 }
 
-/// Begins with the block the state is opened at; gives the last height recorded, which may be above.
-fn begin_at(shared: &Shared, applied: u64) -> Result<u64, EngineError> {
-    if let Some(block) = shared.history.finalized(applied)? {
+/// Keeps the peer set that the state asks for, and tells peers what waits.
+fn talk<E: Runtime>(
+    context: &E,
+    (shared, databases): (&Arc<Shared>, &Databases<E>),
+    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
+    (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
+) {
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
+    let (shared, databases) = (Arc::clone(shared), databases.clone());
+    let (blocker, oracle) = (oracle.clone(), oracle.clone());
+    context.child("peers").spawn(move |_| peers.run(oracle));
+    Gossip { shared, databases, blocker }.start(context, channels);
+}
+
+type Plan<E> = SyncPlan<E, Scheme, Standard<Block>>;
+
+/// Decides which way to start, and makes it durable.
+async fn plan<E: Runtime>(
+    context: &E,
+    prefix: &str,
+    join: &mut Join<E>,
+) -> Result<(Plan<E>, Heard), EngineError> {
+    let mut plan = Plan::init(context.child("plan"), prefix).await;
+    let tip = match join.decide(plan.floor().is_some()).await? {
+        Way::Own(heard) => return Ok((plan, heard)),
+        Way::Fetch(tip) => tip,
+    };
+    tracing::info!(height = tip.header.height, "fetching the state of a recent block from peers");
+    if !plan.may_sync() {
+        // `glue` fetches a state once in a life, which it remembers here: this begins another life. Until
+        // the next line is durable, the node is as it was.
+        drop(plan);
+        context.remove(&format!("{prefix}state_sync_metadata"), None).await?;
+        plan = Plan::init(context.child("next_plan"), prefix).await;
+    }
+    let plan = plan.set_floor(tip.certificate.clone()).await;
+    Ok((plan, Heard::Peers(Some(tip))))
+}
+
+/// Begins with the block the state is opened at.
+fn begin_at(shared: &Shared, applied: u64) -> Result<(), EngineError> {
+    if let Some(block) = shared.history.standing(applied)? {
         shared.head.send_replace(Arc::new(block));
     }
-    Ok(shared.history.head()?.unwrap_or(applied))
+    Ok(())
+}
+
+/// Waits for the state, which may have to be fetched. A state above the history was.
+async fn databases<E: Runtime>(
+    mailbox: &StatefulMailbox<E, App>,
+    join: &mut Join<E>,
+    shared: &Shared,
+) -> Result<Databases<E>, EngineError> {
+    let marshal = shared.marshal.get().ok_or(EngineError::Stopped)?;
+    let databases = commonware_macros::select! {
+        databases = mailbox.subscribe_databases() => databases,
+        led = join.lead(marshal) => {
+            led?;
+            return Err(EngineError::Stopped);
+        },
+    };
+    let (height, root) = state::applied(&databases).await?;
+    if shared.history.head()? < Some(height) {
+        join::begin(shared, height, root).await?;
+    }
+    Ok(databases)
+}
+
+/// Follows peers below `context`, and runs the terms once it is safe to vote.
+fn follow<E: Runtime>(
+    context: &E,
+    (mut join, heard): (Join<E>, Heard),
+    terms: terms::Terms<E>,
+    channels: (Channel<E>, Channel<E>, Channel<E>),
+) {
+    let marshal = terms.marshal.clone();
+    let (safe, may_vote) = oneshot::channel();
+    context.child("follow").spawn(move |_| async move {
+        let followed = async {
+            let height = join.hear(&marshal, heard).await?;
+            join.watch(&marshal, (height, safe)).await
+        };
+        match followed.await {
+            Ok(()) | Err(JoinError::History(HistoryError::Closed)) => {}
+            Err(error) => crate::application::fail_stop("this node cannot go on", &error),
+        }
+    });
+    context.child("terms").spawn(move |runtime| async move {
+        if may_vote.await.is_ok() {
+            terms.run(runtime, channels).await;
+        }
+    });
 }
 
 /// Reads the committees of the head's term and of the next from the state at the head.
 async fn keep_committees<E: Runtime>(
     shared: &Shared,
-    databases: &state::Databases<E>,
+    databases: &Databases<E>,
 ) -> Result<(), EngineError> {
     let head = Arc::clone(&shared.head.borrow());
     let history = Arc::clone(&shared.history);
@@ -256,12 +344,13 @@ const SYNC: SyncEngineConfig = SyncEngineConfig {
     max_outstanding_requests: NZUsize!(8),
 };
 
-fn prune_config(settings: &Settings) -> PruneConfig {
-    PruneConfig {
+/// What is pruned; nothing by an archive, whose blocks and operations others may ask for.
+fn prune_config(settings: &Settings) -> Option<PruneConfig> {
+    (settings.join.role != Role::Archive).then(|| PruneConfig {
         maintenance_interval: PRUNE_EVERY,
         retained_marshal_blocks: settings.blocks_served.max(STATE_BLOCKS_SERVED),
         retained_qmdb_blocks: STATE_BLOCKS_SERVED,
-    }
+    })
 }
 
 type CertificateArchive<E> = prunable::Archive<
@@ -347,12 +436,13 @@ type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    (oracle, channel): (&Oracle, Channel<E>),
+) -> SyncMailbox<E> {
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -366,7 +456,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(channel);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.
@@ -418,12 +510,17 @@ fn block_buffer<E: Runtime>(
     buffer
 }
 
-fn certificates(marshal: Marshal) -> Certificates {
+/// Certificates of recent blocks from marshal, and of the last blocks of terms from the history.
+fn certificates(shared: &Arc<Shared>, facts: join::Facts) -> Certificates {
+    let (shared, facts) = (Arc::clone(shared), Arc::new(facts));
     Arc::new(move |height| {
-        let marshal = marshal.clone();
+        let (shared, facts) = (Arc::clone(&shared), Arc::clone(&facts));
         Box::pin(async move {
-            let finalization = marshal.get_finalization(Height::new(height)).await?;
-            Some(finalization.encode())
+            let marshal = shared.marshal.get()?;
+            match marshal.get_finalization(Height::new(height)).await {
+                Some(certificate) => Some(certificate.encode()),
+                None => join::certificate(&shared, &facts, height).await,
+            }
         })
     })
 }

@@ -4,7 +4,11 @@
 //! * a block is recorded in one transaction, with an fsync, *before* its state is applied: what the
 //!   state reflects is always here, whenever the power fails. After a restart the state may lag; the
 //!   blocks between are delivered again and recording them again changes nothing;
-//! * heights are without gaps, and a height never changes its block ([`HistoryError::Conflict`]);
+//! * heights are without gaps from [`History::first`] on, and a height never changes its block
+//!   ([`HistoryError::Conflict`]). A node that fetched its state from others begins in the middle: of
+//!   the block of that state it has the header alone, and of those below it what it had before, which
+//!   is genesis at least. What is missing below the first height is an error that says so
+//!   ([`HistoryError::Before`]), never an empty answer;
 //! * transactions, receipts and blobs are kept apart, so that blobs can be pruned alone
 //!   ([`Retention::blobs`]);
 //! * for the last [`Retention::undo`] blocks every value they overwrote is kept, so that state can be
@@ -13,7 +17,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | format version, digest of the genesis file |
+//! | `meta` | name | format version, digest of the genesis file, first height (8, BE; 0 if absent) |
 //! | `headers` | height | 709 bytes |
 //! | `hashes` | block hash | height |
 //! | `transactions` | height, index | EIP-2718 bytes |
@@ -23,24 +27,27 @@
 //! | `undo` | state key (32) ‖ height (8, BE) | 72 bytes, or none if the key was absent |
 //! | `undo_keys` | height | state keys the block wrote, 32 bytes each |
 //! | `committees` | term | the seats by key, 196 bytes each: key, seed key, possession, account |
+//! | `links` | term | how the term ended, for nodes that join ([`crate::join`]) |
 //!
-//! `committees` is younger than the others: a file without it is read as before and gets it, with the
+//! `committees` and `links` are younger than the others: a file without them is read as before and gets them, with the
 //! terms from then on.
 
 mod memory;
+mod middle;
 mod receipt;
+mod terms;
 
 pub use memory::MemoryFile;
 
 use crate::{
     block::{Block, Body, blob_hash},
-    committee::{Committee, Validator},
     header::Header,
 };
 use alloy_primitives::{B256, Bloom, keccak256};
 use bytes::Bytes;
 use commonware_codec::FixedSize as _;
 use execution::{Receipt, VALUE_BYTES, Value};
+use middle::{first_in, missing, whole_header};
 use receipt::{decode_receipt, encode_receipt};
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
@@ -61,7 +68,6 @@ const RECEIPTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("r
 const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
 const UNDO: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("undo");
 const UNDO_KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo_keys");
-const COMMITTEES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("committees");
 
 /// The version of the tables.
 const FORMAT: u8 = 1;
@@ -113,6 +119,14 @@ pub enum HistoryError {
         /// The height given.
         height: u64,
     },
+    /// The node began above this height.
+    #[error("block {height} is before this node's first height {first}: ask an archive")]
+    Before {
+        /// The height asked for.
+        height: u64,
+        /// The first height of this node.
+        first: u64,
+    },
     /// State so old is not kept.
     #[error("state at height {height} is no longer kept, the oldest is {oldest}")]
     Pruned {
@@ -154,6 +168,12 @@ impl Finalized {
     /// The height of the block.
     pub const fn height(&self) -> u64 {
         self.header.height
+    }
+
+    /// What a node has of the block whose state it fetched: the header.
+    pub(crate) fn base(header: Header) -> Self {
+        let (transactions, receipts) = (Vec::new(), Vec::new());
+        Self { hash: header.digest(), header, transactions, receipts, blobs: None }
     }
 
     /// The hashes of the transactions, in order.
@@ -255,7 +275,8 @@ impl History {
             txn.open_table(BLOBS)?;
             txn.open_table(UNDO)?;
             txn.open_table(UNDO_KEYS)?;
-            txn.open_table(COMMITTEES)?;
+            txn.open_table(terms::LINKS)?;
+            txn.open_table(terms::COMMITTEES)?;
         }
         txn.commit()?;
         Ok(this)
@@ -320,39 +341,6 @@ impl History {
         Ok(())
     }
 
-    /// Records the committee of a term. Recording it again changes nothing.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub(crate) fn record_committee(
-        &self,
-        term: u64,
-        committee: &Committee,
-    ) -> Result<(), HistoryError> {
-        if self.begin_read()?.open_table(COMMITTEES)?.get(term)?.is_some() {
-            return Ok(());
-        }
-        let seats: Vec<u8> = committee.validators().flat_map(Validator::to_bytes).collect();
-        let txn = self.begin_write()?;
-        txn.open_table(COMMITTEES)?.insert(term, &seats[..])?;
-        txn.commit()?;
-        Ok(())
-    }
-
-    /// The validators of a term, by key, or nothing if this node never knew them.
-    ///
-    /// # Errors
-    /// The file failed.
-    pub fn committee(&self, term: u64) -> Result<Option<Vec<Validator>>, HistoryError> {
-        let committees = self.begin_read()?.open_table(COMMITTEES)?;
-        let Some(seats) = committees.get(term)? else { return Ok(None) };
-        let (seats, rest) = seats.value().as_chunks();
-        if !rest.is_empty() {
-            return Err(HistoryError::Corrupt("a committee's seats are cut off"));
-        }
-        Ok(Some(seats.iter().map(Validator::from_bytes).collect()))
-    }
-
     fn prune(&self, txn: &WriteTransaction, head: u64) -> Result<(), HistoryError> {
         if let Some(last) = head.checked_sub(self.retention.undo.max(1)) {
             let mut undo = txn.open_table(UNDO)?;
@@ -369,12 +357,16 @@ impl History {
         Ok(())
     }
 
-    /// The header at a height.
+    /// The header at a height, or nothing if there is no such block yet.
     ///
     /// # Errors
-    /// The file failed.
+    /// The file failed, or the node began above the height.
     pub fn header(&self, height: u64) -> Result<Option<Header>, HistoryError> {
-        header_in(&self.begin_read()?, height)
+        let txn = self.begin_read()?;
+        match header_in(&txn, height)? {
+            Some(header) => Ok(Some(header)),
+            None => missing(&txn, height).map(|()| None),
+        }
     }
 
     /// The height of the block with this digest.
@@ -386,13 +378,13 @@ impl History {
         Ok(hashes.get(&hash.0)?.map(|height| height.value()))
     }
 
-    /// The block at a height with its receipts.
+    /// The block at a height with its receipts, or nothing if there is no such block yet.
     ///
     /// # Errors
-    /// The file failed.
+    /// The file failed, or the node began above the height.
     pub fn finalized(&self, height: u64) -> Result<Option<Finalized>, HistoryError> {
         let txn = self.begin_read()?;
-        let Some(header) = header_in(&txn, height)? else { return Ok(None) };
+        let Some(header) = whole_header(&txn, height)? else { return Ok(None) };
         let blobs = items(&txn, BLOBS, height)?;
         let kept = crate::block::blobs_root(blobs.iter().map(|blob| blob_hash(blob)));
         Ok(Some(Finalized {
@@ -404,13 +396,13 @@ impl History {
         }))
     }
 
-    /// The receipts of a block, or nothing if there is no such block.
+    /// The receipts of a block, or nothing if there is no such block yet.
     ///
     /// # Errors
-    /// The file failed.
+    /// The file failed, or the node began above the height.
     pub fn receipts(&self, height: u64) -> Result<Option<Vec<Receipt>>, HistoryError> {
         let txn = self.begin_read()?;
-        match header_in(&txn, height)? {
+        match whole_header(&txn, height)? {
             Some(_) => receipts_in(&txn, height).map(Some),
             None => Ok(None),
         }
@@ -441,14 +433,16 @@ impl History {
     /// Those of `heights` whose logs have a bloom that `may_match`; at most `limit` of them.
     ///
     /// # Errors
-    /// The file failed.
+    /// The file failed, or the node began above the lowest of the heights.
     pub fn candidates(
         &self,
         heights: std::ops::RangeInclusive<u64>,
         may_match: impl Fn(&Bloom) -> bool,
         limit: usize,
     ) -> Result<Vec<u64>, HistoryError> {
-        let headers = self.begin_read()?.open_table(HEADERS)?;
+        let txn = self.begin_read()?;
+        missing(&txn, *heights.start())?;
+        let headers = txn.open_table(HEADERS)?;
         let mut found = Vec::new();
         for entry in headers.range(heights)? {
             let (height, bytes) = entry?;
@@ -516,10 +510,11 @@ fn undo_key(key: &[u8], height: u64) -> [u8; 40] {
     bytes
 }
 
-/// The undo records are without gaps, so the state before the first one can be read.
+/// The undo records are without gaps, so the state before the first one can be read; without any, that
+/// of the block the history begins after.
 fn oldest_state(txn: &ReadTransaction) -> Result<u64, HistoryError> {
     let first = txn.open_table(UNDO_KEYS)?.first()?.map(|(height, _)| height.value());
-    Ok(first.map_or(0, |first| first.saturating_sub(1)))
+    Ok(first.map_or_else(|| first_in(txn), Ok)?.saturating_sub(1))
 }
 
 fn record_body(txn: &WriteTransaction, block: &Finalized) -> Result<(), HistoryError> {

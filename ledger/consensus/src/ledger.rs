@@ -10,10 +10,11 @@ use crate::{
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
+    latest::Watch,
     mempool::{BlobRefused, PoolRefused, Source},
     query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
-    state::StateProof,
+    state::{StateProof, Views},
 };
 use alloy_primitives::{Address, B256, Bloom, U256};
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) genesis_hash: B256,
     pub(crate) history: Arc<History>,
     pub(crate) queues: Arc<Queues>,
-    pub(crate) head: watch::Receiver<Arc<Finalized>>,
+    pub(crate) head: Watch<Arc<Finalized>>,
     pub(crate) queries: Asking,
     pub(crate) faults: watch::Receiver<Vec<DoubleVote>>,
 }
@@ -132,7 +133,7 @@ impl Ledger {
 
     /// The last final block.
     pub fn head(&self) -> Arc<Finalized> {
-        Arc::clone(&self.0.head.borrow())
+        self.0.head.borrow()
     }
 
     /// The base fee of the next block, in wei a unit of gas.
@@ -168,13 +169,23 @@ impl Ledger {
         self.0.faults.clone()
     }
 
-    /// The block at a height with its receipts.
+    /// The first height from which this node has all blocks: 0, unless it fetched its state from others.
+    /// Asking for a block below it gives [`HistoryError::Before`].
     ///
     /// # Errors
     /// The history could not be read.
+    pub fn first(&self) -> Result<u64, HistoryError> {
+        self.0.history.first()
+    }
+
+    /// The block at a height with its receipts.
+    ///
+    /// # Errors
+    /// The history could not be read, or the node began above the height.
     pub fn block(&self, height: u64) -> Result<Option<Arc<Finalized>>, HistoryError> {
         let head = self.head();
-        if head.height() == height {
+        // A head without blobs may be one whose state was fetched: of that the header alone is here.
+        if head.height() == height && head.blobs.is_some() {
             return Ok(Some(head));
         }
         if height > head.height() {
@@ -299,6 +310,15 @@ impl Ledger {
         self.ask(|reply| Query::Prove(keys, reply)).await
     }
 
+    /// Proves all that views of system contracts read in the last applied state, and accounts besides, so
+    /// that whoever runs the same views over the proven values needs nobody's word for the results.
+    ///
+    /// # Errors
+    /// They read too much ([`crate::VIEW_KEYS_MAX`]), take too long, or the state could not be read.
+    pub async fn prove_views(&self, views: Views) -> Result<(Vec<Key>, StateProof), QueryError> {
+        self.ask(|reply| Query::View(Box::new(views), reply)).await
+    }
+
     /// The encoded simplex finalization of a height, if this node holds one: a block may be final
     /// through a later one alone.
     ///
@@ -343,7 +363,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Subscription {
     ledger: Ledger,
-    head: watch::Receiver<Arc<Finalized>>,
+    head: Watch<Arc<Finalized>>,
     next: u64,
 }
 

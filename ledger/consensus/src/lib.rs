@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! submit, submit_blob ──▶ queues ──▶ propose ──▶ simplex ──▶ capture ──▶ apply ──▶ head, subscribe
-//!                                       │                        │          │
-//!                                   execution                 history     QMDB ──▶ account, call, prove
+//!                          ▲ │          │                        │          │
+//!          peers ──gossip──┘ └─▶     execution                history     QMDB ──▶ account, call, prove
 //! ```
 //!
 //! Invariants:
@@ -32,6 +32,8 @@ mod genesis;
 mod gossip;
 mod header;
 mod history;
+mod join;
+mod latest;
 mod ledger;
 mod mempool;
 mod network;
@@ -43,6 +45,7 @@ mod queues;
 mod recovery;
 mod rules;
 mod seed;
+pub mod simulation;
 mod state;
 mod terms;
 #[cfg(test)]
@@ -61,11 +64,12 @@ pub use faults::DoubleVote;
 pub use genesis::{FIRST_BOND, FirstValidator, Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
+pub use join::{JoinError, Role, Trusted};
 pub use ledger::{Ledger, Rejected, Subscription};
 pub use mempool::{BlobRefused, Limits, PoolRefused, REPLACEMENT_PERCENT};
 pub use network::Peer;
 pub use query::QueryError;
 pub use queues::Transaction;
 pub use seed::{KEY_BYTES as SEED_KEY_BYTES, Message as SeedMessage, SeedKey};
-pub use state::{KeyProof, ProofError, StateProof, verify as verify_state};
+pub use state::{KeyProof, ProofError, StateProof, VIEW_KEYS_MAX, Views, verify as verify_state};
 pub use validator::{Config, Fault, Running, StartError, start};

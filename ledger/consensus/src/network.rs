@@ -70,6 +70,8 @@ pub(crate) struct Net<E: Clock> {
     pub(crate) state: Channel<E>,
     /// Waiting transactions, and evidence blobs.
     pub(crate) gossip: (Channel<E>, Channel<E>),
+    /// Questions of nodes that join.
+    pub(crate) join: Channel<E>,
     pub(crate) oracle: Oracle<ed25519::PublicKey>,
 }
 
@@ -152,6 +154,7 @@ where
         backfill: channel(3),
         blocks: channel(4),
         state: channel(5),
+        join: channel(8),
         gossip: (network.register(6, GOSSIP_PER_SECOND), network.register(7, GOSSIP_PER_SECOND)),
         oracle,
     };

@@ -14,7 +14,8 @@ use crate::{
     committee::Committee,
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
     faults::Watched,
-    history::Finalized,
+    history::{Finalized, HistoryError},
+    latest::Watch,
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
 };
@@ -41,7 +42,7 @@ use commonware_parallel::Sequential;
 use commonware_runtime::{Handle, IoBuf, buffer::paged::CacheRef};
 use commonware_utils::{NZDuration, vec::NonEmptyVec};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Separates the votes and connections of one ledger from those of every other.
 pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
@@ -62,8 +63,8 @@ impl Schemes {
 
     fn scheme(&self, committee: &Committee) -> Scheme {
         let seats = committee.participants();
-        let key = self.shared.keys.signer().clone();
-        Scheme::signer(&self.namespace, seats.clone(), key)
+        let key = self.shared.votes.then(|| self.shared.keys.signer().clone());
+        key.and_then(|key| Scheme::signer(&self.namespace, seats.clone(), key))
             .unwrap_or_else(|| Scheme::verifier(&self.namespace, seats))
     }
 }
@@ -133,15 +134,26 @@ impl<E: Runtime> Terms<E> {
         self.shared.committees.last_height(term)
     }
 
-    /// The block in which the engine of `term` is rooted, once it is final.
-    async fn root(&self, term: u64) -> Option<Root> {
+    /// The block in which the engine of `term` is rooted, once it is final: the last one before the term.
+    ///
+    /// A node that began in the middle of the term may not have that, and one without votes of the term
+    /// may have lost them: these root in the highest certificate they hold, which is behind every view
+    /// in which an earlier life may have voted.
+    async fn root(&self, runtime: &E, term: u64) -> Option<Root> {
         let height = term.checked_sub(1).map_or(0, |before| self.last_height(before));
-        match self.shared.history.header(height) {
-            Ok(Some(header)) => return Some(Floor::Genesis(header.sha256())),
-            Ok(None) => {}
+        let before = match self.shared.history.header(height) {
+            Ok(header) => header,
+            Err(HistoryError::Before { .. }) => {
+                let block = self.marshal.get_block(Height::new(height)).await;
+                block.map(|block| block.inner().header().clone())
+            }
             Err(error) => crate::application::fail_stop("failed to read the history", &error),
+        };
+        let before = before.map(|header| Floor::Genesis(header.sha256()));
+        let votes = runtime.scan(&self.partition(term)).await;
+        if votes.is_ok_and(|files| !files.is_empty()) && before.is_some() {
+            return before;
         }
-        // A node that began in the middle of the term roots in the highest certificate it holds.
         let mut at = self.shared.head.borrow().height();
         while at > height {
             if let Some(certificate) = self.marshal.get_finalization(Height::new(at)).await {
@@ -149,14 +161,14 @@ impl<E: Runtime> Terms<E> {
             }
             at -= 1;
         }
-        None
+        before
     }
 
     /// Waits until the last block of `term` is final; nothing if the ledger ends before.
     async fn wait_for_end(
         &self,
         term: u64,
-        head: &mut watch::Receiver<Arc<Finalized>>,
+        head: &mut Watch<Arc<Finalized>>,
         later: &mut Later,
     ) -> Option<()> {
         let last = self.last_height(term);
@@ -194,7 +206,7 @@ impl<E: Runtime> Terms<E> {
         let mut head = self.shared.head.subscribe();
         let mut term = self.shared.committees.term(head.borrow().height().saturating_add(1));
         loop {
-            let Some(root) = self.root(term).await else {
+            let Some(root) = self.root(&runtime, term).await else {
                 tracing::error!(term, "no final block to begin the term with");
                 return;
             };
@@ -242,7 +254,7 @@ impl<E: Runtime> Terms<E> {
         let certification_timeout = leader_timeout + Duration::from_secs(1);
         simplex::Config {
             scheme,
-            elector: RoundRobin::<Sha256>::default(),
+            elector: RoundRobin::shuffled(self.shared.committees.order(term).as_slice()),
             blocker: self.blocker.clone(),
             automaton: self.automaton.clone(),
             relay: self.automaton.clone(),

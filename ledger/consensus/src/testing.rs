@@ -2,15 +2,24 @@
 //! deterministic runtime that can lose power.
 
 use crate::{
-    Config, Finalized, Founding, Genesis, History, Ledger, MemoryFile, Retention, ValidatorKeys,
-    recovery::Recovery, validator::Launch,
+    Committee, Config, Finalized, Founding, Genesis, Header, History, Ledger, MemoryFile,
+    Retention, ValidatorKeys, join::Tip, recovery::Recovery, validator::Launch,
 };
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
 use alloy_primitives::{Address, Bytes, TxKind, U256, address};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
+use commonware_consensus::{
+    simplex::{
+        scheme::ed25519::Scheme,
+        types::{Finalization, Finalize, Proposal},
+    },
+    types::View,
+};
+use commonware_parallel::Sequential;
 use commonware_runtime::{Supervisor as _, deterministic};
+use commonware_utils::non_empty;
 use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
 use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -27,6 +36,27 @@ pub(crate) fn signer(n: u8) -> PrivateKeySigner {
 
 pub(crate) fn keys(n: u8) -> ValidatorKeys {
     ValidatorKeys::derive(&[n; 32])
+}
+
+/// A header with a certificate by all of `seats`.
+pub(crate) fn certified(namespace: &[u8], seats: &[u8], header: Header) -> Tip {
+    let validators: Vec<_> =
+        seats.iter().map(|n| keys(*n).validator(Address::repeat_byte(*n))).collect();
+    let participants = Committee::new(&validators).unwrap().participants();
+    let schemes: Vec<_> = seats
+        .iter()
+        .map(|n| {
+            let key = keys(*n).signer().clone();
+            Scheme::signer(namespace, participants.clone(), key).unwrap()
+        })
+        .collect();
+    let round = header.context().round;
+    let proposal = Proposal::new(round, View::new(header.parent_view), header.sha256());
+    let votes: Vec<_> =
+        schemes.iter().map(|scheme| Finalize::sign(scheme, proposal.clone()).unwrap()).collect();
+    let certificate =
+        Finalization::from_finalizes(&schemes[0], non_empty![@votes.iter()], &Sequential).unwrap();
+    Tip { header, certificate }
 }
 
 /// A ledger of `seats` validators; accounts of signers 1 to 3 have coins and test dollars.
@@ -195,7 +225,7 @@ pub(crate) async fn block_at(ledger: &Ledger, height: u64) -> Arc<Finalized> {
 
 /// Waits for the block that holds a transaction.
 pub(crate) async fn included(ledger: &Ledger, hash: alloy_primitives::B256) -> crate::Located {
-    let mut blocks = ledger.subscribe_from(1);
+    let mut blocks = ledger.subscribe_from(ledger.first().unwrap().max(1));
     loop {
         blocks.next().await.unwrap().unwrap();
         if let Some(located) = ledger.transaction(hash).unwrap() {
@@ -206,7 +236,7 @@ pub(crate) async fn included(ledger: &Ledger, hash: alloy_primitives::B256) -> c
 
 /// The state roots of all heights.
 pub(crate) fn roots(ledger: &Ledger) -> BTreeMap<u64, alloy_primitives::B256> {
-    (0..=ledger.head().height())
+    (ledger.first().unwrap()..=ledger.head().height())
         .map(|height| (height, ledger.header(height).unwrap().unwrap().state.root))
         .collect()
 }

@@ -11,13 +11,15 @@
 //! ```
 
 use crate::{
-    application::Shared,
+    application::{Shared, Slot},
     committee::ValidatorKeys,
     committees::Committees,
     engine::{self, EngineError, Runtime, Settings},
     faults::Faults,
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
+    join::{self, JoinError, Role, Trusted},
+    latest::Latest,
     ledger::{Inner, Ledger},
     mempool::Limits,
     network::Peer,
@@ -78,8 +80,16 @@ pub struct Config {
     pub limits: Limits,
     /// How much of the past is kept.
     pub retention: Retention,
-    /// Final blocks kept for peers that lag.
+    /// Final blocks kept for peers that lag. An archive keeps all.
     pub blocks_served: usize,
+    /// What the node does for the ledger.
+    pub role: Role,
+    /// A block that others vouch for: a node that joins by fetching the state begins its proof there instead
+    /// of at genesis.
+    pub trust: Option<Trusted>,
+    /// Most blocks that a fresh node replays: of a longer ledger it fetches the state. An archive always
+    /// replays.
+    pub replay_blocks: u64,
 }
 
 impl Config {
@@ -97,6 +107,17 @@ impl Config {
             limits: Limits::default(),
             retention: Retention { blobs: Some(blobs), ..Retention::default() },
             blocks_served: 4_096,
+            role: Role::default(),
+            trust: None,
+            replay_blocks: 1_024,
+        }
+    }
+
+    /// How much of the past this node keeps, in its role.
+    pub(crate) const fn kept(&self) -> Retention {
+        match self.role {
+            Role::Archive => Retention { undo: self.retention.undo, blobs: None },
+            _ => self.retention,
         }
     }
 }
@@ -129,6 +150,9 @@ pub enum StartError {
     /// The history file cannot be used; it names another genesis if the data belongs to another ledger.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The node could not join the ledger.
+    #[error(transparent)]
+    Join(JoinError),
     /// The engine did not start.
     #[error("the ledger did not start: {0}")]
     Engine(String),
@@ -186,11 +210,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
     let lock = lock(&config.data)?;
     let listen = free_address(config.listen)?;
-    let history = History::open(
-        &config.data.join("history.redb"),
-        config.genesis.digest(),
-        config.retention,
-    )?;
+    let history =
+        History::open(&config.data.join("history.redb"), config.genesis.digest(), config.kept())?;
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
@@ -212,18 +233,22 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Ok(Ok(ledger)) => {
             Ok(Running { ledger, listen, stop: Some(stop), ended, thread: Some(thread) })
         }
-        Ok(Err(error)) => Err(join(thread, error.to_string())),
+        Ok(Err(EngineError::Join(error))) => {
+            drop(thread.join());
+            Err(StartError::Join(error))
+        }
+        Ok(Err(error)) => Err(joined(thread, error.to_string())),
         Err(_) => {
             let mut ended = ended;
             let fault = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
             let cause = fault.and_then(Result::err).map_or_else(String::new, |fault| fault.0);
-            Err(join(thread, cause))
+            Err(joined(thread, cause))
         }
     }
 }
 
 /// Waits for the thread of a ledger that did not start, so that its folder is free again.
-fn join(thread: JoinHandle<()>, cause: String) -> StartError {
+fn joined(thread: JoinHandle<()>, cause: String) -> StartError {
     drop(thread.join());
     StartError::Engine(cause)
 }
@@ -271,7 +296,8 @@ impl Launch {
         let genesis = Arc::new(genesis);
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = query::lanes();
-        let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
+        let head = Latest::<Arc<Finalized>>::new(Arc::new(first));
+        let watched = head.subscribe();
         let queues = Arc::new(Queues::new(config.limits, recovery));
         // The genesis was checked: a term has at least two blocks.
         let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);
@@ -289,18 +315,27 @@ impl Launch {
             faults,
             genesis: Arc::clone(&genesis),
             keys: config.keys,
+            votes: config.role == Role::Validator,
             history: Arc::clone(&history),
             queues: Arc::clone(&queues),
             peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
+            marshal: Slot::default(),
         });
+        let strangers = config.peers.is_empty();
         let settings = Settings {
             prefix,
             listen,
             peers: config.peers,
             pace: config.pace,
             blocks_served: config.blocks_served,
+            join: join::Settings {
+                role: config.role,
+                trust: config.trust,
+                replay_blocks: config.replay_blocks,
+                strangers,
+            },
         };
         engine::start(context, &settings, shared, questions).await?;
         Ok(Ledger(Arc::new(Inner {

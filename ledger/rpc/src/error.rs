@@ -140,7 +140,9 @@ fn call_failed(error: CallError) -> ErrorObjectOwned {
 
 fn history_failed(error: &HistoryError) -> ErrorObjectOwned {
     match error {
-        HistoryError::Pruned { .. } => object(PRUNED, error.to_string()),
+        HistoryError::Pruned { .. } | HistoryError::Before { .. } => {
+            object(PRUNED, error.to_string())
+        }
         HistoryError::Closed => stopped(error),
         _ => internal(error),
     }

@@ -28,11 +28,12 @@ pub(crate) async fn run(agent: cli::Agent) -> anyhow::Result<()> {
 async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let at = &arguments.ledger;
     let ledger = at.connect().await?;
-    let owner = key::read(&arguments.owner_key)?;
+    let passphrase = arguments.passphrase.read()?;
+    let owner = key::open(&arguments.owner_key, &passphrase)?;
     accounts::refuse_outside_devnet(owner.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)
         .with_context(|| format!("making {}", arguments.data.display()))?;
-    let secret = keystore::open_or_create(&arguments.data.join(DEVICE_KEY), &key::passphrase()?)?;
+    let secret = keystore::open_or_create(&arguments.data.join(DEVICE_KEY), &passphrase)?;
     let kind = registry::by_name("storage").context("this program has no storage kind")?;
     let joining = Joining {
         network: NetworkId(at.network),
@@ -52,9 +53,11 @@ async fn storage(arguments: cli::StorageAgent) -> anyhow::Result<()> {
     let mut config =
         Config::new(joining.network, at.rpc().to_owned(), arguments.data.clone(), secret);
     config.capacity = arguments.capacity;
+    config.light = ledger.trust();
     config.listen = arguments.listen;
     config.leaving = (arguments.drain || arguments.stay).then_some(arguments.drain);
-    config.validators = vec![Validator { http: at.http().to_owned(), peer: None }];
+    config.validators =
+        at.validators().map(|http| Validator { http: http.to_owned(), peer: None }).collect();
     let running = StorageAgent::start(config).await?;
     if joining.announce(&ledger, &running.endpoint()).await? {
         out::line(format!("announced {}", running.endpoint()));

@@ -97,7 +97,7 @@ pub(crate) async fn claim(
 fn signer(arguments: &cli::Claim, chain_id: u64) -> anyhow::Result<PrivateKeySigner> {
     match (&arguments.account, &arguments.key_file) {
         (None, Some(file)) => {
-            let signer = key::read(file)?;
+            let signer = key::read(file, &arguments.passphrase)?;
             accounts::refuse_outside_devnet(signer.address(), chain_id)?;
             Ok(signer)
         }

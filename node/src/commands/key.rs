@@ -1,55 +1,80 @@
 //! `wayleave key`: keys as Ethereum keystores (version 3), which other wallets read.
 //!
-//! Passphrases come from the environment and secrets from standard input, never from arguments, which
-//! other users of the machine could see. No command prints a secret.
+//! Secrets come from standard input, never from arguments, which other users of the machine could see. No
+//! command prints a secret.
 
-use crate::{cli::Key, out};
+use crate::{cli::Key, out, passphrase::Passphrase};
 use alloy_signer::k256::elliptic_curve::rand_core::OsRng;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use std::{io::Read as _, path::Path};
 
-/// The variable that holds the passphrase of keystores.
-const PASSPHRASE: &str = "WAYLEAVE_PASSPHRASE";
 /// The variable that holds the passphrase of an exported keystore.
 const NEW_PASSPHRASE: &str = "WAYLEAVE_NEW_PASSPHRASE";
 
 /// Runs a key command.
 pub(crate) fn run(key: &Key, json: bool) -> anyhow::Result<()> {
     match key {
-        Key::New { file } => write(file, &PrivateKeySigner::random(), PASSPHRASE, json),
-        Key::Show { file } => show(file, &read(file)?, json),
-        Key::Export { file, to } => write(to, &read(file)?, NEW_PASSPHRASE, json),
-        Key::Restore { file } => {
+        Key::New { file, passphrase } => {
+            write(file, &PrivateKeySigner::random(), &passphrase.choose()?, json)
+        }
+        Key::Show { file, passphrase } => show(file, &read(file, passphrase)?, json),
+        Key::Export { file, to, passphrase } => {
+            let signer = read(file, passphrase)?;
+            write(to, &signer, &new_passphrase()?, json)
+        }
+        Key::Restore { file, passphrase } => {
             let mut text = String::new();
             std::io::stdin().take(1024).read_to_string(&mut text).context("reading the secret")?;
             let signer = text.trim().parse().map_err(|_| {
                 anyhow::anyhow!("standard input is no secret of 64 hexadecimal digits")
             })?;
-            write(file, &signer, PASSPHRASE, json)
+            write(file, &signer, &passphrase.choose()?, json)
         }
     }
 }
 
-/// Opens a keystore with the passphrase from the environment.
-pub(crate) fn read(file: &Path) -> anyhow::Result<PrivateKeySigner> {
+/// Opens a keystore.
+pub(crate) fn read(file: &Path, passphrase: &Passphrase) -> anyhow::Result<PrivateKeySigner> {
+    there(file)?;
+    open(file, &passphrase.read()?)
+}
+
+/// Opens a keystore whose passphrase is known.
+pub(crate) fn open(file: &Path, passphrase: &str) -> anyhow::Result<PrivateKeySigner> {
+    there(file)?;
+    PrivateKeySigner::decrypt_keystore(file, passphrase)
+        .with_context(|| format!("opening {} (is the passphrase right?)", file.display()))
+}
+
+fn there(file: &Path) -> anyhow::Result<()> {
     if !file.exists() {
         bail!("no keystore at {}: make one with `wayleave key new {0}`", file.display());
     }
-    PrivateKeySigner::decrypt_keystore(file, passphrase_in(PASSPHRASE)?)
-        .with_context(|| format!("opening {} (is {PASSPHRASE} its passphrase?)", file.display()))
+    Ok(())
 }
 
 /// Opens a keystore, or makes one with a new key.
-pub(crate) fn open_or_create(file: &Path) -> anyhow::Result<PrivateKeySigner> {
+pub(crate) fn open_or_create(file: &Path, passphrase: &str) -> anyhow::Result<PrivateKeySigner> {
     if !file.exists() {
-        write(file, &PrivateKeySigner::random(), PASSPHRASE, false)?;
+        write(file, &PrivateKeySigner::random(), passphrase, false)?;
     }
-    read(file)
+    open(file, passphrase)
 }
 
-fn write(file: &Path, signer: &PrivateKeySigner, variable: &str, json: bool) -> anyhow::Result<()> {
+fn write(
+    file: &Path,
+    signer: &PrivateKeySigner,
+    passphrase: &str,
+    json: bool,
+) -> anyhow::Result<()> {
+    seal(file, signer, passphrase)?;
+    show(file, signer, json)
+}
+
+/// Writes a new keystore that its owner alone may read.
+pub(crate) fn seal(file: &Path, signer: &PrivateKeySigner, passphrase: &str) -> anyhow::Result<()> {
     if file.exists() {
         bail!("{} exists and is not overwritten: choose another file", file.display());
     }
@@ -65,12 +90,11 @@ fn write(file: &Path, signer: &PrivateKeySigner, variable: &str, json: bool) -> 
         folder,
         &mut OsRng,
         signer.to_bytes(),
-        passphrase_in(variable)?,
+        passphrase,
         Some(name),
     )
     .with_context(|| format!("writing {}", file.display()))?;
-    private(file)?;
-    show(file, signer, json)
+    private(file)
 }
 
 #[cfg(unix)]
@@ -84,15 +108,11 @@ fn private(_: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The passphrase of keystores.
-pub(crate) fn passphrase() -> anyhow::Result<String> {
-    passphrase_in(PASSPHRASE)
-}
-
-fn passphrase_in(variable: &str) -> anyhow::Result<String> {
-    match std::env::var(variable) {
+/// The passphrase of an exported keystore.
+fn new_passphrase() -> anyhow::Result<String> {
+    match std::env::var(NEW_PASSPHRASE) {
         Ok(text) if !text.is_empty() => Ok(text),
-        _ => bail!("set {variable} to the keystore's passphrase"),
+        _ => bail!("set {NEW_PASSPHRASE} to the new keystore's passphrase"),
     }
 }
 

@@ -3,13 +3,17 @@
 pub(crate) mod agent;
 pub(crate) mod claim;
 pub(crate) mod doctor;
+pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod key;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod node;
 pub(crate) mod remove;
+pub(crate) mod send;
 pub(crate) mod service;
 pub(crate) mod statement;
 pub(crate) mod status;
+pub(crate) mod validator;
 pub(crate) mod verify;
 pub(crate) mod why;

@@ -40,7 +40,8 @@ pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
 async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
     let at = &arguments.ledger;
     let ledger = at.connect().await?;
-    let payer = key::read(&arguments.payer_key)?;
+    let passphrase = arguments.passphrase.read()?;
+    let payer = key::open(&arguments.payer_key, &passphrase)?;
     accounts::refuse_outside_devnet(payer.address(), ledger.chain_id())?;
     std::fs::create_dir_all(&arguments.data)
         .with_context(|| format!("making {}", arguments.data.display()))?;
@@ -50,12 +51,12 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         keys_are_there(&arguments.data)?;
     }
     Deposit::look(&ledger, &payer, network).await?.keep(arguments.deposit).await?;
-    let signer = key::open_or_create(&arguments.data.join(SIGNER_KEY))?;
+    let signer = key::open_or_create(&arguments.data.join(SIGNER_KEY), &passphrase)?;
     gas(&ledger, &payer, &signer).await?;
     let front = Storefront {
         data: arguments.data.clone(),
         listen: arguments.listen,
-        passphrase: key::passphrase()?,
+        passphrase,
         credentials: None,
         signer,
         payer: Some(payer),

@@ -1,7 +1,7 @@
 //! `wayleave status`: the network in one screen, and the figures of `up`'s status line.
 
 use super::network::Network;
-use crate::{cli, out, units};
+use crate::{cli, out, show, units};
 use contracts::{abi::IDevices, address};
 use protocol::{Epoch, Micros, Reason, Tokens, statement::Statement};
 use serde::Serialize;
@@ -47,6 +47,7 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         fact("block", figures.height.to_string()),
         fact("epoch", format!("{}, settled up to {}", figures.epoch, settled(&figures))),
         fact("trust", "founder-trusted: one validator decides alone".into()),
+        fact("read", reading(&network.ledger)),
         fact(
             "devices",
             format!(
@@ -59,6 +60,14 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         fact("slashed", format!("{} tokens", figures.slashed)),
     ]);
     Ok(())
+}
+
+/// Whose word the figures are.
+fn reading(ledger: &client::Client) -> String {
+    match ledger.trust() {
+        Some(light) => format!("proven by the genesis file, as of block {}", light.height()),
+        None => "on the endpoint's word; give the ledger's genesis file with --genesis".into(),
+    }
 }
 
 fn settled(figures: &Figures) -> String {
@@ -99,9 +108,11 @@ impl Figures {
         self.to_burn = statement.totals.to_burn;
         self.slashed = statement.totals.slashed;
     }
+}
 
-    /// The status line of `up`: as much as `columns` hold, on one line.
-    pub(crate) fn line(&self, columns: usize) -> String {
+impl show::Figures for Figures {
+    /// The status line of `up`.
+    fn line(&self, columns: usize) -> String {
         let Self { height, epoch, registered, online, proven, paying, .. } = self;
         let Self { paid, to_burn, slashed, .. } = self;
         let stored = units::bytes(self.stored);
@@ -132,6 +143,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use show::Figures as _;
 
     #[test]
     fn the_status_line_fits_and_leaves_out_the_least() {

@@ -12,11 +12,11 @@ use crate::{
     home::Home,
     metrics::{self, Sources},
     s3::Access,
+    served::{Served, Work},
     storefront::{Open, Storefront},
 };
 use anyhow::{Context as _, bail};
 use consensus::{Genesis, ValidatorKeys};
-use evidence::Archive;
 use protocol::key::DeviceSecret;
 use s3_service::Credentials;
 use std::{fs, io::ErrorKind, net::SocketAddr, sync::Arc};
@@ -27,18 +27,12 @@ const PASSPHRASE: &str = "devnet";
 /// The S3 credentials of a devnet.
 const CREDENTIALS: (&str, &str) = ("wayleave", "wayleave-devnet");
 
-/// Less than this of free space stops a ledger, in bytes.
-const FULL: u64 = 4 << 20;
-
 /// A running devnet.
 #[derive(Debug)]
 pub(crate) struct Devnet {
     /// Where it answers.
     pub(crate) running: Running,
-    home: Home,
-    ledger: consensus::Running,
-    rpc: rpc::Server,
-    validator: validator::Running,
+    served: Served,
     agents: Arc<Agents>,
     s3: Open,
     tasks: Vec<JoinHandle<()>>,
@@ -55,32 +49,22 @@ impl Devnet {
         let keys = ValidatorKeys::derive(&secret("validator"));
         let file = genesis_file(home, &accounts, &keys)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let ledger =
-            consensus::start(consensus::Config::new(home.ledger(), loopback, keys, file)).await?;
-        let rpc = rpc::serve(ledger.ledger.clone(), ports.rpc, rpc::Limits::default()).await?;
-        let url = format!("http://{}", rpc.addr());
+        let config = consensus::Config::new(home.ledger(), loopback, keys, file);
         let http = format!("http://{}", ports.http.local_addr()?);
-        let validator = validator::start(validator::Config {
-            ledger: ledger.ledger.clone(),
-            rpc: url.clone(),
-            archive: Archive::open(&home.archive())?,
+        let mut served = Served::start(config, ports.rpc, "wayleave up").await?;
+        let url = served.url();
+        let work = Work {
+            archive: home.archive(),
             folder: home.validator(),
             secret: DeviceSecret::from_seed(secret("evidence")),
             signer: accounts.founder.signer.clone(),
             http: ports.http,
-            listen: loopback,
             others: Vec::new(),
-            clock: Arc::new(agent::WallClock),
-        })
-        .await?;
-        let places = Places {
-            home: home.clone(),
-            rpc: url.clone(),
-            http: http.clone(),
-            validator: validator.peer,
         };
+        let validator = served.work(work).await?;
+        let places = Places { home: home.clone(), rpc: url.clone(), http: http.clone(), validator };
         let agents = Arc::new(Agents::start(places, accounts.clone()).await?);
-        let s3 = front.open(super::client(&url).await?, keyring.await??).await?;
+        let s3 = front.open(super::client(home, &url).await?, keyring.await??).await?;
         let running = Running {
             rpc: url,
             http,
@@ -93,7 +77,7 @@ impl Devnet {
         let token = running.token.clone().into();
         let controls = Controls { agents: agents.clone(), s3: s3.clone(), token };
         let sources =
-            Sources { recorder, ledger: Some(ledger.ledger.clone()), s3: Some(s3.clone()) };
+            Sources { recorder, ledger: Some(served.ledger().clone()), s3: Some(s3.clone()) };
         let access = running.s3.clone();
         let tasks = vec![
             tokio::spawn(control::serve(ports.control, controls, sources)),
@@ -103,25 +87,12 @@ impl Devnet {
                 }
             }),
         ];
-        Ok(Self { running, home: home.clone(), ledger, rpc, validator, agents, s3, tasks })
+        Ok(Self { running, served, agents, s3, tasks })
     }
 
-    /// Ends when the ledger fails, which it does for good: a full disk, or a fault of its own.
+    /// Ends when the ledger fails.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        let cause = match self.ledger.ended().await {
-            Err(fault) => fault.to_string(),
-            Ok(()) => "it was told to".into(),
-        };
-        let path = self.home.path();
-        let mend = match storage_agent::disk::free_bytes(path) {
-            Ok(free) if free < FULL => {
-                format!("the disk of {} is full: free some space", path.display())
-            }
-            _ => "see `wayleave doctor`".into(),
-        };
-        anyhow::anyhow!(
-            "the ledger stopped ({cause}); what was acknowledged is kept; {mend}, then run `wayleave up` again"
-        )
+        self.served.failed().await
     }
 
     /// Stops every part, those that use others first.
@@ -131,11 +102,7 @@ impl Devnet {
         }
         self.s3.stop().await;
         self.agents.stop_all().await;
-        self.validator.stop().await;
-        self.rpc.stop().await;
-        if let Err(error) = self.ledger.stop().await {
-            tracing::warn!(%error, "the ledger did not stop cleanly");
-        }
+        self.served.stop().await;
     }
 }
 
@@ -162,7 +129,7 @@ fn secret(name: &str) -> [u8; 32] {
 
 /// The genesis file: read if it is there, else made and written before anything starts.
 fn genesis_file(home: &Home, accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<Genesis> {
-    let path = home.path().join("genesis.json");
+    let path = home.genesis();
     match fs::read(&path) {
         Ok(bytes) => {
             let file: Genesis = serde_json::from_slice(&bytes)

@@ -1,6 +1,9 @@
 //! The listeners of `up`, opened before anything else starts, so that a busy port costs nothing.
 
-use crate::{cli::Up, ports::open};
+use crate::{
+    cli::Up,
+    ports::{open, probe},
+};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
@@ -27,9 +30,4 @@ impl Ports {
             control: open(up.control, "--control").await?,
         })
     }
-}
-
-/// Opens and closes a port whose server opens it itself later.
-async fn probe(address: SocketAddr, option: &str) -> anyhow::Result<SocketAddr> {
-    Ok(open(address, option).await?.local_addr()?)
 }

@@ -11,7 +11,9 @@ use crate::{
     cli::{self, Up},
     commands::{network::Network, status},
     home::Home,
-    out, stop,
+    out,
+    show::Show,
+    stop,
 };
 use anyhow::Context as _;
 use serde_json::json;
@@ -31,29 +33,18 @@ pub(crate) async fn run(root: &Path, up: Up, json: bool) -> anyhow::Result<()> {
     Running::forget(&home)?;
     let made = Made { resumed: home.ledger().exists(), began };
     let ports = Ports::open(&up).await?;
-    let mut devnet = Devnet::start(&home, ports, up.agents).await?;
+    let mut devnet = Box::pin(Devnet::start(&home, ports, up.agents)).await?;
     devnet.running.write(&home)?;
-    let show = if json { Show::Json } else { Show::Lines(out::columns()) };
+    let show = Show::new(json);
     match show {
         Show::Json => out::json_line(&made.document(&home, &devnet)),
         Show::Lines(_) => made.banner(&home, &devnet),
     }
-    let result = live(&mut devnet, show).await;
-    if !json {
-        out::line("");
-        out::line("stopping; `wayleave up` resumes from here");
-    }
+    let result = live(&home, &mut devnet, show).await;
+    show.stopping("stopping; `wayleave up` resumes from here");
     devnet.stop().await;
     drop(lock);
     result
-}
-
-/// How the figures are shown: one JSON document a line, or one line that changes on a terminal of so
-/// many columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Show {
-    Json,
-    Lines(Option<usize>),
 }
 
 /// How the devnet came to be.
@@ -132,12 +123,14 @@ fn account(named: &Named) {
 }
 
 /// Shows the figures after every block until the user stops it.
-async fn live(devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
+async fn live(home: &Home, devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
     let network = Network::connect(&cli::Ledger {
         ledger: Some(devnet.running.rpc.clone()),
         chain_id: Some(super::accounts::CHAIN_ID),
-        validator: Some(devnet.running.http.clone()),
+        validator: vec![devnet.running.http.clone()],
         network: super::genesis::NETWORK.0,
+        genesis: Some(home.genesis()),
+        seen: home.path().to_owned(),
     })
     .await?;
     let mut heights = network.ledger.follow(network.ledger.head().await?);
@@ -159,15 +152,6 @@ async fn live(devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
         };
         // Without a terminal, one line an epoch keeps a log readable.
         let news = last.replace(figures.settled) != Some(figures.settled);
-        match show {
-            // Its width may change at any time; the last column stays free, or some terminals wrap.
-            Show::Lines(Some(columns)) => {
-                let columns = out::columns().unwrap_or(columns);
-                out::status(figures.line(columns.saturating_sub(1)));
-            }
-            Show::Lines(None) if news => out::line(figures.line(usize::MAX)),
-            Show::Json if news => out::json_line(&figures),
-            _ => {}
-        }
+        show.figures(&figures, news);
     }
 }

@@ -13,6 +13,30 @@ use std::{
 /// What the names of the engine's families begin with.
 const PREFIX: &str = "wayleave_engine_";
 
+/// What the program itself reads off the engine's document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Glance {
+    /// Nodes connected.
+    pub(crate) peers: u64,
+    /// The last height known to be final.
+    pub(crate) finalized: u64,
+}
+
+/// Reads it.
+pub(crate) fn glance(openmetrics: &str) -> Glance {
+    let mut glance = Glance::default();
+    for line in openmetrics.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let name = series.split('{').next().unwrap_or(series);
+        if name.ends_with("tracker_directory_connected") {
+            glance.peers += 1;
+        } else if name.ends_with("marshal_finalized_height") {
+            glance.finalized = glance.finalized.max(value.parse().unwrap_or(0));
+        }
+    }
+    glance
+}
+
 #[derive(Debug, Default)]
 struct Family {
     help: String,
@@ -104,6 +128,17 @@ fn kind_of(openmetrics: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn peers_and_the_last_final_height_are_read_off_the_document() {
+        let text = "# HELP network_tracker_directory_connected Unix time\n\
+            network_tracker_directory_connected{peer=\"a\"} 1795219230056\n\
+            network_tracker_directory_connected{peer=\"b\"} 1795219231068\n\
+            network_tracker_directory_tracked 3\n\
+            marshal_finalized_height 164\n# EOF\n";
+        assert_eq!(glance(text), Glance { peers: 2, finalized: 164 });
+        assert_eq!(glance(""), Glance::default());
+    }
 
     #[test]
     fn families_become_prometheus_families() {

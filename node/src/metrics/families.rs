@@ -18,8 +18,9 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 63] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
+    ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
     ("wayleave_ledger_waiting_blob_bytes", Gauge, "Bytes of evidence that wait for a block."),
     ("wayleave_block_height", Gauge, "Height up to which the validator has followed the ledger."),
@@ -138,6 +139,11 @@ pub(super) fn ledger(ledger: &Ledger) {
     ] {
         metrics::gauge!(name).set(float(u64::try_from(value).unwrap_or(u64::MAX)));
     }
+}
+
+/// Shows what the ledger's engine says of itself.
+pub(super) fn engine(glance: super::Glance) {
+    metrics::gauge!("wayleave_ledger_peers").set(float(glance.peers));
 }
 
 /// A figure as a gauge takes it: exact below 2^53, and nobody reads more digits off a chart.

@@ -50,8 +50,10 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour, json: bool) -> anyhow
     let network = Network::connect(&cli::Ledger {
         ledger: Some(running.rpc.clone()),
         chain_id: Some(crate::devnet::accounts::CHAIN_ID),
-        validator: Some(running.http.clone()),
+        validator: vec![running.http.clone()],
         network: crate::devnet::genesis::NETWORK.0,
+        genesis: Some(home.genesis()),
+        seen: home.path().to_owned(),
     })
     .await?;
     let s3 = S3::new(&running.s3, BUCKET)?;

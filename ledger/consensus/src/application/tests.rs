@@ -48,7 +48,7 @@ impl Bench {
         )
         .await;
         let first = history.finalized(0).unwrap().unwrap();
-        let (head, _) = watch::channel(Arc::<Finalized>::new(first));
+        let head = Latest::<Arc<Finalized>>::new(Arc::new(first));
         let term_length = std::num::NonZeroU64::new(file.term_length).unwrap();
         let shared = Shared {
             chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, term_length },
@@ -56,11 +56,13 @@ impl Bench {
             faults: Faults::default(),
             genesis: Arc::new(block.clone()),
             keys: keys(0),
+            votes: true,
             history: Arc::new(history),
             queues: Arc::new(Queues::new(Limits::default(), Recovery::sequential())),
             peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
+            marshal: Slot::default(),
         };
         let genesis = Digested::compute(block, &Sequential).await;
         Self { context, app: App(Arc::new(shared)), databases, genesis }

@@ -117,6 +117,60 @@ fn recording_is_idempotent_and_refuses_conflicts_and_gaps() {
 }
 
 #[test]
+fn a_history_may_begin_in_the_middle_and_says_so() {
+    let file = MemoryFile::new();
+    let history = open(&file, Retention::default());
+    for height in 0..3 {
+        history.record(&block(height, 1), &Undo::from([(key(1), None)])).unwrap();
+    }
+    assert_eq!((history.first().unwrap(), history.oldest_state().unwrap()), (0, 0));
+    let at = block(10, 1);
+    history.begin(&at.header).unwrap();
+    history.begin(&at.header).unwrap();
+    assert!(matches!(history.begin(&block(10, 2).header), Err(HistoryError::Conflict(10))));
+    assert!(matches!(history.begin(&block(9, 1).header), Err(HistoryError::Conflict(9))));
+    history.record(&block(11, 1), &Undo::from([(key(1), None)])).unwrap();
+
+    // Also after a restart.
+    drop(history);
+    let history = open(&file.crash(), Retention::default());
+    assert_eq!((history.first().unwrap(), history.head().unwrap()), (11, Some(11)));
+    assert_eq!(history.oldest_state().unwrap(), 10);
+    let before = |height: u64| {
+        let error = history.finalized(height).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("block {height} is before this node's first height 11: ask an archive")
+        );
+        assert!(history.receipts(height).is_err());
+    };
+    for height in 3..=10 {
+        before(height);
+    }
+    // Of the block it began at it has the header, and what it had before stays readable.
+    assert_eq!(history.header(10).unwrap().unwrap(), at.header);
+    assert_eq!(history.height_of(at.hash).unwrap(), Some(10));
+    assert!(matches!(history.header(9), Err(HistoryError::Before { height: 9, first: 11 })));
+    assert_eq!(history.finalized(2).unwrap().unwrap(), block(2, 1));
+    assert_eq!(history.finalized(11).unwrap().unwrap(), block(11, 1));
+    assert_eq!(history.finalized(12).unwrap(), None);
+    assert!(matches!(history.candidates(2..=11, |_| true, 9), Err(HistoryError::Before { .. })));
+    assert_eq!(history.candidates(11..=12, |_| true, 9).unwrap(), [11]);
+    assert!(history.overwritten(&key(1), 9, 11).is_err());
+    assert_eq!(history.overwritten(&key(1), 10, 11).unwrap(), Some(None));
+
+    // A second time: the first beginning is a block without a body and goes.
+    history.begin(&block(20, 1).header).unwrap();
+    assert!(history.header(10).is_err());
+    assert_eq!(history.height_of(at.hash).unwrap(), None);
+    assert_eq!(history.finalized(11).unwrap().unwrap(), block(11, 1));
+    assert_eq!(history.oldest_state().unwrap(), 20);
+    assert_eq!(history.link(3).unwrap(), None);
+    history.keep_link(3, b"link").unwrap();
+    assert_eq!(history.link(3).unwrap().as_deref(), Some(&b"link"[..]));
+}
+
+#[test]
 fn another_genesis_or_format_is_refused() {
     let file = MemoryFile::new();
     drop(open(&file, Retention::default()));
@@ -226,7 +280,7 @@ fn an_older_file_gets_the_table_of_committees() {
     history.record(&block(0, 1), &Undo::new()).unwrap();
     // As the program before this table left it.
     let txn = history.begin_write().unwrap();
-    assert!(txn.delete_table(COMMITTEES).unwrap());
+    assert!(txn.delete_table(terms::COMMITTEES).unwrap());
     txn.commit().unwrap();
     history.close();
     let history = open(&file, Retention::default());

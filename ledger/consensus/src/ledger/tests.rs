@@ -16,7 +16,8 @@ fn a_receipt_is_seen_once_its_state_can_be_read() {
     let history = History::open_in(MemoryFile::new(), B256::ZERO, Retention::default()).unwrap();
     history.record(&block(0, 1), &Undo::new()).unwrap();
     history.record(&next, &Undo::new()).unwrap();
-    let (applied, head) = watch::channel(Arc::new(block(0, 1)));
+    let applied = crate::latest::Latest::new(Arc::new(block(0, 1)));
+    let head = applied.subscribe();
     let (queries, _questions) = query::lanes();
     let ledger = Ledger(Arc::new(Inner {
         genesis: Arc::new(testing::genesis(1, 10)),

@@ -1,0 +1,140 @@
+//! Answers what other nodes ask in order to join, from the first moment of this one on.
+
+use super::{
+    chain::Facts,
+    wire::{LINKS, Link, Message, Status, Tip},
+};
+use crate::{
+    application::Shared, committee::Validator, engine::Runtime, history::HistoryError,
+    network::Channel,
+};
+use bytes::Bytes;
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_consensus::{marshal::Identifier, types::Height};
+use commonware_cryptography::ed25519;
+use commonware_p2p::{Receiver as _, Recipients, Sender as _};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Answers of one peer, in the order in which they came.
+pub(super) type Answer = (ed25519::PublicKey, Message);
+
+/// Serves one channel: questions are answered, answers handed to [`super::Join`].
+pub(super) struct Server<E: Runtime> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) facts: Facts,
+    pub(super) channel: Channel<E>,
+    /// Answers beyond its bound are dropped: nobody waits for them.
+    pub(super) answers: mpsc::Sender<Answer>,
+}
+
+impl<E: Runtime> Server<E> {
+    /// Runs until the network ends.
+    pub(super) async fn run(mut self) {
+        while let Ok((peer, bytes)) = self.channel.1.recv().await {
+            let reply = match Message::decode(bytes) {
+                Ok(Message::AskStatus(next)) => Ok(Some(self.status(next).await)),
+                Ok(Message::AskLinks(term)) => self.links(term).await.map(Some),
+                Ok(Message::AskHeader(height)) => self.header(height),
+                Ok(answer) => {
+                    drop(self.answers.try_send((peer, answer)));
+                    continue;
+                }
+                Err(error) => {
+                    tracing::debug!(?peer, %error, "a peer's question does not decode");
+                    continue;
+                }
+            };
+            match reply {
+                Ok(Some(reply)) => {
+                    self.channel.0.send(Recipients::One(peer), reply.encode(), false);
+                }
+                Ok(None) => {}
+                // The file is closed when the ledger stops; then there is nothing to answer.
+                Err(error) => tracing::debug!(%error, "cannot answer a peer"),
+            }
+        }
+    }
+
+    async fn status(&self, next: u64) -> Message {
+        let height = self.shared.head.borrow().height();
+        let (has, tip) = match self.shared.marshal.get() {
+            Some(marshal) => {
+                let has = marshal.get_block(Height::new(next)).await.is_some();
+                (has, self.tip().await)
+            }
+            None => (false, None),
+        };
+        Message::Status(Box::new(Status { height, has, tip }))
+    }
+
+    /// The highest block whose certificate this node holds.
+    async fn tip(&self) -> Option<Tip> {
+        let marshal = self.shared.marshal.get()?;
+        let (height, _) = marshal.get_info(Identifier::Latest).await?;
+        let certificate = marshal.get_finalization(height).await?;
+        let block = marshal.get_block(height).await?;
+        Some(Tip { header: block.inner().header().clone(), certificate })
+    }
+
+    async fn links(&self, term: u64) -> Result<Message, HistoryError> {
+        let mut links = Vec::new();
+        for term in (term..).take(LINKS) {
+            let Some(last) = ended(&self.shared, &self.facts, term).await? else { break };
+            let seats = seats(&self.shared, term.saturating_add(1))?;
+            links.push(Link { last, seats });
+        }
+        Ok(Message::Links(links))
+    }
+
+    fn header(&self, height: u64) -> Result<Option<Message>, HistoryError> {
+        let next = self.facts.term(height.saturating_add(1));
+        let header = match self.shared.history.header(height) {
+            Err(HistoryError::Before { .. }) => None,
+            header => header?,
+        };
+        let Some(header) = header else { return Ok(None) };
+        Ok(Some(Message::Header(Box::new((header, seats(&self.shared, next)?)))))
+    }
+}
+
+/// How a term ended, if this node knows: from the history, where it is kept from then on, or from what
+/// marshal still holds.
+pub(super) async fn ended(
+    shared: &Shared,
+    facts: &Facts,
+    term: u64,
+) -> Result<Option<Tip>, HistoryError> {
+    if let Some(kept) = shared.history.link(term)? {
+        let tip = Tip::decode(Copying(&kept[..]));
+        return tip.map(Some).map_err(|_| HistoryError::Corrupt("the end of a term"));
+    }
+    let height = facts.last_height(term);
+    let Some(marshal) = shared.marshal.get() else { return Ok(None) };
+    let header = match shared.history.header(height) {
+        Ok(Some(header)) => header,
+        Ok(None) | Err(HistoryError::Before { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(certificate) = marshal.get_finalization(Height::new(height)).await else {
+        return Ok(None);
+    };
+    let tip = Tip { header, certificate };
+    shared.history.keep_link(term, &tip.encode())?;
+    Ok(Some(tip))
+}
+
+/// The encoded certificate of the last block of a term, if that is the height.
+pub(crate) async fn certificate(shared: &Shared, facts: &Facts, height: u64) -> Option<Bytes> {
+    let term = facts.term(height);
+    if facts.last_height(term) != height {
+        return None;
+    }
+    let last = ended(shared, facts, term).await.ok()?;
+    last.map(|last| last.certificate.encode())
+}
+
+/// The seats of a term, none if they are not known.
+pub(super) fn seats(shared: &Shared, term: u64) -> Result<Vec<Validator>, HistoryError> {
+    Ok(shared.history.committee(term)?.unwrap_or_default())
+}
