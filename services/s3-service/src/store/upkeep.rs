@@ -36,7 +36,7 @@ const COLLECTED: usize = 256;
 /// Shards found stranded in one step.
 const STRANDED: usize = 1_024;
 /// How long all shards on rails that are left are known to be queued, milliseconds.
-const LEFT_MS: u64 = 60_000;
+const LEFT_MS: u64 = 10_000;
 /// Plain bytes packed again in one step.
 const PACKED_BYTES: u64 = 32 << 20;
 /// Loose segments looked at in one step.
