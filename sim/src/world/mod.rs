@@ -141,6 +141,8 @@ impl World {
         for (machine, kind) in self.plan.kinds.clone() {
             trace.add(self.now(), format!("machine {machine} is {}", kind.name()));
         }
+        // The court has to know who sits before anybody votes.
+        self.terms(trace)?;
         self.start(trace).await?;
         let faults = std::mem::take(&mut self.plan.faults);
         let mut faults = faults.into_iter().peekable();
