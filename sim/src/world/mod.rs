@@ -141,9 +141,9 @@ impl World {
         for (machine, kind) in self.plan.kinds.clone() {
             trace.add(self.now(), format!("machine {machine} is {}", kind.name()));
         }
-        for machine in 0..self.hosts.len() {
-            self.apply(&Fault::Boot(machine), trace).await?;
-        }
+        // The court has to know who sits before anybody votes.
+        self.terms(trace)?;
+        self.start(trace).await?;
         let faults = std::mem::take(&mut self.plan.faults);
         let mut faults = faults.into_iter().peekable();
         let end = Duration::from_millis(self.plan.trouble_ms);
@@ -164,6 +164,23 @@ impl World {
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
         Ok(End { height, convicted, carried, seated, settled })
+    }
+
+    /// Starts all machines at once; the plan's time begins when they run.
+    async fn start(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let Self { context, genesis, chain, .. } = self;
+        let boots = self.hosts.iter_mut().map(|host| host.boot(context, genesis, chain));
+        for booted in futures::future::join_all(boots).await {
+            booted?;
+        }
+        if let Some(economy) = &mut self.economy {
+            for machine in 0..self.hosts.len() {
+                economy.boot(machine).await?;
+            }
+        }
+        trace.add(self.now(), "all machines run");
+        self.began = self.context.current();
+        Ok(())
     }
 
     async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
