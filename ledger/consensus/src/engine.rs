@@ -222,7 +222,12 @@ pub(crate) async fn start<E: Runtime>(
         settings: settings.clone(),
     };
     follow(context, (join, heard), terms, net.terms);
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    caught_up(&shared).await
+}
+
+/// Waits until the state reflects what the history holds: the engine delivers again what was recorded and
+/// not yet applied when the last run ended.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
