@@ -107,7 +107,7 @@ pub(crate) fn time(time: Duration) -> String {
     let milliseconds = time.as_millis();
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
         .into_iter()
-        .find(|(_, unit)| milliseconds > 0 && milliseconds % unit == 0)
+        .find(|(_, unit)| milliseconds > 0 && milliseconds.is_multiple_of(*unit))
         .map_or_else(
             || format!("{milliseconds}ms"),
             |(name, unit)| format!("{}{name}", milliseconds / unit),

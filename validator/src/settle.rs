@@ -86,10 +86,18 @@ struct Said {
 }
 
 impl Said {
+    /// Begins a term. What is said counts in one round of voting, and a round ends with a term: all that
+    /// is still open is said again in each.
+    fn begin(&mut self, term: u64) {
+        if self.term != term {
+            *self = Self { term, ..Self::default() };
+        }
+    }
+
     /// The epochs to announce, when `open` is the first that can become final and `begun` the last that
     /// has begun. Later ones do not wait for one whose inputs are still to come, nor are they said again
     /// for its sake.
-    fn to_announce(&mut self, open: Epoch, begun: Epoch) -> Vec<Epoch> {
+    fn unannounced(&mut self, open: Epoch, begun: Epoch) -> Vec<Epoch> {
         self.announced = self.announced.split_off(&open);
         (open.0..=begun.0).map(Epoch).filter(|epoch| !self.announced.contains(epoch)).collect()
     }
@@ -149,15 +157,11 @@ impl Settler {
         recorded: Height,
         said: &mut Said,
     ) -> Result<(), SettleEpochError> {
-        // What is said counts in one round of voting, and a round ends with a term: say it again in each.
         let terms = IValidators::termsCall {};
-        let term = self.files.client.call(address::VALIDATORS, terms).await?.current;
-        if said.term != term {
-            *said = Said { term, ..Said::default() };
-        }
+        said.begin(self.files.client.call(address::VALIDATORS, terms).await?.current);
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
-        for epoch in said.to_announce(open, begun) {
+        for epoch in said.unannounced(open, begun) {
             if self.announce(network, epoch).await? {
                 said.announced.insert(epoch);
             }
@@ -360,16 +364,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn everything_is_said_again_in_another_term() {
+        let mut said = Said::default();
+        said.begin(7);
+        said.announced.insert(Epoch(3));
+        said.voted = Some(Epoch(2));
+        said.begin(7);
+        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![], Some(Epoch(2))));
+        said.begin(8);
+        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![Epoch(3)], None));
+    }
+
+    #[test]
     fn an_epoch_is_announced_once_though_an_earlier_ones_inputs_are_missing() {
         let mut said = Said::default();
         let epochs = |numbers: &[u64]| numbers.iter().copied().map(Epoch).collect::<Vec<_>>();
-        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
         // The inputs of 3 are missing.
         said.announced.extend(epochs(&[4, 5]));
-        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3]));
-        assert_eq!(said.to_announce(Epoch(3), Epoch(6)), epochs(&[3, 6]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3]));
+        assert_eq!(said.unannounced(Epoch(3), Epoch(6)), epochs(&[3, 6]));
         said.announced.insert(Epoch(3));
-        assert_eq!(said.to_announce(Epoch(5), Epoch(6)), epochs(&[6]));
+        assert_eq!(said.unannounced(Epoch(5), Epoch(6)), epochs(&[6]));
         assert_eq!(said.announced, BTreeSet::from([Epoch(5)]), "only open epochs are kept");
     }
 }

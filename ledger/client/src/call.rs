@@ -3,6 +3,7 @@
 //! A client that trusts its endpoint with nothing runs the calls itself over proven values
 //! ([`crate::light::state`]). Only the newest state has proofs, so for it "at a height" means the newest
 //! state, which is that of the height or of one at most [`PAST_MAX`] later; what is longer past it refuses.
+//! Proving is boxed: its futures are large, and most callers hold several calls.
 
 use crate::{
     Client, Revert,
@@ -61,7 +62,7 @@ impl Client {
     /// [`CallError`]; a revert names the contract's error.
     pub async fn call<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, CallError> {
         if self.trusted().is_some() {
-            return self.call_proven(to, &call, None).await;
+            return Box::pin(self.call_proven(to, &call, None)).await;
         }
         self.call_tagged(to, &call, json!("latest")).await
     }
@@ -77,7 +78,7 @@ impl Client {
         height: Height,
     ) -> Result<C::Return, CallError> {
         if self.trusted().is_some() {
-            return self.call_proven(to, &call, Some(height)).await;
+            return Box::pin(self.call_proven(to, &call, Some(height))).await;
         }
         self.call_tagged(to, &call, json!(U64::from(height.0))).await
     }
@@ -95,7 +96,7 @@ impl Client {
         let mut results = Vec::new();
         if self.trusted().is_some() {
             for part in calls.chunks(PROVEN_CALLS) {
-                results.extend(self.calls_proven(to, part, Some(height)).await?);
+                results.extend(Box::pin(self.calls_proven(to, part, Some(height))).await?);
             }
             return Ok(results);
         }

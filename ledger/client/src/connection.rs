@@ -142,7 +142,7 @@ impl Client {
 
     /// An account in the newest state, proven.
     pub(crate) async fn proven_account(&self, account: Address) -> Result<Account, RpcError> {
-        let state = self.proven_state(&[], &[account], Height(0)).await;
+        let state = Box::pin(self.proven_state(&[], &[account], Height(0))).await;
         state.and_then(|state| state.account(account)).map_err(|why| self.untrue(why))
     }
 

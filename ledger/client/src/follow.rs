@@ -77,7 +77,7 @@ impl Client {
     /// When the endpoint does not answer as it should.
     pub async fn head(&self) -> Result<Height, RpcError> {
         if self.trusted().is_some() {
-            return self.proven_head().await.map_err(|why| self.untrue(why));
+            return Box::pin(self.proven_head()).await.map_err(|why| self.untrue(why));
         }
         self.said_head().await
     }
@@ -104,7 +104,8 @@ impl Client {
             return Err(rpc::malformed(method, "the block is of another height"));
         }
         if self.trusted().is_some() {
-            let proven = self.certified_header(height).await.map_err(|why| self.untrue(why))?;
+            let proven = Box::pin(self.certified_header(height)).await;
+            let proven = proven.map_err(|why| self.untrue(why))?;
             let (hash, time_s) = (proven.hash, proven.time_ms / 1000);
             return Ok(Some(Head { height, hash, time_s }));
         }

@@ -519,7 +519,7 @@ impl Client {
         wire: Wire,
     ) -> Result<Receipt, SendError> {
         let (succeeded, receipt) = match self.trusted() {
-            Some(_) => self.proven_outcome(pending.hash).await?,
+            Some(_) => Box::pin(self.proven_outcome(pending.hash)).await?,
             None => (wire.succeeded(), wire.receipt(pending.hash)?),
         };
         if succeeded {

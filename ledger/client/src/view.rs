@@ -391,7 +391,7 @@ impl Client {
     {
         let length = listable(self.call_at(to, count.clone(), height).await?)?;
         let mut entries = if self.trusted().is_some() {
-            self.listed_proven((to, height), (count, length), at).await?
+            Box::pin(self.listed_proven((to, height), (count, length), at)).await?
         } else {
             let calls: Vec<_> = (0..length).map(at).collect();
             self.call_each(to, &calls, height).await?

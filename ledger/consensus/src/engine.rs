@@ -187,8 +187,7 @@ pub(crate) async fn start<E: Runtime>(
     shared.marshal.fill(marshal.clone());
     let applied = floor.processed().map_or(0, |processed| processed.height().get());
     begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -225,8 +224,7 @@ pub(crate) async fn start<E: Runtime>(
     caught_up(&shared).await
 }
 
-/// Waits until the state reflects what the history holds: the engine delivers again what was recorded and
-/// not yet applied when the last run ended.
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
 async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
@@ -438,12 +436,13 @@ type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    (oracle, channel): (&Oracle, Channel<E>),
+) -> SyncMailbox<E> {
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -457,7 +456,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(channel);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.

@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         http,
         others: node.elsewhere(),
     });
-    let result = node.live().await;
+    let result = Box::pin(node.live()).await;
     show.stopping("stopping; the same command goes on from here");
     node.served.stop().await;
     drop(lock);
@@ -356,7 +356,9 @@ impl Node {
             }
             State::Serving => {
                 if let Some(work) = self.work.take() {
-                    self.served.work(work).await.context("starting the validator's worker")?;
+                    Box::pin(self.served.work(work))
+                        .await
+                        .context("starting the validator's worker")?;
                 }
                 let (url, role) = (self.served.url(), self.role());
                 let text = format!("{role} at height {height}, JSON-RPC at {url}, peers {peers}");

@@ -33,7 +33,7 @@ pub(crate) async fn run(root: &Path, up: Up, json: bool) -> anyhow::Result<()> {
     Running::forget(&home)?;
     let made = Made { resumed: home.ledger().exists(), began };
     let ports = Ports::open(&up).await?;
-    let mut devnet = Devnet::start(&home, ports, up.agents).await?;
+    let mut devnet = Box::pin(Devnet::start(&home, ports, up.agents)).await?;
     devnet.running.write(&home)?;
     let show = Show::new(json);
     match show {

@@ -13,7 +13,7 @@ use std::{
 
 /// How long something may take before a test gives up. Not a measure: on a quiet machine all of it takes
 /// seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// The passphrase of every keystore.
 pub(crate) const PASSPHRASE: &str = "correct horse";
 /// How many lines of a process a failed test shows.

@@ -1,6 +1,7 @@
 //! The real program, from outside.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a test says when it fails")]
 
 mod cluster;
 mod deposit;

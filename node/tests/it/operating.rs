@@ -125,12 +125,34 @@ impl People {
         let mut block: Value = client.request("eth_getBlockByNumber", &parameters).await.unwrap();
         (block["hash"].take(), block["stateRoot"].take())
     }
+
+    /// The founders make their keys and one genesis, and compare its digest.
+    fn found(&mut self, [keys, check]: [&str; 2], [founder, genesis]: [&str; 2]) {
+        for name in FOUNDERS {
+            let said = self.run(name, keys);
+            let card = self.card(name);
+            let peer =
+                format!("{}@{}", card["key"].as_str().unwrap(), self.machine(name).endpoint());
+            assert!(said.contains(&peer), "{said}");
+            self.export(&name.to_uppercase(), peer);
+            std::fs::copy(self.dir(name).join("card.json"), self.dir(&format!("{name}.json")))
+                .unwrap();
+        }
+        let made = self.run("ann", founder);
+        self.export("FOUNDER", account(&made));
+        let made = self.run("ann", genesis);
+        let digest = made.lines().find(|line| line.contains("digest")).unwrap().trim();
+        for name in FOUNDERS {
+            let checked = self.run(name, check);
+            assert!(checked.contains(digest) && checked.contains("is in it"), "{checked}");
+        }
+    }
 }
 
 /// The first address of 20 bytes in a text.
 fn account(text: &str) -> String {
-    let words = text.split_whitespace();
-    words.filter(|word| word.starts_with("0x") && word.len() == 42).next().unwrap().to_owned()
+    let mut words = text.split_whitespace();
+    words.find(|word| word.starts_with("0x") && word.len() == 42).unwrap().to_owned()
 }
 
 #[test]
@@ -144,23 +166,7 @@ fn three_people_follow_the_manual_and_a_fourth_joins() {
     let [make, register] = blocks("dan")[..] else { panic!("two blocks for Dan") };
     let one = |name| <[&str; 1]>::try_from(blocks(name)).unwrap()[0];
     let [node, replace, new, leave] = ["node", "eve", "eve-node", "dan-leaves"].map(one);
-    for name in FOUNDERS {
-        let said = people.run(name, keys);
-        let card = people.card(name);
-        let peer = format!("{}@{}", card["key"].as_str().unwrap(), people.machine(name).endpoint());
-        assert!(said.contains(&peer), "{said}");
-        people.export(&name.to_uppercase(), peer);
-        std::fs::copy(people.dir(name).join("card.json"), people.dir(&format!("{name}.json")))
-            .unwrap();
-    }
-    let made = people.run("ann", founder);
-    people.export("FOUNDER", account(&made));
-    let made = people.run("ann", genesis);
-    let digest = made.lines().find(|line| line.contains("digest")).unwrap().trim();
-    for name in FOUNDERS {
-        let checked = people.run(name, check);
-        assert!(checked.contains(digest) && checked.contains("is in it"), "{checked}");
-    }
+    people.found([keys, check], [founder, genesis]);
     let running: Vec<_> = FOUNDERS.iter().map(|name| people.stay(name, node)).collect();
     for process in &running {
         process.says("serving: validator");
@@ -197,8 +203,8 @@ fn three_people_follow_the_manual_and_a_fourth_joins() {
     people.run("eve", replace);
     let new = people.stay("eve", new);
     new.says("serving: validator");
-    people.run("dan", leave);
-    let said = people.run("dan", status);
+    people.run_at("dan", "ann", leave);
+    let said = people.run_at("dan", "ann", status);
     assert!(said.contains("asked back"), "{said}");
     runtime.block_on(async {
         let head = people.client("ann").await.head().await.unwrap();

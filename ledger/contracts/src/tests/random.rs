@@ -64,7 +64,15 @@ impl Model {
         world.stake(OPERATOR, devices[0], 100);
         world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: OPERATOR, value: SHARE });
         world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: FOUNDER, value: SHARE });
-        for person in PEOPLE {
+        let mut keys = Vec::new();
+        for (number, person) in (100..).zip(PEOPLE) {
+            world.bond(person, 20_000);
+            world.ok(
+                person,
+                VALIDATORS,
+                &SeatKeys::derive(number).register(CHAIN, person, person, ""),
+            );
+            keys.push((number, person));
             world.fund(person, 500_000);
             world.ok(FOUNDER, World::token(), &IToken::transferCall { to: person, value: SHARE });
         }
@@ -77,7 +85,7 @@ impl Model {
             last: None,
             devices,
             stakes: BTreeMap::new(),
-            keys: Vec::new(),
+            keys,
         }
     }
 

@@ -5,7 +5,7 @@
 //! again among the others. Equal remainders go by the owner's address, and an owner's seats to its keys in
 //! the order of registration. Without any candidate the committee before stays.
 //!
-//! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,125 values, those
+//! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,127 values, those
 //! that are only written included: 0.1 s at some 20 microseconds each, and 20 ms of computing (optimised,
 //! one core of an AMD EPYC). None loads more. It is no transaction and pays no gas.
 

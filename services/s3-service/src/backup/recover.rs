@@ -30,12 +30,13 @@ use protocol::{
     voucher::SignedVoucher,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+use storage_kind::wire::Stat;
 
 /// The index while it is made.
 const PART_FILE: &str = "index.recovering";
@@ -277,6 +278,15 @@ impl Scout {
         Ok(())
     }
 
+    /// The newest dataset of each rail, as far as agents answer.
+    async fn stats(&self) -> Vec<(RailId, Option<Stat>)> {
+        let asked = stream::iter(self.rails.clone()).map(|(rail, (_, peer))| async move {
+            let stat = tokio::time::timeout(ASKED_WITHIN, self.store.shards.stat(peer, rail));
+            (rail, stat.await.ok().and_then(Result::ok))
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).collect().await
+    }
+
     /// The plain bytes of a segment, wherever its shards are.
     async fn piece(&self, piece: &Piece) -> Result<Vec<u8>, RecoverError> {
         let asked = stream::iter(self.rails.clone()).map(|(rail, (device, peer))| async move {
@@ -333,10 +343,21 @@ async fn make(scout: &Scout, note: &Note, path: &Path) -> Result<(u64, u64), Rec
     let (sequence, nonce) = (note.sequence, scout.nonce.saturating_add(NONCES));
     // What reading all this promised, too.
     let promised = scout.store.writer.read(|reader| reader.rails()).await?;
-    let rails: BTreeSet<RailId> = scout.rails.keys().copied().collect();
+    let stats = scout.stats().await;
     run(move || {
+        let rows: BTreeMap<_, _> = index.read(|reader| reader.rails())?.into_iter().collect();
         index.write(|tables| {
-            for rail in rails {
+            for (rail, stat) in stats {
+                let known = rows.get(&rail).and_then(|row| row.committed).map(|last| last.dataset);
+                let version = known.map_or(0, |known| known.version);
+                let agreed = stat.is_some_and(|stat| {
+                    stat.version == version && known.is_none_or(|known| known.root == stat.root)
+                });
+                // The lost service may have agreed on more since. One that says nothing will say so.
+                if !agreed {
+                    let newest = stat.map_or(1, |stat| stat.version).max(version);
+                    tables.start_over(rail, newest)?;
+                }
                 tables.skip_nonces(rail, nonce)?;
             }
             for (rail, row) in promised {

@@ -91,7 +91,7 @@ impl Tables<'_> {
                 holding.proposed = true;
                 self.put_holding(rail, *hash, holding)?;
             }
-            if more + less == 0 {
+            if more + less == 0 && !row.begins_anew() {
                 return Ok(None);
             }
             // A dataset that was started over must still rise above what the ledger holds.
@@ -321,6 +321,9 @@ impl Reader {
     /// # Errors
     /// [`IndexError::Store`].
     pub fn is_stale(&self, rail: RailId) -> Result<bool, IndexError> {
+        if self.rail(rail)?.begins_anew() {
+            return Ok(true);
+        }
         for row in under(&self.holdings, &rail.0.to_be_bytes())? {
             let holding: Holding = decode(row?.1.value())?;
             if holding.inside != holding.wanted {

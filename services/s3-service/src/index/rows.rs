@@ -294,6 +294,14 @@ pub struct Rail {
     pub floor: Option<u64>,
 }
 
+impl Rail {
+    /// Whether agent and service have to agree anew on what is on the rail, be it nothing: the agent may
+    /// keep, and be paid for, what nobody needs.
+    pub fn begins_anew(&self) -> bool {
+        self.committed.is_none() && self.floor.is_some_and(|floor| floor > 0)
+    }
+}
+
 /// Sums over the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]

@@ -297,11 +297,11 @@ impl Agent {
         };
         let signature = self.secret.sign(&dataset.signing_bytes(world.chain_id));
         let answer = Committed { dataset, signature };
-        book.shards = set.shards().to_vec();
+        let old = std::mem::replace(&mut book.shards, set.shards().to_vec());
         book.version = commit.version;
         book.last = Some((commit.clone(), answer));
-        for hash in &commit.removed {
-            self.shards.remove(&(commit.rail, *hash));
+        for shard in old.iter().filter(|shard| set.find(shard.hash).is_none()) {
+            self.shards.remove(&(commit.rail, shard.hash));
         }
         Ok(answer)
     }

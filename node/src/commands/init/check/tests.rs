@@ -85,16 +85,17 @@ fn what_would_found_no_good_ledger_is_refused_with_its_reason() {
     std::fs::write(&manifest, "{}").unwrap();
     let network = ["--name", "V", "--symbol", "V", "--founder", FOUNDER, "--manifest"];
     let with_manifest = [&network[..], &[manifest.to_str().unwrap()]].concat();
+    let just = std::slice::from_ref(&one);
     let cases: [(&[PathBuf], &[&str], &str); 9] = [
         (&[one.clone(), one.clone()], &[], "twice"),
-        (&[one.clone()], &["--chain-id", "56977"], "taken"),
-        (&[one.clone()], &["--allocate", &known], "its key is public"),
-        (&[one.clone()], &["--allocate", &twice, "--allocate", &twice], "twice"),
-        (&[one.clone()], &["--epoch-length", "1"], "at least 2 blocks"),
+        (just, &["--chain-id", "56977"], "taken"),
+        (just, &["--allocate", &known], "its key is public"),
+        (just, &["--allocate", &twice, "--allocate", &twice], "twice"),
+        (just, &["--epoch-length", "1"], "at least 2 blocks"),
         (&[folder.path().join("missing.json")], &[], "missing.json"),
-        (&[one.clone()], &["--bond", "1"], "below --bond-min"),
-        (&[one.clone()], &["--term-length", "2"], "at takes at most 1024 terms"),
-        (&[one, two], &with_manifest, "no manifest"),
+        (just, &["--bond", "1"], "below --bond-min"),
+        (just, &["--term-length", "2"], "at takes at most 1024 terms"),
+        (&[one.clone(), two], &with_manifest, "no manifest"),
     ];
     for (cards, more, part) in cases {
         let refused = format!("{:#}", found(&parse(cards, more), 0).unwrap_err());
