@@ -370,9 +370,9 @@ mod tests {
         said.announced.insert(Epoch(3));
         said.voted = Some(Epoch(2));
         said.begin(7);
-        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![], Some(Epoch(2))));
+        assert_eq!((said.unannounced(Epoch(3), Epoch(3)), said.voted), (vec![], Some(Epoch(2))));
         said.begin(8);
-        assert_eq!((said.to_announce(Epoch(3), Epoch(3)), said.voted), (vec![Epoch(3)], None));
+        assert_eq!((said.unannounced(Epoch(3), Epoch(3)), said.voted), (vec![Epoch(3)], None));
     }
 
     #[test]
