@@ -15,6 +15,7 @@ use crate::{
     exit::Failure,
     home::Home,
     passphrase::Passphrase,
+    trust::{STORED, Trust},
 };
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Options, RpcError};
@@ -179,23 +180,42 @@ pub(crate) struct Ledger {
     /// The network.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) network: u64,
+    /// The ledger's genesis file: what is read is proven by it, and the endpoint believed in nothing. By
+    /// default that of the devnet running in the home folder, or `ledger.json` there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
+    /// Where is kept what was seen of the ledger.
+    #[arg(skip)]
+    pub(crate) seen: PathBuf,
 }
 
 impl Ledger {
     /// Connects to the ledger.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let options = Options { chain_id: self.chain_id, ..Options::default() };
-        Client::connect_with(self.rpc(), options).await.map_err(|error| {
+        let connected = match self.trust()? {
+            Some(trust) => trust.connect(self.rpc(), options).await,
+            None => Client::connect_with(self.rpc(), options).await,
+        };
+        connected.map_err(|error| {
             tracing::debug!(%error, "connecting failed");
-            // One that is another ledger than the one named does answer.
-            Failure::Unreachable(match error {
-                RpcError::Chain { .. } => error.to_string(),
-                _ => format!(
+            let failure = match error {
+                RpcError::Untrue { .. } => Failure::Check(error.to_string()),
+                // One that is another ledger than the one named does answer.
+                RpcError::Chain { .. } => Failure::Unreachable(error.to_string()),
+                _ => Failure::Unreachable(format!(
                     "no ledger answers at {}; start one with `wayleave up`, or give --ledger URL",
                     self.rpc()
-                ),
-            })
+                )),
+            };
+            failure.into()
         })
+    }
+
+    /// What the endpoint is checked against, if anything is known.
+    pub(crate) fn trust(&self) -> anyhow::Result<Option<Trust>> {
+        let genesis = self.genesis.as_deref();
+        genesis.map(|genesis| Trust::read(genesis, &self.seen)).transpose()
     }
 
     /// The URL of the ledger's JSON-RPC.
@@ -223,6 +243,21 @@ impl Ledger {
             self.ledger = Some(running.rpc);
             self.chain_id = self.chain_id.or(Some(CHAIN_ID));
             self.validator = vec![running.http];
+            self.devnet(&Home::devnet(root));
+        }
+        let stored = root.join(STORED);
+        if self.genesis.is_none() && stored.exists() {
+            self.genesis = Some(stored);
+        }
+        if self.seen == PathBuf::new() {
+            self.seen = root.to_owned();
+        }
+    }
+
+    /// Reads what is proven by the genesis file of the devnet in `home`, unless another one was named.
+    pub(crate) fn devnet(&mut self, home: &Home) {
+        if self.genesis.is_none() {
+            (self.genesis, self.seen) = (Some(home.genesis()), home.path().to_owned());
         }
     }
 }
@@ -257,7 +292,7 @@ impl Cli {
 pub(crate) enum Agent {
     /// Offer disk space.
     #[command(
-        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
+        after_help = "Examples:\n  wayleave agent storage --ledger http://127.0.0.1:8545 --data /mnt/disk1 --capacity 500GiB --owner-key owner.json\n  wayleave agent storage --data /mnt/disk1 --capacity 500GiB --owner-key owner.json --drain\n\nRun it again after it says what it needs (tokens, stake): finished steps are skipped."
     )]
     Storage(StorageAgent),
 }
@@ -278,6 +313,13 @@ pub(crate) struct StorageAgent {
     pub(crate) owner_key: PathBuf,
     #[command(flatten)]
     pub(crate) passphrase: Passphrase,
+    /// Leave the network without penalty: take nothing new, and keep and prove what is there until customers'
+    /// services have moved it elsewhere. Holds over restarts.
+    #[arg(long)]
+    pub(crate) drain: bool,
+    /// Stay after all, after --drain.
+    #[arg(long, conflicts_with = "drain")]
+    pub(crate) stay: bool,
     /// Where to listen for services (UDP).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
@@ -291,7 +333,7 @@ pub(crate) struct StorageAgent {
 pub(crate) enum Service {
     /// Serve S3.
     #[command(
-        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
+        after_help = "Examples:\n  wayleave service s3 --ledger http://127.0.0.1:8545 --data ./s3 --payer-key customer.json --deposit 70000\n  wayleave service s3 --data ./s3 --payer-key customer.json --recover\n\nRun it again after it says what it needs (coin, deposit): finished steps are skipped.\nRails are opened towards agents as the deposit allows; without --deposit no money moves."
     )]
     S3(S3Service),
 }
@@ -313,6 +355,13 @@ pub(crate) struct S3Service {
     /// stablecoin. Without it nothing is deposited.
     #[arg(long, value_name = "AMOUNT", value_parser = crate::units::parse_dollars)]
     pub(crate) deposit: Option<protocol::Micros>,
+    /// Make the index of a service that lost its disk anew first, from the keys in the folder (keyring.json and
+    /// signer.json), the ledger and the agents. The lost service must not run any more.
+    #[arg(long)]
+    pub(crate) recover: bool,
+    /// With --recover: how many agents need not answer. What only they know is lost then.
+    #[arg(long, value_name = "AGENTS", requires = "recover")]
+    pub(crate) silent: Option<usize>,
     /// Where S3 tools connect.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,

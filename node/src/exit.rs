@@ -6,9 +6,10 @@
 //! | 1 | failed; the message says why |
 //! | 2 | wrong usage (from the argument parser) |
 //! | 3 | nothing answers at the address |
-//! | 4 | a check failed: an epoch that does not verify, a doctor's finding |
+//! | 4 | a check failed: an epoch that does not verify, a doctor's finding, an endpoint that does not prove what it says |
 //! | 5 | what was asked for does not exist |
 
+use client::{CallError, RpcError};
 use std::{fmt, process::ExitCode};
 
 /// A failure that decides the exit code.
@@ -38,6 +39,17 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
         Some(Failure::Unreachable(_)) => 3,
         Some(Failure::Check(_)) => 4,
         Some(Failure::NotFound(_)) => 5,
+        None if is_untrue(error) => 4,
         None => 1,
     })
+}
+
+/// Whether an endpoint said what it did not prove.
+fn is_untrue(error: &anyhow::Error) -> bool {
+    let called = error.downcast_ref::<CallError>();
+    let asked = called.and_then(|error| match error {
+        CallError::Rpc(error) => Some(error),
+        _ => None,
+    });
+    matches!(asked.or_else(|| error.downcast_ref()), Some(RpcError::Untrue { .. }))
 }

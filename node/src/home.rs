@@ -37,6 +37,11 @@ impl Home {
         &self.path
     }
 
+    /// The ledger's genesis file.
+    pub(crate) fn genesis(&self) -> PathBuf {
+        self.path.join("genesis.json")
+    }
+
     /// The ledger's folder.
     pub(crate) fn ledger(&self) -> PathBuf {
         self.path.join("ledger")

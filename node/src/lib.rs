@@ -20,6 +20,7 @@ mod show;
 mod stop;
 mod storefront;
 mod tour;
+mod trust;
 mod units;
 
 use clap::Parser as _;

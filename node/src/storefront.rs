@@ -3,9 +3,10 @@
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context as _;
 use client::{Client, address};
-use protocol::NetworkId;
+use protocol::{NetworkId, RailId};
 use s3_service::{
-    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World, codec::Shape,
+    Config, Credentials, Keyring, Limits, RailPlan, Running, Service, Snapshot, World,
+    backup::Recovered, codec::Shape,
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::RwLock;
@@ -55,6 +56,21 @@ impl Storefront {
         Ok(tokio::task::spawn_blocking(move || Service::keyring(&config)).await??)
     }
 
+    /// Makes the index of a service that lost its disk anew; `silent` agents need not answer.
+    pub(crate) async fn recover(
+        &self,
+        ledger: Client,
+        keyring: &Keyring,
+        silent: Option<usize>,
+    ) -> anyhow::Result<Recovered> {
+        let config = self.config(ledger.chain_id())?;
+        let world = World::real(&config, keyring, ledger, None).await?;
+        let recovered = Service::recover(&config, keyring, &world, silent).await;
+        // The service that starts now has the same address.
+        world.shards.close().await;
+        recovered.context("recovering the S3 service")
+    }
+
     /// Starts the service.
     pub(crate) async fn open(&self, ledger: Client, keyring: Keyring) -> anyhow::Result<Running> {
         let config = self.config(ledger.chain_id())?;
@@ -78,6 +94,13 @@ impl Open {
         let running = self.0.read().await;
         let snapshot = running.as_ref()?.snapshot().await;
         snapshot.inspect_err(|error| tracing::warn!(%error, "the S3 index could not be read")).ok()
+    }
+
+    /// Something was not proven on these rails.
+    pub(crate) async fn suspect(&self, rails: Vec<RailId>) {
+        if let Some(running) = self.0.read().await.as_ref() {
+            running.suspect(rails);
+        }
     }
 
     /// Stops the service, once those who look at it have seen what they asked for.

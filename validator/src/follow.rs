@@ -90,7 +90,13 @@ impl Follower {
     /// # Errors
     /// [`FollowError`].
     pub async fn resume(&mut self, accepted: Vec<Vec<u8>>) -> Result<Height, FollowError> {
-        let done = self.files.archive.cursor().await?.unwrap_or_default();
+        let mut done = self.files.archive.cursor().await?.unwrap_or_default();
+        let begins = Height(self.ledger.first()?);
+        if done < begins {
+            // The ledger fetched its state from others and has no blocks below: nor has this archive.
+            tracing::warn!(from = %done, to = %begins, "evidence between these heights is not here");
+            done = begins;
+        }
         let current = self.clock.epoch(Height(done.0.saturating_add(1)));
         let before = current.previous().unwrap_or(current);
         let first = self.clock.first(before);

@@ -13,7 +13,7 @@ use crate::files::{Files, FilesError};
 use alloy_primitives::U256;
 use client::{
     CallError, Client, SendError, Signer,
-    abi::{ISettlements, Outcome, Totals},
+    abi::{ISettlements, IValidators, Outcome, Totals},
     address,
 };
 use evidence::{ArchiveError, segment};
@@ -78,6 +78,8 @@ pub struct Settler {
 /// The epochs for which something was said.
 #[derive(Clone, Debug, Default)]
 struct Said {
+    /// The ledger's term in which it was said.
+    term: u64,
     /// Whose inputs are announced, of those that are open.
     announced: BTreeSet<Epoch>,
     voted: Option<Epoch>,
@@ -147,6 +149,12 @@ impl Settler {
         recorded: Height,
         said: &mut Said,
     ) -> Result<(), SettleEpochError> {
+        // What is said counts in one round of voting, and a round ends with a term: say it again in each.
+        let terms = IValidators::termsCall {};
+        let term = self.files.client.call(address::VALIDATORS, terms).await?.current;
+        if said.term != term {
+            *said = Said { term, ..Said::default() };
+        }
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
         for epoch in said.to_announce(open, begun) {
@@ -187,11 +195,13 @@ impl Settler {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
                 Ok(true)
             }
-            // Others announced it meanwhile, or we did before a restart.
+            // Others announced it meanwhile, or we did before a restart; or it is not ours to announce,
+            // as we have no seat in the committee that does.
             Err(error)
-                if error
-                    .revert()
-                    .is_some_and(client::Revert::is::<ISettlements::AlreadyAnnounced>) =>
+                if error.revert().is_some_and(|revert| {
+                    revert.is::<ISettlements::AlreadyAnnounced>()
+                        || revert.is::<ISettlements::NotValidator>()
+                }) =>
             {
                 Ok(true)
             }
@@ -300,6 +310,13 @@ impl Settler {
                     Some(outcome) => agree(statement, outcome.statement.into()),
                     None => Ok(()),
                 }
+            }
+            // The committee that decides is another; what we settled agrees with it or not, once it has.
+            Err(error)
+                if error.revert().is_some_and(client::Revert::is::<ISettlements::NotValidator>) =>
+            {
+                tracing::debug!(%epoch, "no seat in the committee that votes");
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }

@@ -49,12 +49,13 @@ impl Counters {
     }
 
     /// Gives the figures to the process's metrics recorder.
-    pub(crate) fn publish(&self, usage: Usage, device: &str) {
+    pub(crate) fn publish(&self, usage: Usage, leaving: bool, device: &str) {
         let service = self.read();
         let gauges = [
             ("wayleave_storage_bytes", usage.bytes),
             ("wayleave_storage_capacity_bytes", usage.capacity),
             ("wayleave_storage_shards", usage.shards),
+            ("wayleave_storage_leaving", u64::from(leaving)),
         ];
         for (name, value) in gauges {
             metrics::gauge!(name, "device" => device.to_owned()).set(approximate(value));

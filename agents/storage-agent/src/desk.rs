@@ -28,7 +28,7 @@ use std::{
     thread::JoinHandle,
 };
 use storage_kind::wire::{
-    Commit, Committed, Form, Get, Introduction, Put, Refusal, Request, Response, Terms,
+    Commit, Committed, Form, Get, Introduction, NOTE_MAX, Put, Refusal, Request, Response, Terms,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use transport::BoxFuture;
@@ -54,8 +54,6 @@ pub(crate) struct Settings {
     pub(crate) rails: Account,
     /// Bytes that a rail may be delivered unpaid.
     pub(crate) credit: u64,
-    /// Whether nothing new is taken.
-    pub(crate) leaving: bool,
 }
 
 type Answer = Result<(Response, Bytes), Refusal>;
@@ -147,6 +145,13 @@ impl Desk {
                 Ok((Response::Stat(stat), Bytes::new()))
             }
             Request::Commit(commit) => self.commit(peer, commit).await,
+            Request::Note(rail) => self.note(peer, rail, body).await,
+            Request::Noted(rail) => {
+                self.rail(peer, rail).await?;
+                let note = self.blocking(move |store| Ok(store.noted(rail)?)).await?;
+                let best = self.store.tabs().get(&rail).and_then(|tab| tab.best);
+                Ok((Response::Noted(best), note.into()))
+            }
         }
     }
 
@@ -177,7 +182,8 @@ impl Desk {
             }
         };
         let kind = self.kind().await?;
-        let free = if self.settings.leaving { 0 } else { self.store.free() };
+        let leaving = self.store.is_leaving();
+        let free = if leaving { 0 } else { self.store.free() };
         let per_gib = |price: Micros| kind.dollars(1 << 30, price);
         let terms = Terms {
             device,
@@ -186,6 +192,7 @@ impl Desk {
             price: per_gib(kind.price),
             delivery_price: per_gib(kind.delivery_price),
             free,
+            leaving,
         };
         Ok((Response::Terms(terms), Bytes::new()))
     }
@@ -228,7 +235,7 @@ impl Desk {
 
     async fn put(&self, peer: [u8; 32], put: Put, body: Bytes) -> Answer {
         let rail = self.rail(peer, put.rail).await?;
-        if self.settings.leaving {
+        if self.store.is_leaving() {
             return Err(Refusal::Leaving);
         }
         self.counts(&rail)?;
@@ -285,6 +292,21 @@ impl Desk {
             .await?;
         self.counters.delivered(get.length, get.form == Form::Slice);
         Ok((Response::Data(size), bytes.into()))
+    }
+
+    async fn note(&self, peer: [u8; 32], rail: RailId, note: Bytes) -> Answer {
+        let rail = self.rail(peer, rail).await?;
+        if note.len() > NOTE_MAX {
+            return Err(Refusal::Malformed);
+        }
+        self.counts(&rail)?;
+        // A rail that pays for nothing buys no room with notes either.
+        let bytes = u64::try_from(note.len()).unwrap_or(u64::MAX);
+        if self.room(rail.rate).await? < bytes {
+            return Err(Refusal::RateTooLow(bytes));
+        }
+        self.blocking(move |store| store.note(rail.id, &note)).await?;
+        Ok((Response::Stored, Bytes::new()))
     }
 
     async fn commit(&self, peer: [u8; 32], commit: Commit) -> Answer {
@@ -358,10 +380,12 @@ impl transport::Handler for Desk {
         })
     }
 
-    /// Only reading answers with a body: the range, and a sixteenth of it on top as a slice's hashes.
+    /// Only reading answers with a body: the range, and a sixteenth of it on top as a slice's hashes; or a
+    /// note.
     fn answer_max(&self, header: &[u8]) -> usize {
         let length = match Request::from_bytes(header) {
             Ok(Request::Get(get)) => usize::try_from(get.length).unwrap_or(usize::MAX),
+            Ok(Request::Noted(_)) => return NOTE_MAX,
             _ => return 0,
         };
         length.saturating_add(length / 16).saturating_add(SLICE_HEAD_MAX)

@@ -13,6 +13,8 @@
 //! | `members` | (rail, hash) | size: the shards of [`RailRecord::folded`] |
 //! | `changes` | (rail, version) | canonical [`Change`]: the versions after the folded one |
 //! | `tabs` | rail | canonical [`crate::tab::Tab`] |
+//! | `notes` | rail | the customer's note |
+//! | `meta` | `leaving` | 1 if the device leaves; nothing or 0 otherwise |
 //!
 //! Format 1 had no shards that are [`KEPT`], formats 1 and 2 kept no ages; both are read. A shard with
 //! a file is recorded as being written before its file is, and as being deleted before its file is
@@ -67,6 +69,8 @@ pub(crate) const RAILS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(crate) const MEMBERS: TableDefinition<'_, Key<'_>, u64> = TableDefinition::new("members");
 pub(crate) const CHANGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("changes");
 pub(crate) const TABS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tabs");
+pub(crate) const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("notes");
+const LEAVING: &str = "leaving";
 
 /// What is known of a rail.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -281,6 +285,7 @@ fn prepare(database: &Database) -> Result<(), IndexError> {
         write.open_table(MEMBERS)?;
         write.open_table(CHANGES)?;
         write.open_table(TABS)?;
+        write.open_table(NOTES)?;
     }
     Ok(write.commit()?)
 }
@@ -306,6 +311,19 @@ pub(crate) fn generation(index: &Index) -> Result<u64, IndexError> {
 pub(crate) fn set_generation(write: &WriteTransaction, generation: u64) -> Result<(), IndexError> {
     write.open_table(META)?.insert("journal", generation)?;
     Ok(())
+}
+
+/// Whether the device leaves.
+pub(crate) fn is_leaving(index: &Index) -> Result<bool, IndexError> {
+    let meta = index.begin_read()?.open_table(META)?;
+    Ok(meta.get(LEAVING)?.is_some_and(|leaving| leaving.value() == 1))
+}
+
+/// Keeps whether the device leaves.
+pub(crate) fn set_leaving(index: &Index, leaving: bool) -> Result<(), IndexError> {
+    let write = index.begin_write()?;
+    write.open_table(META)?.insert(LEAVING, u64::from(leaving))?;
+    Ok(write.commit()?)
 }
 
 /// Begins a transaction that becomes durable with the next durable one only.

@@ -37,4 +37,4 @@ pub use counters::Service;
 pub use fresh::SMALL_MAX;
 pub use index::IndexError;
 pub use start::{Config, Edge, Metrics, Running, StartError, StorageAgent, start_with};
-pub use store::{Store, StoreError, Usage};
+pub use store::{Drain, Store, StoreError, Usage};

@@ -6,10 +6,10 @@ use crate::{
     desk::{Desk, Settings},
     disk::Folder,
     hardware::Hardware,
-    store::{Store, StoreError, Usage},
+    store::{Drain, Store, StoreError, Usage},
 };
 use agent::{Ledger, Remote, Validator, WallClock, World};
-use client::{Client, RpcError};
+use client::{Client, RpcError, light::Light};
 use protocol::{DeviceId, NetworkId, clock::Clock, disk::DiskError, key::DeviceSecret};
 use serde::Serialize;
 use std::{
@@ -57,8 +57,12 @@ pub struct Config {
     /// After how many heights an accepted envelope must have been seen in a block, or it is given to
     /// another validator.
     pub patience: u64,
-    /// Whether the device leaves: what it holds it keeps and proves, nothing new is taken.
-    pub leaving: bool,
+    /// Whether the device leaves from now on: what it holds it keeps and proves until that was taken over
+    /// by others, nothing new is taken. Without a word it is as it was when it ran last.
+    pub leaving: Option<bool>,
+    /// What is trusted of the ledger: then its endpoint is believed in nothing that it does not prove.
+    /// Without it the endpoint is one's own.
+    pub light: Option<Light>,
 }
 
 impl Config {
@@ -77,7 +81,8 @@ impl Config {
             declare_losses: true,
             credit: wire::SHARD_MAX,
             patience: 4,
-            leaving: false,
+            light: None,
+            leaving: None,
         }
     }
 }
@@ -153,7 +158,11 @@ impl StorageAgent {
     /// # Errors
     /// [`StartError`] names what is in the way.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        let client = Arc::new(Client::connect(&config.ledger).await?);
+        let client = Client::connect(&config.ledger).await?;
+        let client = Arc::new(match &config.light {
+            Some(light) => client.trusting(light.clone())?,
+            None => client,
+        });
         let chain_id = client.chain_id();
         let rails = client::address::RAILS;
         let edge = Edge {
@@ -194,7 +203,7 @@ impl fmt::Debug for Edge {
 /// As [`StorageAgent::start`].
 pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartError> {
     let device = config.secret.id();
-    let store = Arc::new(open(&config.data, config.capacity).await?);
+    let store = Arc::new(open(&config.data, config.capacity, config.leaving).await?);
     let hardware = Arc::new(Hardware::new(Arc::clone(&store), device));
     let counters = Arc::new(Counters::default());
     let settings = Settings {
@@ -202,7 +211,6 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
         chain_id: edge.chain_id,
         rails: edge.rails,
         credit: config.credit,
-        leaving: config.leaving,
     };
     let (desk, writing) = Desk::new(
         settings,
@@ -240,13 +248,17 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
     Ok(Running { agent, endpoint, store, counters, tasks, writing, announce })
 }
 
-async fn open(data: &Path, capacity: u64) -> Result<Store, StartError> {
+async fn open(data: &Path, capacity: u64, leaving: Option<bool>) -> Result<Store, StartError> {
     let data = data.to_owned();
     let opening = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&data)
             .map_err(|source| StartError::Data { path: data.clone(), source })?;
         let disk = Arc::new(Folder::open(&data)?);
-        Ok(Store::open(&data.join(INDEX), disk, capacity)?)
+        let store = Store::open(&data.join(INDEX), disk, capacity)?;
+        if let Some(leaving) = leaving.filter(|leaving| *leaving != store.is_leaving()) {
+            store.leave(leaving)?;
+        }
+        Ok(store)
     });
     opening.await.unwrap_or_else(|error| {
         Err(DiskError::Io { name: INDEX.into(), source: std::io::Error::other(error) }.into())
@@ -258,7 +270,7 @@ async fn flush(store: Arc<Store>, counters: Arc<Counters>, device: DeviceId) {
     let label: String = device.0[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     loop {
         tokio::time::sleep(FLUSH_PAUSE).await;
-        counters.publish(store.usage(), &label);
+        counters.publish(store.usage(), store.is_leaving(), &label);
         let store = Arc::clone(&store);
         let keep = move || store.mend().and_then(|()| store.flush());
         match tokio::task::spawn_blocking(keep).await {
@@ -309,6 +321,11 @@ impl Running {
             usage: self.store.usage(),
             service: self.counters.read(),
         }
+    }
+
+    /// What is still here, if the device leaves.
+    pub fn drain(&self) -> Option<Drain> {
+        self.store.drain(self.agent.metrics().epoch)
     }
 
     /// Follows what the runtime does.

@@ -16,8 +16,11 @@
 //! Calls block and may come from many threads: writers take their turn, readers never wait for them.
 
 mod mend;
+mod notes;
 mod rails;
 mod tabs;
+
+pub use notes::Drain;
 
 use crate::{
     disk::sync_folder_of,
@@ -44,7 +47,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use storage_kind::wire::Refusal;
@@ -116,6 +119,8 @@ pub struct Store {
     tabs: Mutex<BTreeMap<RailId, (Tab, Tab)>>,
     /// Held by whoever writes tabs.
     flushing: Mutex<()>,
+    /// Whether the device leaves.
+    leaving: AtomicBool,
 }
 
 impl Store {
@@ -166,6 +171,7 @@ impl Store {
             rails: RwLock::default(),
             tabs: Mutex::default(),
             flushing: Mutex::default(),
+            leaving: AtomicBool::new(false),
         };
         store.load()?;
         // First the doubts: a shard in the journal may have been removed not long before.

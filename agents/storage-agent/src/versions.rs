@@ -16,8 +16,8 @@
 
 use crate::{
     index::{
-        self, Age, CHANGES, Change, IndexError, MEMBERS, PENDING, RAILS, RailRecord, SHARDS, TABS,
-        USAGE, Version,
+        self, Age, CHANGES, Change, IndexError, MEMBERS, NOTES, PENDING, RAILS, RailRecord, SHARDS,
+        TABS, USAGE, Version,
     },
     store::{Store, StoreError, count, named},
 };
@@ -457,6 +457,7 @@ fn erase(write: &WriteTransaction, rail: RailId) -> Result<Vec<Digest>, IndexErr
     write.open_table(CHANGES)?.retain_in((rail.0, 0)..=(rail.0, u64::MAX), |_, _| false)?;
     write.open_table(RAILS)?.remove(rail.0)?;
     write.open_table(TABS)?.remove(rail.0)?;
+    write.open_table(NOTES)?.remove(rail.0)?;
     let shards = write.open_table(SHARDS)?;
     let keys = shards.range(index::range(rail))?;
     Ok(keys.map(|entry| entry.map(|(key, _)| named(key.value()).1)).collect::<Result<_, _>>()?)

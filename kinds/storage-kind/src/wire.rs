@@ -33,6 +33,8 @@ pub const SHARD_MAX: u64 = 64 * 1024 * 1024;
 pub const BODY_MAX: usize = 69 * 1024 * 1024;
 /// How many shards one commit may add, and how many it may remove.
 pub const CHANGES_MAX: usize = 4096;
+/// The largest note of a rail, in bytes.
+pub const NOTE_MAX: usize = 512 * 1024;
 /// How many shards one question may name.
 pub const HOLDS_MAX: usize = 4096;
 
@@ -70,6 +72,14 @@ pub enum Request {
     /// Changes a rail's dataset. Answer: [`Response::Committed`], when it is durable.
     #[n(6)]
     Commit(#[n(0)] Commit),
+    /// Keeps the body, of at most [`NOTE_MAX`] bytes, as the rail's note, in the place of the one before.
+    /// A service that lost everything finds in it where to begin. Answer: [`Response::Stored`], when it is
+    /// durable. It goes with the rail.
+    #[n(7)]
+    Note(#[n(0)] RailId),
+    /// Reads the rail's note. Answer: [`Response::Noted`] with the body, which is empty if there is none.
+    #[n(8)]
+    Noted(#[n(0)] RailId),
 }
 
 /// The signature of a rail's signer over the peer's key.
@@ -191,6 +201,10 @@ pub enum Response {
     /// No, and why.
     #[n(7)]
     Refused(#[n(0)] Refusal),
+    /// To [`Request::Noted`], with the body: the best voucher of the rail. Who signed it and lost everything
+    /// knows by it what was promised, and need not believe anybody.
+    #[n(8)]
+    Noted(#[n(0)] Option<SignedVoucher>),
 }
 
 /// Who an agent is and what it takes.
@@ -215,6 +229,10 @@ pub struct Terms {
     /// How many bytes it still takes.
     #[n(5)]
     pub free: u64,
+    /// Whether the device leaves: it takes nothing new, and what it keeps is to be fetched and stored
+    /// elsewhere. Until then it keeps and proves it.
+    #[n(6)]
+    pub leaving: bool,
 }
 
 /// The newest committed version of a rail's dataset.
@@ -372,7 +390,9 @@ impl Request {
             Self::Introduce(_) | Self::Terms => None,
             Self::Put(put) => Some(put.rail),
             Self::Get(get) => Some(get.rail),
-            Self::Holds(rail, _) | Self::Stat(rail) => Some(*rail),
+            Self::Holds(rail, _) | Self::Stat(rail) | Self::Note(rail) | Self::Noted(rail) => {
+                Some(*rail)
+            }
             Self::Commit(commit) => Some(commit.rail),
         }
     }

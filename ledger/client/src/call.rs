@@ -1,13 +1,24 @@
 //! Reading contracts: calls that change nothing, now or at a past height.
+//!
+//! A client that trusts its endpoint with nothing runs the calls itself over proven values
+//! ([`crate::light::state`]). Only the newest state has proofs, so for it "at a height" means the newest
+//! state, which is that of the height or of one at most [`PAST_MAX`] later; what is longer past it refuses.
 
 use crate::{
     Client, Revert,
+    light::LightError,
     rpc::{self, BATCH_MAX, Request, RpcError},
 };
 use alloy_primitives::{Address, Bytes, U64};
 use alloy_sol_types::SolCall;
 use protocol::Height;
 use serde_json::{Value, json};
+
+/// How much newer than the height asked for a proven state may be, in blocks: what a caller that has just
+/// seen the height may be late.
+pub const PAST_MAX: u64 = 256;
+/// Calls whose values are proven together.
+pub(crate) const PROVEN_CALLS: usize = 64;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +60,9 @@ impl Client {
     /// # Errors
     /// [`CallError`]; a revert names the contract's error.
     pub async fn call<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, CallError> {
+        if self.trusted().is_some() {
+            return self.call_proven(to, &call, None).await;
+        }
         self.call_tagged(to, &call, json!("latest")).await
     }
 
@@ -62,6 +76,9 @@ impl Client {
         call: C,
         height: Height,
     ) -> Result<C::Return, CallError> {
+        if self.trusted().is_some() {
+            return self.call_proven(to, &call, Some(height)).await;
+        }
         self.call_tagged(to, &call, json!(U64::from(height.0))).await
     }
 
@@ -76,6 +93,12 @@ impl Client {
         height: Height,
     ) -> Result<Vec<C::Return>, CallError> {
         let mut results = Vec::new();
+        if self.trusted().is_some() {
+            for part in calls.chunks(PROVEN_CALLS) {
+                results.extend(self.calls_proven(to, part, Some(height)).await?);
+            }
+            return Ok(results);
+        }
         for part in calls.chunks(BATCH_MAX) {
             let at = || json!(U64::from(height.0));
             let requests: Vec<_> =
@@ -85,6 +108,50 @@ impl Client {
             }
         }
         Ok(results)
+    }
+
+    async fn call_proven<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+        height: Option<Height>,
+    ) -> Result<C::Return, CallError> {
+        let inputs = [(to, Bytes::from(call.abi_encode()))];
+        let mut outputs = self.run_proven(&inputs, height).await?;
+        returned::<C>(&outputs.pop().unwrap_or(Ok(Bytes::new()))?)
+    }
+
+    async fn calls_proven<C: SolCall>(
+        &self,
+        to: Address,
+        calls: &[C],
+        height: Option<Height>,
+    ) -> Result<Vec<C::Return>, CallError> {
+        let inputs: Vec<_> =
+            calls.iter().map(|call| (to, Bytes::from(call.abi_encode()))).collect();
+        let outputs = self.run_proven(&inputs, height).await?;
+        outputs.into_iter().map(|output| returned::<C>(&output?)).collect()
+    }
+
+    /// Runs views (contract, input) over proven values of one state, at least that of `height`; each returns
+    /// or reverts on its own.
+    pub(crate) async fn run_proven(
+        &self,
+        views: &[(Address, Bytes)],
+        height: Option<Height>,
+    ) -> Result<Vec<Result<Bytes, CallError>>, CallError> {
+        let untrue = |why| CallError::Rpc(self.untrue(why));
+        let since = height.unwrap_or_default();
+        let state = self.proven_state(views, &[], since).await.map_err(untrue)?;
+        let newest = state.header().height;
+        if let Some(asked) = height.filter(|asked| newest.0 - asked.0.min(newest.0) > PAST_MAX) {
+            return Err(untrue(LightError::Past { asked, newest }));
+        }
+        let outputs = views.iter().map(|(to, input)| {
+            let output = state.view(*to, input).map_err(untrue)?;
+            Ok(output.map_err(|data| CallError::Reverted(Revert::decode(data))))
+        });
+        outputs.collect()
     }
 
     async fn call_tagged<C: SolCall>(
@@ -104,6 +171,10 @@ fn params<C: SolCall>(to: Address, call: &C, block: Value) -> Vec<Value> {
 
 fn decode<C: SolCall>(answer: Value) -> Result<C::Return, CallError> {
     let bytes: Bytes = rpc::parse("eth_call", answer)?;
-    C::abi_decode_returns_validate(&bytes)
+    returned::<C>(&bytes)
+}
+
+pub(crate) fn returned<C: SolCall>(bytes: &Bytes) -> Result<C::Return, CallError> {
+    C::abi_decode_returns_validate(bytes)
         .map_err(|error| CallError::Decode(format!("{}: {error}", C::SIGNATURE)))
 }

@@ -2,17 +2,19 @@
 
 use crate::{
     cache::Cache,
+    light::{Account, Light, Origin, trust::Trust},
     nonce::Lanes,
     rpc::{Options, Rpc, RpcError},
 };
 use alloy_primitives::{Address, U64, U256};
+use protocol::Height;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{net::IpAddr, sync::Arc};
 
-/// A client of one ledger through one endpoint. The endpoint is trusted with what is read by calls and
-/// views; not with memory, fees, what is signed, nor with what [`crate::light`] proves. Clones share
-/// everything.
+/// A client of one ledger through one endpoint. Memory, fees and what is signed are never the endpoint's to
+/// decide; what is read is its word, unless the client has something better to trust
+/// ([`Client::trusting`]). Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -22,6 +24,7 @@ struct Inner {
     chain_id: u64,
     lanes: Lanes,
     cache: Cache,
+    trust: Option<Arc<Trust>>,
 }
 
 impl Client {
@@ -45,19 +48,63 @@ impl Client {
         if let Some(expected) = options.chain_id.filter(|expected| *expected != chain_id) {
             return Err(RpcError::Chain { url: url.to_owned(), expected, found: chain_id });
         }
-        let inner = Inner { rpc, chain_id, lanes: Lanes::default(), cache: Cache::default() };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self::of(rpc, chain_id, None))
     }
 
-    /// The chain's id, as the endpoint says it; [`Options::chain_id`] makes sure of it.
+    /// Connects with `options` to the ledger that a genesis file names, and believes only what is proven to be
+    /// that ledger's. `kept` is what an earlier client kept ([`Light::to_bytes`]), if anything.
+    ///
+    /// # Errors
+    /// As [`Client::connect_with`], and when the ledger there is another one or `kept` is of another.
+    pub async fn connect_trusting(
+        url: &str,
+        options: Options,
+        (origin, kept): (&Origin, Option<&[u8]>),
+    ) -> Result<Self, RpcError> {
+        let options = Options { chain_id: Some(origin.chain_id), ..options };
+        let client = Self::connect_with(url, options).await?;
+        let light = match kept {
+            Some(kept) => Light::resume(origin, kept),
+            None => client.light(origin).await,
+        };
+        client.trusting(light.map_err(|why| client.untrue(why))?)
+    }
+
+    /// The same endpoint, trusted with nothing: from now on calls, views, balances, heads and receipts are
+    /// proven or refused ([`crate::light`]). They are those of the newest state; nothing else changes for
+    /// callers.
+    ///
+    /// # Errors
+    /// When the endpoint serves a ledger of another chain id.
+    pub fn trusting(&self, light: Light) -> Result<Self, RpcError> {
+        let (expected, found) = (light.chain_id(), self.chain_id());
+        if expected != found {
+            return Err(RpcError::Chain { url: self.url().to_owned(), expected, found });
+        }
+        Ok(Self::of(self.rpc().clone(), found, Some(Arc::new(Trust::new(light)))))
+    }
+
+    fn of(rpc: Rpc, chain_id: u64, trust: Option<Arc<Trust>>) -> Self {
+        let (lanes, cache) = (Lanes::default(), Cache::default());
+        Self(Arc::new(Inner { rpc, chain_id, lanes, cache, trust }))
+    }
+
+    /// The chain's id, as the endpoint says it; [`Options::chain_id`] and [`Client::trusting`] make sure of
+    /// it.
     pub fn chain_id(&self) -> u64 {
         self.0.chain_id
     }
 
-    /// The chain's id for what is signed: the one of [`Options::chain_id`], or what a node on this machine
-    /// says. A stranger's word is not enough.
+    /// The chain's id for what is signed: that of the genesis file, the one of [`Options::chain_id`], or what
+    /// a node on this machine says. A stranger's word is not enough.
     pub(crate) fn signing_chain_id(&self) -> Option<u64> {
-        self.options().chain_id.or_else(|| is_loopback(self.url()).then_some(self.0.chain_id))
+        let trusted = self.trusted().map(|trust| trust.chain_id());
+        trusted.or(self.options().chain_id).or_else(|| self.is_local().then_some(self.0.chain_id))
+    }
+
+    /// Whether the endpoint is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_loopback(self.url())
     }
 
     /// The endpoint.
@@ -75,6 +122,9 @@ impl Client {
     /// # Errors
     /// When the endpoint does not answer as it should.
     pub async fn balance(&self, account: Address) -> Result<U256, RpcError> {
+        if self.trusted().is_some() {
+            return Ok(self.proven_account(account).await?.balance);
+        }
         self.rpc().request("eth_getBalance", &[json!(account), json!("latest")]).await
     }
 
@@ -88,6 +138,17 @@ impl Client {
         params: &[Value],
     ) -> Result<R, RpcError> {
         self.rpc().request(method, params).await
+    }
+
+    /// An account in the newest state, proven.
+    pub(crate) async fn proven_account(&self, account: Address) -> Result<Account, RpcError> {
+        let state = self.proven_state(&[], &[account], Height(0)).await;
+        state.and_then(|state| state.account(account)).map_err(|why| self.untrue(why))
+    }
+
+    /// What is trusted instead of the endpoint, if anything.
+    pub(crate) fn trusted(&self) -> Option<&Arc<Trust>> {
+        self.0.trust.as_ref()
     }
 
     pub(crate) fn rpc(&self) -> &Rpc {

@@ -70,11 +70,20 @@ impl Heights {
 }
 
 impl Client {
-    /// The newest height. Blocks are final as soon as they are seen.
+    /// The newest height. Blocks are final as soon as they are seen. A client that trusts its endpoint with
+    /// nothing never goes back below a height it has seen, and refuses one whose block is too old.
     ///
     /// # Errors
     /// When the endpoint does not answer as it should.
     pub async fn head(&self) -> Result<Height, RpcError> {
+        if self.trusted().is_some() {
+            return self.proven_head().await.map_err(|why| self.untrue(why));
+        }
+        self.said_head().await
+    }
+
+    /// The newest height, as the endpoint says it.
+    pub(crate) async fn said_head(&self) -> Result<Height, RpcError> {
         let height: U64 = self.rpc().request("eth_blockNumber", &[]).await?;
         Ok(Height(height.to()))
     }
@@ -93,6 +102,11 @@ impl Client {
             Head { height: Height(wire.number.to()), hash: wire.hash, time_s: wire.timestamp.to() };
         if head.height != height {
             return Err(rpc::malformed(method, "the block is of another height"));
+        }
+        if self.trusted().is_some() {
+            let proven = self.certified_header(height).await.map_err(|why| self.untrue(why))?;
+            let (hash, time_s) = (proven.hash, proven.time_ms / 1000);
+            return Ok(Some(Head { height, hash, time_s }));
         }
         Ok(Some(head))
     }

@@ -5,8 +5,9 @@
 //! * [`Client::send`] ends *applied* or with a named reason: nonces, fees, lost answers and restarts of
 //!   the ledger are its business, not the caller's;
 //! * [`Client::follow`] gives every height once;
-//! * [`light`] proves what an endpoint says, from the genesis hash on; calls and views prove nothing: they
-//!   are the endpoint's word, and who needs more asks a node of their own.
+//! * [`light`] proves what an endpoint says, from the genesis file on: a client that has one
+//!   ([`Client::connect_trusting`]) reads the same calls, views and receipts, proven; without one they are
+//!   the endpoint's word.
 //!
 //! Invariants:
 //! * a transaction's bytes are signed once and applied once at most, however often they are handed over;
@@ -31,7 +32,7 @@ mod send;
 mod view;
 
 pub use alloy_rpc_types_eth::Log;
-pub use call::CallError;
+pub use call::{CallError, PAST_MAX};
 pub use connection::Client;
 pub use contracts::{abi, address};
 pub use follow::{Head, Heights};
@@ -39,4 +40,4 @@ pub use receipt::Receipt;
 pub use revert::Revert;
 pub use rpc::{BATCH_MAX, Kind, Options, RESPONSE_MAX, RpcError};
 pub use send::{FLIGHT_MAX, Intent, SendError, Signer};
-pub use view::{LIST_MAX, Purse};
+pub use view::{LIST_MAX, PROVEN_LIST_MAX, Purse};

@@ -41,7 +41,7 @@ impl Receipt {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Wire {
     pub(crate) transaction_hash: B256,
-    pub(crate) block_number: U64,
+    block_number: U64,
     gas_used: U64,
     status: U64,
     #[serde(default)]
@@ -55,7 +55,7 @@ impl Wire {
         self.status == U64::from(1)
     }
 
-    pub(crate) fn into_receipt(self, asked: B256) -> Result<Receipt, RpcError> {
+    pub(crate) fn receipt(&self, asked: B256) -> Result<Receipt, RpcError> {
         if self.transaction_hash != asked {
             let method = "eth_getTransactionReceipt";
             return Err(crate::rpc::malformed(method, "the receipt is of another transaction"));
@@ -64,7 +64,7 @@ impl Wire {
             transaction: self.transaction_hash,
             height: Height(self.block_number.to()),
             gas_used: self.gas_used.to(),
-            logs: self.logs,
+            logs: self.logs.clone(),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! an error, is never asked twice. All requests made here are idempotent: reading, or handing over a
 //! transaction whose hash is already fixed by its signature.
 
+use crate::light::LightError;
 use alloy_primitives::Bytes;
 use jsonrpsee::{
     core::{
@@ -45,6 +46,9 @@ pub struct Options {
     /// machine: system contracts have the same addresses on every ledger, so an endpoint that claims
     /// another ledger's id would get transactions that are valid there.
     pub chain_id: Option<u64>,
+    /// How much older than this machine's clock the newest block may be for a client that trusts its endpoint
+    /// with nothing ([`crate::Client::trusting`]): clocks differ, and a ledger may pause.
+    pub age_max: Duration,
     /// The highest tip for a unit of gas that is offered, in the coin's smallest unit. What an endpoint
     /// suggests beyond it is refused.
     pub tip_max: u128,
@@ -54,8 +58,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Polls every 100 ms, gives one request 10 s, an endpoint 30 s, a transaction 120 s; offers a tip of
-    /// 10 gwei and a price of 1,000 gwei at most.
+    /// Polls every 100 ms, gives one request 10 s, an endpoint 30 s, a transaction 120 s; believes in a head
+    /// that is 60 s old; offers a tip of 10 gwei and a price of 1,000 gwei at most.
     fn default() -> Self {
         Self {
             poll: Duration::from_millis(100),
@@ -63,6 +67,7 @@ impl Default for Options {
             patience: Duration::from_secs(30),
             confirm: Duration::from_secs(120),
             chain_id: None,
+            age_max: Duration::from_secs(60),
             tip_max: 10 * GWEI,
             fee_max: 1_000 * GWEI,
         }
@@ -129,6 +134,14 @@ pub enum RpcError {
         /// What the endpoint says.
         found: u64,
     },
+    /// The endpoint said something that it did not prove, to a client that trusts it with nothing.
+    #[error("the ledger at {url} is not believed: {why}")]
+    Untrue {
+        /// The endpoint.
+        url: String,
+        /// What does not hold.
+        why: Box<LightError>,
+    },
     /// The endpoint answered something that the method cannot answer.
     #[error("{method}: the answer has not the expected form: {message}")]
     Malformed {
@@ -140,7 +153,7 @@ pub enum RpcError {
 }
 
 /// A connection to one endpoint.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rpc {
     url: String,
     http: HttpClient,
@@ -291,8 +304,15 @@ impl Patience {
     /// Pauses if nothing answered, twice as long every time; gives the error back if patience is over
     /// or another attempt cannot help.
     pub(crate) async fn bear(&mut self, error: RpcError) -> Result<(), RpcError> {
-        let hopeless = !matches!(error, RpcError::Unreachable { .. });
-        if hopeless || self.start.elapsed() + self.pause > self.most {
+        match error {
+            RpcError::Unreachable { .. } => self.outlast(error).await,
+            error => Err(error),
+        }
+    }
+
+    /// Pauses, twice as long every time; gives the error back if patience is over.
+    pub(crate) async fn outlast<E: std::fmt::Display>(&mut self, error: E) -> Result<(), E> {
+        if self.start.elapsed() + self.pause > self.most {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");

@@ -12,12 +12,18 @@
 //! [`SendError::Unconfirmed`], which holds the signed bytes: [`Client::resume`] goes on with them. To send
 //! the same intent again instead could apply it twice.
 //!
+//! For a client that trusts its endpoint with nothing, *applied* and *reverted* are proven. That a transaction
+//! was *not* applied has no proof, so such a client never signs an intent again under another number because a
+//! stranger says that its number is used up: that too ends as [`SendError::Unconfirmed`]. (A node on this
+//! machine is no stranger.)
+//!
 //! All of this runs in a task of its own: a caller that stops waiting does not leave a gap in the
 //! account's numbers.
 
 use crate::{
     Client, Receipt, Revert,
     cost::{Cost, rejection},
+    light::LightError,
     nonce::Lane,
     receipt::Wire,
     rpc::{Kind, RpcError},
@@ -42,6 +48,9 @@ pub const FLIGHT_MAX: usize = 64;
 const RENUMBER_MAX: u32 = 16;
 /// How many looks without a receipt before the same bytes are handed over again.
 const LOOKS_BEFORE_RESUBMIT: u32 = 10;
+
+/// What nothing proves.
+const DISPLACED: &str = "the endpoint says that its number is used up, and does not prove by what";
 
 /// The key of an account that sends transactions.
 pub type Signer = PrivateKeySigner;
@@ -264,8 +273,17 @@ impl Client {
         };
         let (nonce, hash) = (envelope.nonce(), *envelope.tx_hash());
         let pending = Pending { nonce, hash, raw: raw.clone() };
-        let watched = self.watch(account, &intent, &pending, Instant::now()).await?;
-        watched.ok_or_else(|| SendError::Rejected("another transaction took its number".to_owned()))
+        let start = Instant::now();
+        match self.watch(account, &intent, &pending, start).await? {
+            Some(receipt) => Ok(receipt),
+            None if !self.may_renumber() => Err(pending.unconfirmed(start, DISPLACED)),
+            None => Err(SendError::Rejected("another transaction took its number".to_owned())),
+        }
+    }
+
+    /// Whether the endpoint's word suffices that a transaction's number went to another one.
+    fn may_renumber(&self) -> bool {
+        self.trusted().is_none() || self.is_local()
     }
 
     /// Starts the task of one transaction, and tells when it was handed over.
@@ -294,6 +312,7 @@ impl Client {
             tracing::debug!(transaction = %pending.hash, nonce = pending.nonce, "handed over");
             match self.watch(signer.address(), intent, &pending, start).await? {
                 Some(receipt) => return Ok(receipt),
+                None if !self.may_renumber() => return Err(pending.unconfirmed(start, DISPLACED)),
                 None => pending = self.hand_over(signer, intent, cost, start).await?,
             }
         }
@@ -318,6 +337,9 @@ impl Client {
             let pending = self.sign(signer, intent, cost, nonce)?;
             if self.submit_patiently(account, &pending, &mut lane, start).await? {
                 return Ok(pending);
+            }
+            if !self.may_renumber() {
+                return Err(pending.unconfirmed(start, DISPLACED));
             }
         }
         Err(SendError::Rejected("other transactions keep taking its number".to_owned()))
@@ -496,16 +518,28 @@ impl Client {
         pending: &Pending,
         wire: Wire,
     ) -> Result<Receipt, SendError> {
-        if wire.succeeded() {
-            let receipt = wire.into_receipt(pending.hash)?;
+        let (succeeded, receipt) = match self.trusted() {
+            Some(_) => self.proven_outcome(pending.hash).await?,
+            None => (wire.succeeded(), wire.receipt(pending.hash)?),
+        };
+        if succeeded {
             self.until_head(receipt.height).await;
             return Ok(receipt);
         }
         let data = match &wire.revert_reason {
             Some(data) => data.clone(),
-            None => self.replay(from, intent, Height(wire.block_number.to())).await,
+            None => self.replay(from, intent, receipt.height).await,
         };
         Err(SendError::Reverted { transaction: pending.hash, revert: Revert::decode(data) })
+    }
+
+    /// Whether a transaction was applied, and its receipt, both proven.
+    async fn proven_outcome(&self, hash: B256) -> Result<(bool, Receipt), RpcError> {
+        let missing = LightError::Receipt("the endpoint shows it and does not prove it");
+        let proven = self.proven_receipt(hash).await;
+        let proven = proven.and_then(|proven| proven.ok_or(missing));
+        let proven = proven.map_err(|why| self.untrue(why))?;
+        Ok((proven.succeeded, proven.receipt))
     }
 
     /// Waits until reading sees the block that a receipt is of: receipts may be there before its state.
@@ -537,6 +571,10 @@ impl Client {
     }
 
     async fn nonce_at(&self, account: Address, block: &str) -> Result<u64, RpcError> {
+        // What waits in a pool has no proof; what is applied has.
+        if block == "latest" && self.trusted().is_some() {
+            return Ok(self.proven_account(account).await?.nonce);
+        }
         let params = [json!(account), json!(block)];
         let nonce: U64 = self.rpc().request("eth_getTransactionCount", &params).await?;
         Ok(nonce.to())

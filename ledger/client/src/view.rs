@@ -2,9 +2,19 @@
 //!
 //! Every view is of one height, so that all its parts belong together. Lists are read in batches and
 //! sorted by id, as the epoch's inputs file wants them ([`protocol::inputs::Inputs`]).
+//!
+//! A client that trusts its endpoint with nothing ([`Client::trusting`]) proves every view, at the newest
+//! state. There a list's ids are those of one state, at the height asked for or a little later, and each
+//! entry is as of that state or a later one; a list has at most [`PROVEN_LIST_MAX`] entries. What was so at
+//! a past height has no proofs: the roster, rails and datasets of an epoch are checked by the hash of its
+//! inputs file ([`Client::inputs_hash`]), which is proven.
 
-use crate::{Client, call::CallError};
-use alloy_primitives::{B256, Bytes, U256};
+use crate::{
+    Client,
+    call::{CallError, returned},
+};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::SolCall;
 use contracts::{
     abi::{IDevices, INetworks, IRails, ISettlements, IStakes, IToken, Outcome},
     address,
@@ -21,6 +31,11 @@ use std::{collections::BTreeMap, sync::Arc};
 /// How many devices or rails one view may hold: an endpoint is not trusted with our memory. Far more could
 /// not be read call by call between two blocks of an epoch anyway.
 pub const LIST_MAX: u64 = 1 << 17;
+
+/// How many entries a proven list may have: they are proven by one answer.
+pub const PROVEN_LIST_MAX: u64 = 4_000;
+/// How often a list that grew or shrank while it was read is read again.
+const LIST_ATTEMPTS: usize = 8;
 
 /// Money and work of one account, as contracts hold them now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,24 +364,69 @@ impl Client {
 
     /// The ids of the devices in service, ascending.
     async fn device_ids(&self, network: NetworkId, height: Height) -> Result<Vec<B256>, CallError> {
-        let count = IDevices::deviceCountCall { network: network.0 };
-        let count = listable(self.call_at(address::DEVICES, count, height).await?)?;
-        let calls: Vec<_> =
-            (0..count).map(|index| IDevices::deviceAtCall { network: network.0, index }).collect();
-        let mut ids = self.call_each(address::DEVICES, &calls, height).await?;
-        ids.sort_unstable();
-        distinct(ids)
+        let network = network.0;
+        let count = IDevices::deviceCountCall { network };
+        let at = |index| IDevices::deviceAtCall { network, index };
+        self.listed((address::DEVICES, height), count, at).await
     }
 
     /// The numbers of the rails not yet released, ascending.
     async fn rail_ids(&self, network: NetworkId, height: Height) -> Result<Vec<u64>, CallError> {
-        let count = IRails::openRailCountCall { network: network.0 };
-        let count = listable(self.call_at(address::RAILS, count, height).await?)?;
-        let calls: Vec<_> =
-            (0..count).map(|index| IRails::openRailAtCall { network: network.0, index }).collect();
-        let mut ids = self.call_each(address::RAILS, &calls, height).await?;
-        ids.sort_unstable();
-        distinct(ids)
+        let network = network.0;
+        let count = IRails::openRailCountCall { network };
+        let at = |index| IRails::openRailAtCall { network, index };
+        self.listed((address::RAILS, height), count, at).await
+    }
+
+    /// The entries of a list, ascending.
+    async fn listed<N, A>(
+        &self,
+        (to, height): (Address, Height),
+        count: N,
+        at: impl Fn(u64) -> A,
+    ) -> Result<Vec<A::Return>, CallError>
+    where
+        N: SolCall<Return = u64> + Clone,
+        A: SolCall<Return: Ord>,
+    {
+        let length = listable(self.call_at(to, count.clone(), height).await?)?;
+        let mut entries = if self.trusted().is_some() {
+            self.listed_proven((to, height), (count, length), at).await?
+        } else {
+            let calls: Vec<_> = (0..length).map(at).collect();
+            self.call_each(to, &calls, height).await?
+        };
+        entries.sort_unstable();
+        distinct(entries)
+    }
+
+    /// The entries of a list that has about `length`, all of one proven state.
+    async fn listed_proven<N, A>(
+        &self,
+        (to, height): (Address, Height),
+        (count, mut length): (N, u64),
+        at: impl Fn(u64) -> A,
+    ) -> Result<Vec<A::Return>, CallError>
+    where
+        N: SolCall<Return = u64>,
+        A: SolCall,
+    {
+        for _ in 0..LIST_ATTEMPTS {
+            if length > PROVEN_LIST_MAX {
+                return Err(unexpected(format!("a list of {length} entries to be proven")));
+            }
+            let entries = (0..length).map(|index| at(index).abi_encode());
+            let inputs = std::iter::once(count.abi_encode()).chain(entries);
+            let views: Vec<_> = inputs.map(|input| (to, Bytes::from(input))).collect();
+            // An entry beyond the end reverts, so the length is looked at by itself.
+            let mut outputs = self.run_proven(&views, Some(height)).await?.into_iter();
+            let now = returned::<N>(&outputs.next().unwrap_or(Ok(Bytes::new()))?)?;
+            if now == length {
+                return outputs.map(|output| returned::<A>(&output?)).collect();
+            }
+            length = now;
+        }
+        Err(unexpected("a list changes faster than it can be read"))
     }
 }
 

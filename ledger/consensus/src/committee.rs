@@ -121,7 +121,7 @@ const VALIDATOR_BYTES: usize = 32 + KEY_BYTES + REVEAL_BYTES + 20;
 
 impl Validator {
     /// Key, seed key, possession and account, one after the other.
-    pub(crate) fn to_bytes(&self) -> [u8; VALIDATOR_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; VALIDATOR_BYTES] {
         let mut bytes = [0; VALIDATOR_BYTES];
         let mut rest = &mut bytes[..];
         let parts: [&[u8]; 4] =

@@ -23,7 +23,7 @@ use crate::{
 use alloy_primitives::{B256, FixedBytes};
 use alloy_sol_types::SolCall;
 use contracts::{
-    abi::IValidators::{Seat, committeeCall},
+    abi::IValidators::{Seat, committeeCall, orderCall},
     address::VALIDATORS,
 };
 use execution::{Call, CallError, CallOutcome, Patience, Store, call};
@@ -65,13 +65,15 @@ pub(crate) struct Committees {
     length: NonZeroU64,
     first: Arc<Committee>,
     known: RwLock<BTreeMap<u64, Arc<Committee>>>,
+    /// What orders the leaders of the terms that the state told last.
+    orders: RwLock<BTreeMap<u64, B256>>,
 }
 
 impl Committees {
     /// Knows the committee of term 0; a term has `length` blocks.
     pub(crate) fn new(length: NonZeroU64, first: Arc<Committee>) -> Self {
         let known = RwLock::new(BTreeMap::from([(0, Arc::clone(&first))]));
-        Self { length, first, known }
+        Self { length, first, known, orders: RwLock::default() }
     }
 
     /// The term of a height.
@@ -102,6 +104,12 @@ impl Committees {
         while known.len() > TERMS_KEPT {
             known.pop_first();
         }
+    }
+
+    /// What the leaders of a term are ordered by; zero for a ledger that does not say.
+    pub(crate) fn order(&self, term: u64) -> B256 {
+        let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner);
+        orders.get(&term).copied().unwrap_or_default()
     }
 
     /// The committee of these validators, with as little checked anew as possible.
@@ -174,8 +182,8 @@ impl Committees {
         Ok(())
     }
 
-    /// Reads the committees of the term of `at` and of the next from the state after `at`, and records
-    /// those that the history lacks.
+    /// Reads the committees of the term of `at` and of the next, and what orders their leaders, from the
+    /// state after `at`, and records the committees that the history lacks.
     ///
     /// # Errors
     /// As [`Committees::read`], or the file failed.
@@ -189,6 +197,11 @@ impl Committees {
         for term in [running, running.saturating_add(1)] {
             let committee = self.read(store, at, term).await?;
             history.record_committee(term, &committee)?;
+            if let Some(order) = view(store, at, orderCall { term }).await? {
+                let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+                orders.insert(term, order);
+                orders.retain(|term, _| *term >= running);
+            }
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::{
     pace::Paced,
     peers::{self, Directory},
     query::{Answers, Asked, Certificates},
+    rules::Chain,
     state::{self, BUFFER_BYTES, Databases, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
@@ -75,7 +76,7 @@ const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(
 const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
-pub(crate) trait Runtime:
+pub trait Runtime:
     Rng + CryptoRng + Spawner + Storage + Clock + Metrics + Network + Resolver + Supervisor
 {
 }
@@ -123,7 +124,7 @@ pub(crate) enum EngineError {
     Genesis,
 }
 
-fn page_cache() -> CacheRef {
+pub(crate) fn page_cache() -> CacheRef {
     CacheRef::new(NZU16!(4096), NZUsize!(1024))
 }
 
@@ -160,22 +161,17 @@ pub(crate) async fn start<E: Runtime>(
     shared: Arc<Shared>,
     questions: Asked,
 ) -> Result<(), EngineError> {
-    let cache = page_cache();
-    let namespace = terms::namespace(shared.genesis.hash());
+    let (cache, namespace) = (page_cache(), terms::namespace(shared.genesis.hash()));
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
     let most_peers = settings.peers.len() + peers::room(&shared);
     let most = NonZeroUsize::MIN.saturating_add(most_peers);
     let net = network::start(context.child("network"), keys, listen, most, &namespace);
     let epocher = FixedEpocher::new(shared.chain.term_length);
-    let facts = join::Facts {
-        namespace: namespace.clone(),
-        chain_id: shared.chain.chain_id,
-        term_length: shared.chain.term_length,
-    };
+    let facts = join::Facts::new(namespace.clone(), &shared.chain);
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
-    let mut join = Join::start(context, (&shared, facts), settings.join, net.join)?;
+    let mut join = Join::start(context, (&shared, facts.clone()), settings.join, net.join)?;
     let (plan, heard) = plan(context, &settings.prefix, &mut join).await?;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
@@ -192,8 +188,7 @@ pub(crate) async fn start<E: Runtime>(
     shared.marshal.fill(marshal.clone());
     let applied = floor.processed().map_or(0, |processed| processed.height().get());
     begin_at(&shared, applied.max(plan.completed().map_or(0, Height::get)))?;
-    let (sync_actor, sync) = state_sync_actor::<E>(context, keys, &net.oracle);
-    sync_actor.start(net.state);
+    let sync = state_fetcher::<E>(context, keys, (&net.oracle, net.state));
     let (stateful, mailbox) = Stateful::new(
         context.child("stateful"),
         StatefulConfig {
@@ -213,18 +208,9 @@ pub(crate) async fn start<E: Runtime>(
     stateful.start();
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
-    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
-    let oracle = net.oracle.clone();
-    context.child("peers").spawn(move |_| peers.run(oracle));
-    let certificates = certificates(marshal.clone());
-    let answers = Answers { shared: Arc::clone(&shared), databases, certificates };
-    let gossip = Gossip {
-        shared: Arc::clone(&shared),
-        databases: answers.databases.clone(),
-        blocker: net.oracle.clone(),
-    };
-    gossip.start(context, net.gossip);
-    answers.start(context, questions);
+    talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
+    let certificates = certificates(&shared, facts);
+    Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
         shared: Arc::clone(&shared),
@@ -236,10 +222,28 @@ pub(crate) async fn start<E: Runtime>(
         settings: settings.clone(),
     };
     follow(context, (join, heard), terms, net.terms);
-    // The engine delivers again what was recorded and not yet applied when the last run ended.
+    caught_up(&shared).await
+}
+
+/// Waits for what was recorded and not yet applied when the last run ended: the engine delivers it again.
+async fn caught_up(shared: &Shared) -> Result<(), EngineError> {
     let (mut head, recorded) = (shared.head.subscribe(), shared.history.head()?.unwrap_or(0));
     head.wait_for(|head| head.height() >= recorded).await.map_err(|_| EngineError::Stopped)?;
     Ok(())
+}
+
+/// Keeps the peer set that the state asks for, and tells peers what waits.
+fn talk<E: Runtime>(
+    context: &E,
+    (shared, databases): (&Arc<Shared>, &Databases<E>),
+    (listen, most_peers): ((SocketAddr, &[Peer]), usize),
+    (oracle, channels): (&Oracle, (Channel<E>, Channel<E>)),
+) {
+    let peers = Directory::new(Arc::clone(shared), databases.clone(), listen, most_peers);
+    let (shared, databases) = (Arc::clone(shared), databases.clone());
+    let (blocker, oracle) = (oracle.clone(), oracle.clone());
+    context.child("peers").spawn(move |_| peers.run(oracle));
+    Gossip { shared, databases, blocker }.start(context, channels);
 }
 
 type Plan<E> = SyncPlan<E, Scheme, Standard<Block>>;
@@ -327,7 +331,7 @@ fn follow<E: Runtime>(
 /// Reads the committees of the head's term and of the next from the state at the head.
 async fn keep_committees<E: Runtime>(
     shared: &Shared,
-    databases: &state::Databases<E>,
+    databases: &Databases<E>,
 ) -> Result<(), EngineError> {
     let head = Arc::clone(&shared.head.borrow());
     let history = Arc::clone(&shared.history);
@@ -435,12 +439,13 @@ type SyncActor<E> =
     state_sync::Actor<E, ed25519::PublicKey, Oracle, Oracle, mmr::Family, StateDb<E>>;
 type SyncMailbox<E> = state_sync::Mailbox<StateDb<E>, mmr::Family, StateOperation, sha256::Digest>;
 
-fn state_sync_actor<E: Runtime>(
+/// Fetches the state from peers if that is asked for, and serves ours.
+fn state_fetcher<E: Runtime>(
     context: &E,
     keys: &ValidatorKeys,
-    oracle: &Oracle,
-) -> (SyncActor<E>, SyncMailbox<E>) {
-    state_sync::Actor::new(
+    (oracle, channel): (&Oracle, Channel<E>),
+) -> SyncMailbox<E> {
+    let (actor, mailbox): (SyncActor<E>, _) = state_sync::Actor::new(
         context.child("state_sync"),
         state_sync::Config {
             peer_provider: oracle.clone(),
@@ -454,7 +459,9 @@ fn state_sync_actor<E: Runtime>(
             priority_requests: false,
             priority_responses: false,
         },
-    )
+    );
+    actor.start(channel);
+    mailbox
 }
 
 /// Fetches final blocks that we lack from peers, and serves those we have.
@@ -506,12 +513,17 @@ fn block_buffer<E: Runtime>(
     buffer
 }
 
-fn certificates(marshal: Marshal) -> Certificates {
+/// Certificates of recent blocks from marshal, and of the last blocks of terms from the history.
+fn certificates(shared: &Arc<Shared>, facts: join::Facts) -> Certificates {
+    let (shared, facts) = (Arc::clone(shared), Arc::new(facts));
     Arc::new(move |height| {
-        let marshal = marshal.clone();
+        let (shared, facts) = (Arc::clone(&shared), Arc::clone(&facts));
         Box::pin(async move {
-            let finalization = marshal.get_finalization(Height::new(height)).await?;
-            Some(finalization.encode())
+            let marshal = shared.marshal.get()?;
+            match marshal.get_finalization(Height::new(height)).await {
+                Some(certificate) => Some(certificate.encode()),
+                None => join::certificate(&shared, &facts, height).await,
+            }
         })
     })
 }

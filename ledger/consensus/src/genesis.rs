@@ -245,3 +245,6 @@ impl Genesis {
         Block::build(header, Body::default()).expect("an empty body is within all bounds")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ use commonware_p2p::{
 use commonware_runtime::IoBuf;
 use execution::{Account, StoreError, account_at, validate};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -124,7 +124,7 @@ impl<E: Runtime> Gossip<E> {
         let queues = &self.shared.queues;
         let (outbox, me) = (queues.outbox(topic), self.shared.keys.signer().public_key());
         let mut head = self.shared.head.subscribe();
-        let mut waiting = VecDeque::new();
+        let (mut waiting, mut told) = (VecDeque::new(), 0);
         loop {
             if waiting.is_empty() {
                 tokio::select! {
@@ -135,8 +135,9 @@ impl<E: Runtime> Gossip<E> {
                 }
             }
             waiting.append(&mut outbox.take());
-            if waiting.len() < OUTBOX {
-                let height = head.borrow_and_update().height();
+            let height = head.borrow_and_update().height();
+            if height > told && waiting.len() < OUTBOX {
+                told = height;
                 waiting.extend(queues.due(topic, height, AGAIN_MAX));
             }
             if topic == Topic::Blobs && !self.has_seat(&me) {
@@ -269,8 +270,8 @@ async fn accounts<E: Runtime>(
 ) -> Result<BTreeMap<Address, Account>, StoreError> {
     let mut accounts = BTreeMap::new();
     for tx in transactions {
-        if !accounts.contains_key(&tx.signer()) {
-            accounts.insert(tx.signer(), account_at(store, tx.signer()).await?);
+        if let Entry::Vacant(place) = accounts.entry(tx.signer()) {
+            place.insert(account_at(store, tx.signer()).await?);
         }
     }
     Ok(accounts)

@@ -38,6 +38,7 @@ mod wire;
 
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use chain::Facts;
+pub(crate) use serve::certificate;
 pub(crate) use wire::Tip;
 
 use crate::{

@@ -14,7 +14,7 @@ use crate::{
     mempool::{BlobRefused, PoolRefused, Source},
     query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
-    state::StateProof,
+    state::{StateProof, Views},
 };
 use alloy_primitives::{Address, B256, Bloom, U256};
 use bytes::Bytes;
@@ -308,6 +308,15 @@ impl Ledger {
     /// The state could not be read.
     pub async fn prove(&self, keys: Vec<Key>) -> Result<StateProof, QueryError> {
         self.ask(|reply| Query::Prove(keys, reply)).await
+    }
+
+    /// Proves all that views of system contracts read in the last applied state, and accounts besides, so
+    /// that whoever runs the same views over the proven values needs nobody's word for the results.
+    ///
+    /// # Errors
+    /// They read too much ([`crate::VIEW_KEYS_MAX`]), take too long, or the state could not be read.
+    pub async fn prove_views(&self, views: Views) -> Result<(Vec<Key>, StateProof), QueryError> {
+        self.ask(|reply| Query::View(Box::new(views), reply)).await
     }
 
     /// The encoded simplex finalization of a height, if this node holds one: a block may be final

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! submit, submit_blob ──▶ queues ──▶ propose ──▶ simplex ──▶ capture ──▶ apply ──▶ head, subscribe
-//!                                       │                        │          │
-//!                                   execution                 history     QMDB ──▶ account, call, prove
+//!                          ▲ │          │                        │          │
+//!          peers ──gossip──┘ └─▶     execution                history     QMDB ──▶ account, call, prove
 //! ```
 //!
 //! Invariants:
@@ -45,6 +45,7 @@ mod queues;
 mod recovery;
 mod rules;
 mod seed;
+pub mod simulation;
 mod state;
 mod terms;
 #[cfg(test)]
@@ -70,5 +71,5 @@ pub use network::Peer;
 pub use query::QueryError;
 pub use queues::Transaction;
 pub use seed::{KEY_BYTES as SEED_KEY_BYTES, Message as SeedMessage, SeedKey};
-pub use state::{KeyProof, ProofError, StateProof, verify as verify_state};
+pub use state::{KeyProof, ProofError, StateProof, VIEW_KEYS_MAX, Views, verify as verify_state};
 pub use validator::{Config, Fault, Running, StartError, start};

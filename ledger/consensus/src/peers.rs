@@ -19,6 +19,7 @@ use crate::{
     network::{Peer, public_key},
     state::{Databases, PastStore},
 };
+use alloy_primitives::B256;
 use commonware_cryptography::{Signer as _, ed25519::PublicKey};
 use commonware_p2p::{
     Address, AddressableManager as _, AddressableTrackedPeers, authenticated::lookup::Oracle,
@@ -51,8 +52,8 @@ struct Known {
     running: Vec<PublicKey>,
     next: Vec<PublicKey>,
     before: Vec<PublicKey>,
-    /// The registered keys with their endpoints.
-    registered: BTreeMap<PublicKey, Option<SocketAddr>>,
+    /// The registered keys and those of the committees, with their endpoints.
+    endpoints: BTreeMap<PublicKey, Option<SocketAddr>>,
 }
 
 /// What the peer set is made from.
@@ -132,15 +133,20 @@ impl<E: Runtime> Directory<E> {
             running: seats(committees.read(&store, &header, term).await?),
             next: seats(committees.read(&store, &header, term.saturating_add(1)).await?),
             before: before.map_or_else(Vec::new, seats),
-            registered: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
         };
         let Some(count) = view(&store, &header, keyCountCall {}).await? else { return Ok(known) };
+        // Seats whose keys are retired are not among those in use, but keep their endpoints.
+        let seated = [&known.running, &known.next, &known.before].into_iter().flatten();
+        let mut keys: BTreeSet<_> = seated.map(|key| B256::from_slice(key.as_ref())).collect();
         for index in 0..count.min(KEYS_MAX) {
-            let Some(key) = view(&store, &header, keyAtCall { index }).await? else { break };
-            let Some(info) = view(&store, &header, keyInfoCall { key }).await? else { break };
-            if let Some(key) = public_key(&key.0) {
+            keys.extend(view(&store, &header, keyAtCall { index }).await?);
+        }
+        for key in keys {
+            let info = view(&store, &header, keyInfoCall { key }).await?;
+            if let (Some(key), Some(info)) = (public_key(&key.0), info) {
                 // Anything else than an address is nobody's but its owner's loss.
-                known.registered.insert(key, info.endpoint.parse().ok());
+                known.endpoints.insert(key, info.endpoint.parse().ok());
             }
         }
         Ok(known)
@@ -176,11 +182,11 @@ fn choose(known: &Known, configured: &BTreeMap<PublicKey, SocketAddr>, most: usi
         .copied()
         .chain(&known.before)
         .chain(configured.keys())
-        .chain(known.registered.keys());
+        .chain(known.endpoints.keys());
     let mut chosen = Chosen::default();
     let mut seen = BTreeSet::new();
     for key in all.filter(|key| seen.insert(*key)) {
-        let endpoint = || known.registered.get(key).copied().flatten();
+        let endpoint = || known.endpoints.get(key).copied().flatten();
         let Some(address) = configured.get(key).copied().or_else(endpoint) else { continue };
         if chosen.primary.len() + chosen.secondary.len() >= most {
             chosen.left_out += 1;

@@ -8,7 +8,7 @@ use crate::{
     application::Shared,
     history::HistoryError,
     rules::environment,
-    state::{self, Databases, PastStore, StateProof},
+    state::{self, Databases, PastStore, StateProof, Views},
 };
 use alloy_primitives::{Address, U256};
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl Asking {
     /// Asks, once there is room in the question's lane.
     pub(crate) async fn ask(&self, query: Query) -> Result<(), QueryError> {
         let lane = match query {
-            Query::Call(..) | Query::Estimate(..) => &self.calls,
+            Query::Call(..) | Query::Estimate(..) | Query::View(..) => &self.calls,
             _ => &self.reads,
         };
         lane.send(query).await.map_err(|_| QueryError::Stopped)
@@ -115,6 +115,7 @@ pub(crate) enum Query {
     Call(Box<Call>, u64, Reply<CallResult>),
     Estimate(Box<Call>, u64, Reply<u64>),
     Prove(Vec<Key>, Reply<StateProof>),
+    View(Box<Views>, Reply<(Vec<Key>, StateProof)>),
     Certificate(u64, Reply<Option<Bytes>>),
     Metrics(Reply<String>),
 }
@@ -198,6 +199,15 @@ impl<E: Spawner + StorageContext> Answers<E> {
             Query::Prove(keys, reply) => {
                 let proof = state::prove(&self.databases, &keys).await;
                 drop(reply.send(proof.map_err(QueryError::from)));
+            }
+            Query::View(views, mut reply) => {
+                let block = |height| self.header(height).map(|header| environment(&header));
+                let proof = tokio::select! {
+                    biased;
+                    () = reply.closed() => return,
+                    proof = state::prove_views(&self.databases, *views, block, patience) => proof,
+                };
+                drop(reply.send(proof));
             }
             // Answered by `serve`, which holds the runtime.
             Query::Metrics(_) => {}

@@ -21,8 +21,8 @@
 //! seat at place `(t + v) mod n` of an order that is fixed for the term, so all slots are known as soon as
 //! it begins. In the order of keys, which is the default, an owner would choose its places, because keys
 //! cost nothing to make: a third of the seats side by side, and `2^33` seeds with 100 seats. So the order is
-//! shuffled by the mix of the block whose beginning elected the committee (`Validators.order`,
-//! [`crate::committees`]), which is revealed after the last key of that election was registered.
+//! shuffled by the mix of the block at whose beginning the committee was elected (`Validators.order`), which
+//! nobody knows before the last key that counts in that election is registered.
 //! In a random order the chance that `k` given slots in a row are held with 33 of 100 seats is 33.0 %,
 //! 10.7 %, 3.4 %, 1.0 % and 0.3 % for `k` from 1 to 5 (a little less than `f^k`). But an adversary that knows
 //! the order can leave slots empty early in an epoch and so move the boundary to the end of its longest run:
@@ -45,8 +45,8 @@
 //! 41.2 % pass instead of 32.8 %. It pays only while the pay that is lost stays below the bytes that are not
 //! kept; with 16 seeds that holds for 6 rails that lack a tenth, for 3 that lack a fifth, for none that lacks
 //! half, and with 128 seeds for 14, 6 and 2. So a third of all seats, acting as one, saves the disk of less
-//! than one rail and a half in the whole network, and gives up tips for it in every epoch. Nothing else is
-//! drawn from the seed, and who misses on two rails loses the epoch (design 10).
+//! than one rail and a half in the whole network, and gives up tips for it in every epoch. Duties are all that is worth
+//! money among what is drawn from a seed, and who misses on two rails loses the epoch (design 11).
 //!
 //! **What a threshold signature would buy.** A seed that two thirds of the seats sign together (a BLS
 //! threshold signature as a verifiable random function) is unique and leaves nothing to choose, not even

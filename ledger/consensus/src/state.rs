@@ -11,11 +11,12 @@
 
 mod proof;
 
-pub use proof::{KeyProof, ProofError, StateProof, verify};
+pub use proof::{KeyProof, ProofError, StateProof, VIEW_KEYS_MAX, Views, verify};
 
 use crate::{
     header::StateCommitment,
     history::{History, HistoryError},
+    query::QueryError,
 };
 use alloy_primitives::B256;
 use commonware_cryptography::{Sha256, sha256};
@@ -36,7 +37,7 @@ use commonware_storage::{
     translator::EightCap,
 };
 use commonware_utils::{NZU64, NZUsize, sequence::FixedBytes};
-use execution::{Key, Store, StoreError, VALUE_BYTES, Value};
+use execution::{BlockEnv, Key, Patience, Store, StoreError, VALUE_BYTES, Value, view_reads};
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 /// Bytes of a chunk of QMDB's activity bitmap.
@@ -248,13 +249,49 @@ impl<E: Spawner + StorageContext> Store for PastStore<E> {
     }
 }
 
+/// The applied state while a guard on it is held: no block is applied in the meantime.
+struct HeldStore<'a, E: Spawner + StorageContext>(&'a StateDb<E>);
+
+impl<E: Spawner + StorageContext> Store for HeldStore<'_, E> {
+    async fn get(&self, key: &Key) -> Result<Option<Value>, StoreError> {
+        let value = self.0.get(&stored_key(key.hash())).await.map_err(read_failed)?;
+        Ok(value.as_ref().map(plain))
+    }
+}
+
 /// Proves what `keys` hold in the applied state, and says of which block that is.
 pub(crate) async fn prove<E: Spawner + StorageContext>(
     databases: &Databases<E>,
     keys: &[Key],
 ) -> Result<StateProof, StoreError> {
     let db = databases.read().await;
-    let height = height_of(&db).await?;
+    prove_in(&db, keys).await
+}
+
+/// Proves all that views of system contracts read in the applied state, and accounts besides.
+///
+/// Blocks wait to be applied while it runs, so it is bounded: by [`VIEW_KEYS_MAX`] and by `patience`.
+pub(crate) async fn prove_views<E: Spawner + StorageContext>(
+    databases: &Databases<E>,
+    views: Views,
+    block: impl Fn(u64) -> Result<BlockEnv, QueryError>,
+    patience: Patience,
+) -> Result<(Vec<Key>, StateProof), QueryError> {
+    let db = databases.read().await;
+    let env = block(height_of(&db).await?)?;
+    let store = HeldStore::<E>(&db);
+    let mut keys = view_reads(&store, &env, views.calls, VIEW_KEYS_MAX, patience).await?;
+    keys.extend(views.accounts.into_iter().map(Key::Account));
+    let keys: Vec<_> = keys.into_iter().collect();
+    let proof = prove_in(&db, &keys).await?;
+    Ok((keys, proof))
+}
+
+async fn prove_in<E: Spawner + StorageContext>(
+    db: &StateDb<E>,
+    keys: &[Key],
+) -> Result<StateProof, StoreError> {
+    let height = height_of(db).await?;
     let mut entries = Vec::with_capacity(keys.len());
     for key in keys {
         let stored = stored_key(key.hash());

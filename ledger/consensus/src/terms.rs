@@ -254,7 +254,7 @@ impl<E: Runtime> Terms<E> {
         let certification_timeout = leader_timeout + Duration::from_secs(1);
         simplex::Config {
             scheme,
-            elector: RoundRobin::<Sha256>::default(),
+            elector: RoundRobin::shuffled(self.shared.committees.order(term).as_slice()),
             blocker: self.blocker.clone(),
             automaton: self.automaton.clone(),
             relay: self.automaton.clone(),

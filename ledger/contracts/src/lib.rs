@@ -34,6 +34,7 @@ mod storage;
 pub mod testing;
 mod tokens;
 mod validators;
+pub mod view;
 
 pub use address::is_system;
 pub use dispatch::{INPUT_MAX, call};
@@ -41,7 +42,8 @@ pub use env::{Call, Env, Failure, Fault};
 pub use genesis::{GenesisConfig, GenesisNetwork, GenesisValidator, SeatRules, genesis};
 pub use invariants::{Broken, check_invariants};
 pub use validators::{
-    REGISTRATION_NAMESPACE, SEATS_MAX, UNBONDING_TERMS_MAX, begin_block, registration,
+    REGISTRATION_NAMESPACE, SEATS_MAX, UNBONDING_TERMS_MAX, VOTES_NAMESPACE, begin_block,
+    registration,
 };
 
 #[cfg(test)]

@@ -221,7 +221,7 @@ impl Memory {
         while self.height < height {
             self.height += 1;
             let gas_limit = std::mem::replace(&mut self.gas_limit, u64::MAX);
-            let begun = crate::begin_block(self, B256::repeat_byte(0x6e));
+            let begun = crate::begin_block(self, B256::repeat_byte(0x6e), B256::repeat_byte(0x31));
             self.gas_limit = gas_limit;
             assert_eq!(begun, Ok(()), "block {} does not begin", self.height);
         }

@@ -6,11 +6,9 @@
 use crate::{
     env::{BASE_FEE_FLOOR, SPEC, TX_GAS_LIMIT},
     key::Account,
+    recover,
 };
-use alloy_consensus::{
-    Transaction as _, TxEnvelope,
-    transaction::{Recovered, SignerRecoverable as _},
-};
+use alloy_consensus::{Transaction as _, TxEnvelope, transaction::Recovered};
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_evm::tx::FromRecoveredTx as _;
 use alloy_primitives::{Address, B256, U256};
@@ -190,10 +188,11 @@ pub fn decode_known(
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let tx = TxEnvelope::decode_2718_exact(bytes)?;
-    match known(tx.tx_hash()) {
-        Some(sender) => Ok(Recovered::new_unchecked(tx, sender)),
-        None => Ok(tx.try_into_recovered()?),
-    }
+    let sender = match known(tx.tx_hash()) {
+        Some(sender) => sender,
+        None => recover::sender(&tx)?,
+    };
+    Ok(Recovered::new_unchecked(tx, sender))
 }
 
 /// The rules that need nothing but the transaction and the chain.

@@ -17,7 +17,7 @@ use contracts::{Env, Failure, Fault};
 /// Begins the block `env`.
 pub(crate) fn begin(state: &mut State, env: &BlockEnv) -> Result<(), Stop> {
     state.record_parent(env.number, env.parent_hash);
-    let begun = contracts::begin_block(&mut Beginning { state, env }, env.parent_hash);
+    let begun = contracts::begin_block(&mut Beginning { state, env }, env.parent_hash, env.mix);
     // A fault of the state passes the contracts as text: the state remembers what it was.
     if let Some(fault) = state.fault() {
         return Err(Stop::Internal(fault.to_string()));

@@ -29,10 +29,12 @@ mod env;
 mod genesis;
 mod key;
 mod patience;
+mod recover;
 mod state;
 mod store;
 mod suspend;
 mod system;
+mod view;
 
 pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, decode_known, validate};
 pub use block::{
@@ -49,5 +51,6 @@ pub use key::{
 };
 pub use patience::Patience;
 pub use store::{MemoryStore, Store, StoreError, account_at, code_at, slot_at};
+pub use view::view_reads;
 
 pub use alloy_consensus::{ReceiptEnvelope, TxEnvelope, transaction::Recovered};

@@ -10,7 +10,8 @@
 //! * A block's hash is the digest of the ledger's own header, so hashing the JSON fields does not give
 //!   it; `wayleave_header` returns the bytes that do. `extraData` is the proposer's key. The parent of
 //!   the genesis block is the digest of the genesis file.
-//! * `stateRoot` is not a Merkle Patricia root, so `eth_getProof` does not exist; `wayleave_proof` does.
+//! * `stateRoot` is not a Merkle Patricia root, so `eth_getProof` does not exist; `wayleave_proof` does, and
+//!   `wayleave_proven` proves whole views of the system contracts.
 //! * The state of past blocks is kept for a bounded number of blocks; beyond it the error has code 4444.
 //!
 //! Rules:
@@ -28,6 +29,7 @@ mod format;
 mod height;
 mod logs;
 mod methods;
+mod proven;
 mod server;
 mod state;
 mod subscriptions;

@@ -3,8 +3,8 @@
 //! A method that reads the history file may wait for the disk and is registered as blocking.
 
 use crate::{
-    blocks, calls, error::Error, fees, logs, server::Context, state, subscriptions, transactions,
-    wayleave,
+    blocks, calls, error::Error, fees, logs, proven, server::Context, state, subscriptions,
+    transactions, wayleave,
 };
 use jsonrpsee::{RpcModule, server::RegisterMethodError};
 
@@ -104,5 +104,15 @@ fn own(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
         "wayleave_proof",
         |p, cx, _| async move { wayleave::proof(&p, &cx).await },
     )?;
+    m.register_async_method("wayleave_certified", |p, cx, _| async move {
+        proven::certified(&p, &cx).await
+    })?;
+    m.register_async_method(
+        "wayleave_proven",
+        |p, cx, _| async move { proven::proven(&p, &cx).await },
+    )?;
+    m.register_async_method("wayleave_receipt", |p, cx, _| async move {
+        proven::receipt(&p, &cx).await
+    })?;
     Ok(())
 }

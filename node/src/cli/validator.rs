@@ -46,6 +46,9 @@ pub(crate) struct At {
     /// The ledger's chain id. Needed to send anything through an endpoint on another machine.
     #[arg(long, value_name = "ID")]
     chain_id: Option<u64>,
+    /// The ledger's genesis file: what is read is proven by it, and the endpoint believed in nothing.
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
 }
 
 impl At {
@@ -56,6 +59,8 @@ impl At {
             chain_id: self.chain_id,
             validator: Vec::new(),
             network: 1,
+            genesis: self.genesis.clone(),
+            seen: PathBuf::new(),
         }
     }
 }

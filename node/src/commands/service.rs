@@ -1,6 +1,6 @@
 //! `wayleave service`: serves customers of a network and runs until it is stopped.
 
-use super::key;
+use super::{key, network::Network};
 use crate::{
     cli,
     devnet::accounts,
@@ -9,6 +9,7 @@ use crate::{
     s3::Access,
     stop,
     storefront::{Open, SHAPE, Storefront},
+    units,
 };
 use alloy_primitives::U256;
 use alloy_signer_local::PrivateKeySigner;
@@ -18,12 +19,16 @@ use contracts::{
     abi::{IDollars, IRails, IToken},
     address,
 };
-use protocol::{Micros, NetworkId};
-use s3_service::{Credentials, RailPlan};
+use protocol::{Micros, NetworkId, Reason};
+use s3_service::{Credentials, KEYRING_FILE, RailPlan};
+use std::{convert::Infallible, path::Path, time::Duration};
 use storage_kind::STORAGE;
 
 /// The service's own key in the data folder: it signs vouchers and owns nothing but gas.
 const SIGNER_KEY: &str = "signer.json";
+
+/// How often it is looked for a new statement.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs a service command.
 pub(crate) async fn run(service: cli::Service) -> anyhow::Result<()> {
@@ -42,6 +47,9 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         .with_context(|| format!("making {}", arguments.data.display()))?;
     let recorder = arguments.metrics.map(|_| metrics::recorder()).transpose()?;
     let network = NetworkId(at.network);
+    if arguments.recover {
+        keys_are_there(&arguments.data)?;
+    }
     Deposit::look(&ledger, &payer, network).await?.keep(arguments.deposit).await?;
     let signer = key::open_or_create(&arguments.data.join(SIGNER_KEY), &passphrase)?;
     gas(&ledger, &payer, &signer).await?;
@@ -55,6 +63,15 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         network,
     };
     let keyring = front.keyring(ledger.chain_id()).await?;
+    if arguments.recover {
+        let found = front.recover(ledger.clone(), &keyring, arguments.silent).await?;
+        let (answered, asked) = found.answered;
+        out::line(format!(
+            "recovered {} objects, {}, from what {answered} of {asked} agents keep",
+            found.objects,
+            units::bytes(found.object_bytes)
+        ));
+    }
     let running = front.open(ledger, keyring).await?;
     let Credentials { access_key, secret_key } = running.credentials().clone();
     out::line(format!("S3 answers at {}", running.url()));
@@ -66,9 +83,48 @@ async fn s3(arguments: cli::S3Service) -> anyhow::Result<()> {
         let sources = Sources { recorder, ledger: None, s3: Some(service.clone()) };
         metrics::serve(address, sources).await?;
     }
-    stop::asked().await?;
+    let statements = Network::connect(at).await?;
+    tokio::select! {
+        asked = stop::asked() => asked?,
+        never = heed(&statements, &service) => match never {},
+    }
     out::line("stopping; run the same command to go on");
     service.stop().await;
+    Ok(())
+}
+
+/// Has the service look at the rails of which an epoch's statement says that proofs were missed.
+async fn heed(network: &Network, service: &Open) -> Infallible {
+    let mut heeded = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Ok(latest) = network.latest().await else { continue };
+        if heeded == Some(latest) {
+            continue;
+        }
+        match network.statement(latest).await {
+            Ok(statement) => {
+                let causes = statement.rows.iter().flat_map(|row| &row.causes);
+                let missed = causes.filter(|cause| cause.reason == Reason::MissedDuty);
+                service.suspect(missed.filter_map(|cause| cause.rail).collect()).await;
+                heeded = Some(latest);
+            }
+            Err(error) => tracing::debug!(%error, "a statement could not be read"),
+        }
+    }
+}
+
+/// Nothing can be recovered with keys that are made now.
+fn keys_are_there(data: &Path) -> anyhow::Result<()> {
+    for name in [KEYRING_FILE, SIGNER_KEY] {
+        let path = data.join(name);
+        if !path.exists() {
+            bail!(
+                "{} is missing: give back {KEYRING_FILE} and {SIGNER_KEY} of the service that was lost",
+                path.display()
+            );
+        }
+    }
     Ok(())
 }
 

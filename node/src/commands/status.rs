@@ -47,6 +47,7 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         fact("block", figures.height.to_string()),
         fact("epoch", format!("{}, settled up to {}", figures.epoch, settled(&figures))),
         fact("trust", "founder-trusted: one validator decides alone".into()),
+        fact("read", reading(&network.ledger)),
         fact(
             "devices",
             format!(
@@ -59,6 +60,14 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         fact("slashed", format!("{} tokens", figures.slashed)),
     ]);
     Ok(())
+}
+
+/// Whose word the figures are.
+fn reading(ledger: &client::Client) -> String {
+    match ledger.trust() {
+        Some(light) => format!("proven by the genesis file, as of block {}", light.height()),
+        None => "on the endpoint's word; give the ledger's genesis file with --genesis".into(),
+    }
 }
 
 fn settled(figures: &Figures) -> String {

@@ -96,7 +96,7 @@ impl Agents {
 
     /// Announces an endpoint, if the ledger knows another.
     async fn announce(&self, number: u8, endpoint: &str) -> anyhow::Result<()> {
-        let ledger = super::client(&self.places.rpc).await?;
+        let ledger = super::client(&self.places.home, &self.places.rpc).await?;
         let joining = Joining {
             network: genesis::NETWORK,
             kind: KindId(1),
@@ -111,15 +111,20 @@ impl Agents {
 
 impl Places {
     /// Starts an agent where the genesis announced it, or on a free port if that one is taken.
-    async fn start(&self, number: u8, declare_losses: bool) -> Result<Running, StartError> {
-        let wanted = self.config(number, genesis::endpoint(number), declare_losses);
+    async fn start(&self, number: u8, declare_losses: bool) -> anyhow::Result<Running> {
+        let light = super::client(&self.home, &self.rpc).await?.trust();
+        let config = |listen| {
+            let config = self.config(number, listen, declare_losses);
+            Config { light: light.clone(), ..config }
+        };
+        let wanted = config(genesis::endpoint(number));
         match StorageAgent::start(wanted).await {
             Err(StartError::Bind(error)) => {
                 tracing::info!(%error, number, "the agent takes another port");
                 let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-                StorageAgent::start(self.config(number, anywhere, declare_losses)).await
+                Ok(StorageAgent::start(config(anywhere)).await?)
             }
-            result => result,
+            result => Ok(result?),
         }
     }
 

@@ -10,10 +10,11 @@ pub(crate) mod ports;
 pub(crate) mod running;
 pub(crate) mod up;
 
-use client::{Client, Options, RpcError};
+use crate::{home::Home, trust::Trust};
+use client::{Client, Options};
 
-/// Connects to the devnet's ledger at `rpc`, and to no other.
-pub(crate) async fn client(rpc: &str) -> Result<Client, RpcError> {
-    let options = Options { chain_id: Some(accounts::CHAIN_ID), ..Options::default() };
-    Client::connect_with(rpc, options).await
+/// Connects to the devnet's ledger at `rpc`, and believes what its genesis file in `home` proves.
+pub(crate) async fn client(home: &Home, rpc: &str) -> anyhow::Result<Client> {
+    let trust = Trust::read(&home.genesis(), home.path())?;
+    Ok(trust.connect(rpc, Options::default()).await?)
 }

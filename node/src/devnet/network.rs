@@ -64,7 +64,7 @@ impl Devnet {
         let validator = served.work(work).await?;
         let places = Places { home: home.clone(), rpc: url.clone(), http: http.clone(), validator };
         let agents = Arc::new(Agents::start(places, accounts.clone()).await?);
-        let s3 = front.open(super::client(&url).await?, keyring.await??).await?;
+        let s3 = front.open(super::client(home, &url).await?, keyring.await??).await?;
         let running = Running {
             rpc: url,
             http,
@@ -129,7 +129,7 @@ fn secret(name: &str) -> [u8; 32] {
 
 /// The genesis file: read if it is there, else made and written before anything starts.
 fn genesis_file(home: &Home, accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<Genesis> {
-    let path = home.path().join("genesis.json");
+    let path = home.genesis();
     match fs::read(&path) {
         Ok(bytes) => {
             let file: Genesis = serde_json::from_slice(&bytes)

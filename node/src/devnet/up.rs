@@ -40,7 +40,7 @@ pub(crate) async fn run(root: &Path, up: Up, json: bool) -> anyhow::Result<()> {
         Show::Json => out::json_line(&made.document(&home, &devnet)),
         Show::Lines(_) => made.banner(&home, &devnet),
     }
-    let result = live(&mut devnet, show).await;
+    let result = live(&home, &mut devnet, show).await;
     show.stopping("stopping; `wayleave up` resumes from here");
     devnet.stop().await;
     drop(lock);
@@ -123,12 +123,14 @@ fn account(named: &Named) {
 }
 
 /// Shows the figures after every block until the user stops it.
-async fn live(devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
+async fn live(home: &Home, devnet: &mut Devnet, show: Show) -> anyhow::Result<()> {
     let network = Network::connect(&cli::Ledger {
         ledger: Some(devnet.running.rpc.clone()),
         chain_id: Some(super::accounts::CHAIN_ID),
         validator: vec![devnet.running.http.clone()],
         network: super::genesis::NETWORK.0,
+        genesis: Some(home.genesis()),
+        seen: home.path().to_owned(),
     })
     .await?;
     let mut heights = network.ledger.follow(network.ledger.head().await?);

@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 53] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
@@ -47,6 +47,7 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 53] = [
     ("wayleave_storage_bytes", Gauge, "Bytes of shards on the disk, by device."),
     ("wayleave_storage_capacity_bytes", Gauge, "Bytes offered, by device."),
     ("wayleave_storage_shards", Gauge, "Shards on the disk, by device."),
+    ("wayleave_storage_leaving", Gauge, "Whether the device leaves (1) or not (0), by device."),
     ("wayleave_storage_stored_bytes_total", Counter, "Bytes of shards taken in, by device."),
     ("wayleave_storage_delivered_bytes_total", Counter, "Bytes delivered, by device."),
     ("wayleave_storage_refused_total", Counter, "Requests of services refused, by device."),
@@ -57,6 +58,8 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 53] = [
     ("wayleave_s3_reads_hedged_total", Counter, "Reads that asked for parity before all answered."),
     ("wayleave_s3_shards_lost_total", Counter, "Shards that were not where they should be."),
     ("wayleave_s3_shards_repaired_total", Counter, "Queued shards that found a home."),
+    ("wayleave_s3_shards_rebuilt_total", Counter, "Shards made anew from k others."),
+    ("wayleave_s3_index_dumps_total", Counter, "Times the whole index was given to the agents."),
     ("wayleave_s3_extents_moved_total", Counter, "Small objects packed anew."),
     ("wayleave_s3_commits_total", Counter, "Datasets agreed upon with agents."),
     ("wayleave_s3_datasets_frozen_total", Counter, "Datasets frozen on the ledger."),
@@ -64,6 +67,14 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 53] = [
     ("wayleave_s3_object_bytes", Gauge, "Plain bytes of the objects kept."),
     ("wayleave_s3_shard_bytes", Gauge, "Bytes of durable shards."),
     ("wayleave_s3_queued_shards", Gauge, "Shards that wait for a home."),
+    ("wayleave_s3_segments_whole", Gauge, "Segments all of whose shards can be read."),
+    ("wayleave_s3_segments_degraded", Gauge, "Segments that lack shards."),
+    ("wayleave_s3_segments_endangered", Gauge, "Segments that the next loss would end."),
+    ("wayleave_s3_segments_lost", Gauge, "Segments with fewer shards than it takes to read them."),
+    ("wayleave_s3_worst_segment_days", Gauge, "Expected days until the least healthy one is lost."),
+    ("wayleave_s3_leaving_agents", Gauge, "Agents that leave."),
+    ("wayleave_s3_leaving_bytes", Gauge, "Bytes of shards that have to move from these."),
+    ("wayleave_s3_backup_behind", Gauge, "Changes of the index that no agent has yet."),
     ("wayleave_s3_rails", Gauge, "Open rails."),
     ("wayleave_s3_stale_rails", Gauge, "Rails whose dataset is not frozen as it should be."),
     ("wayleave_s3_promised_dollars", Gauge, "Dollars promised by voucher so far."),
@@ -96,10 +107,24 @@ pub(super) async fn s3(service: &Open) {
         ("wayleave_s3_object_bytes", snapshot.object_bytes),
         ("wayleave_s3_shard_bytes", snapshot.shard_bytes),
         ("wayleave_s3_queued_shards", snapshot.queued),
+        ("wayleave_s3_leaving_agents", wide(snapshot.leaving.0)),
+        ("wayleave_s3_leaving_bytes", snapshot.leaving.1),
+        ("wayleave_s3_backup_behind", snapshot.backup_behind),
         ("wayleave_s3_rails", wide(snapshot.rails)),
         ("wayleave_s3_stale_rails", wide(snapshot.stale_rails)),
     ] {
         metrics::gauge!(name).set(float(value));
+    }
+    if let Some(health) = snapshot.health {
+        for (name, value) in [
+            ("wayleave_s3_segments_whole", health.whole),
+            ("wayleave_s3_segments_degraded", health.degraded),
+            ("wayleave_s3_segments_endangered", health.endangered),
+            ("wayleave_s3_segments_lost", health.lost),
+            ("wayleave_s3_worst_segment_days", health.worst.map_or(0, |(_, days)| days / 1_000)),
+        ] {
+            metrics::gauge!(name).set(float(value));
+        }
     }
     metrics::gauge!("wayleave_s3_promised_dollars").set(float(snapshot.promised.0) / 1e6);
 }

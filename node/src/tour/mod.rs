@@ -52,6 +52,8 @@ pub(crate) async fn run(root: &Path, arguments: cli::Tour, json: bool) -> anyhow
         chain_id: Some(crate::devnet::accounts::CHAIN_ID),
         validator: vec![running.http.clone()],
         network: crate::devnet::genesis::NETWORK.0,
+        genesis: Some(home.genesis()),
+        seen: home.path().to_owned(),
     })
     .await?;
     let s3 = S3::new(&running.s3, BUCKET)?;

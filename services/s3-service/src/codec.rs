@@ -92,13 +92,30 @@ impl Drop for Secret {
     }
 }
 
+/// Lifts the masks of shards, and opens nothing: what is under a mask is sealed with the content key,
+/// which does not follow from this one. All that those who repair are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskKey(Secret);
+
+impl MaskKey {
+    /// Takes the secret.
+    pub const fn new(secret: Secret) -> Self {
+        Self(secret)
+    }
+
+    /// The bytes, for use and never for display.
+    pub const fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+}
+
 /// The two keys of a service's content.
 #[derive(Clone, Debug)]
 pub struct ContentKeys {
     /// Opens what is stored. Never leaves the service.
     pub content: Secret,
-    /// Lifts the masks. Repair workers get it too.
-    pub mask: Secret,
+    /// Lifts the masks. Those who repair get it too.
+    pub mask: MaskKey,
 }
 
 /// Why bytes could not be sealed or opened.

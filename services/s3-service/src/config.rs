@@ -136,6 +136,14 @@ pub struct Limits {
     pub refresh: Duration,
     /// How often an agent is asked whether it still holds what it was given.
     pub audit: Duration,
+    /// How long an agent may give no answer before its shards are rebuilt elsewhere.
+    pub silent: Duration,
+    /// What repairs read and write at most, bytes a second.
+    pub repair_bytes_per_s: u64,
+    /// How often the health of all segments is looked at.
+    pub survey: Duration,
+    /// How often changes of the index are given to the agents.
+    pub backup: Duration,
 }
 
 impl Default for Limits {
@@ -166,6 +174,10 @@ impl Default for Limits {
             freeze_lead: 10,
             refresh: Duration::from_secs(1),
             audit: Duration::from_secs(60),
+            silent: Duration::from_secs(600),
+            repair_bytes_per_s: 64 << 20,
+            survey: Duration::from_secs(30),
+            backup: Duration::from_secs(1),
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::placement::Candidate;
 use protocol::{Account, DeviceId, RailId, net::Peer};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,6 +48,10 @@ struct Known {
     lied: bool,
     /// Not on the list any more: what it still has can be read, and it gets nothing new.
     left: bool,
+    /// It says that it leaves: what it has moves, and it gets nothing new.
+    leaving: bool,
+    /// Since when it gave no answer at all.
+    silent_since_ms: Option<u64>,
 }
 
 impl Known {
@@ -86,6 +90,8 @@ impl Fleet {
                 busy_until_ms: 0,
                 lied: false,
                 left: false,
+                leaving: false,
+                silent_since_ms: None,
             };
             let old = old.map_or(fresh, |old| Known { agent, left: false, ..old });
             let entry = if moved { Known { failures: 0, doubted_until_ms: 0, ..old } } else { old };
@@ -132,7 +138,7 @@ impl Fleet {
             owner: known.agent.owner,
             rail: known.agent.rail,
             free: known.free.min(known.agent.paid_room),
-            reachable: known.doubted_until_ms <= now_ms && !known.lied,
+            reachable: known.doubted_until_ms <= now_ms && !known.lied && !known.leaving,
             proven: known.agent.proven && known.failures == 0,
         };
         self.lock().values().filter(|known| !known.left).map(candidate).collect()
@@ -163,6 +169,7 @@ impl Fleet {
         if let Some(known) = self.lock().get_mut(&device) {
             known.failures = 0;
             known.doubted_until_ms = 0;
+            known.silent_since_ms = None;
             known.answer_us = match known.answer_us {
                 0 => took_us,
                 usual => (usual * 7).saturating_add(took_us) / 8,
@@ -182,7 +189,60 @@ impl Fleet {
     pub fn busy(&self, device: DeviceId, now_ms: u64) {
         if let Some(known) = self.lock().get_mut(&device) {
             known.busy_until_ms = now_ms.saturating_add(DOUBT_MS);
+            known.silent_since_ms = None;
         }
+    }
+
+    /// An agent gave no answer at all: it failed, and if that goes on, it is gone.
+    pub fn silent(&self, device: DeviceId, now_ms: u64) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.silent_since_ms = known.silent_since_ms.or(Some(now_ms));
+        }
+        self.failed(device, now_ms);
+    }
+
+    /// What an agent says of its own leaving.
+    pub fn leaves(&self, device: DeviceId, leaving: bool) {
+        if let Some(known) = self.lock().get_mut(&device) {
+            known.leaving = leaving;
+        }
+    }
+
+    /// The devices that leave, by their own word.
+    pub fn leaving(&self) -> BTreeSet<DeviceId> {
+        let known = self.lock();
+        known.values().filter(|known| known.leaving).map(|known| known.agent.device).collect()
+    }
+
+    /// The devices from which something can be read: those whose address is known and that were not
+    /// silent for as long as `silent_ms`. When most of the agents in service are silent at once, it is our
+    /// own network that is down, and nobody counts as gone.
+    pub fn alive(&self, silent_ms: u64, now_ms: u64) -> BTreeSet<DeviceId> {
+        let known = self.lock();
+        let is_gone = |known: &Known| {
+            known.silent_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= silent_ms)
+        };
+        let here = known.values().filter(|known| !known.left);
+        let (gone, all) = here.fold((0usize, 0usize), |(gone, all), known| {
+            (gone + usize::from(known.silent_since_ms.is_some()), all + 1)
+        });
+        let blind = gone * 2 > all;
+        let alive = known.values().filter(|known| (blind && !known.left) || !is_gone(known));
+        alive.map(|known| known.agent.device).collect()
+    }
+
+    /// All devices of the owner of `device`, itself included.
+    pub fn siblings(&self, device: DeviceId) -> BTreeSet<DeviceId> {
+        let owner = self.owner(device);
+        let mut all: BTreeSet<_> = [device].into();
+        let Some(owner) = owner else { return all };
+        let known = self.lock();
+        all.extend(
+            known.values().map(|known| known.agent).filter(|a| a.owner == owner).map(|a| a.device),
+        );
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(owners.iter().filter(|(_, of)| **of == owner).map(|(device, _)| *device));
+        all
     }
 
     /// An agent failed.
@@ -245,6 +305,39 @@ mod tests {
         assert!(!one(u64::MAX).reachable && fleet.is_doubtful(device, u64::MAX));
         fleet.update([]);
         assert!(fleet.agents().is_empty() && fleet.is_doubtful(device, 0));
+    }
+
+    #[test]
+    fn who_is_silent_for_long_is_gone_unless_most_are() {
+        let fleet = Fleet::default();
+        let device = |number: u8| DeviceId([number; 32]);
+        fleet.update((0..5).map(|number| Agent {
+            device: device(number),
+            peer: Peer { key: [number; 32], address: ([127, 0, 0, 1], 1).into() },
+            owner: Account::repeat_byte(number / 2),
+            rail: None,
+            paid_room: 0,
+            proven: false,
+        }));
+        let gone = |now| {
+            (0..5).filter(|at| !fleet.alive(100, now).contains(&device(*at))).collect::<Vec<_>>()
+        };
+        fleet.silent(device(1), 10);
+        fleet.silent(device(1), 60);
+        fleet.silent(device(2), 50);
+        assert_eq!((gone(109), gone(110), gone(150)), (vec![], vec![1], vec![1, 2]));
+        // A refusal is a failure and an answer.
+        fleet.failed(device(3), 0);
+        assert_eq!(gone(150), [1, 2]);
+        // Three of five: it is us.
+        fleet.silent(device(4), 140);
+        assert_eq!(gone(1_000), [0; 0]);
+        fleet.answered(device(1), 5);
+        assert_eq!(gone(1_000), [2, 4]);
+        fleet.leaves(device(0), true);
+        assert_eq!(fleet.leaving(), [device(0)].into());
+        assert!(!fleet.candidates(1_000)[0].reachable);
+        assert_eq!(fleet.siblings(device(2)), [device(2), device(3)].into());
     }
 
     #[test]

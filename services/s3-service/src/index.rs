@@ -19,7 +19,8 @@
 //! | `loose` | segment | packed, and worth packing again |
 //! | `holdings` | rail, shard hash | [`Holding`]: what an agent holds, and what its dataset says |
 //! | `rails` | rail | [`Rail`]: datasets and vouchers |
-//! | `meta` | name | format, counters, whose keys, [`Stats`] |
+//! | `meta` | name | format, counters, whose keys, [`Stats`], [`Backup`] |
+//! | `journal` | sequence | [`Entry`]: what a transaction changed, until a backup has it |
 //!
 //! Invariants ([`Reader::check`] walks them all, and every test ends with it):
 //! * a segment's `live` is the sum of the extents placed in it; it is garbage, unborn or live, and
@@ -29,6 +30,7 @@
 //!   to move keeps its home, and can be read there, until it has the next;
 //! * the stats are the sums of the rows.
 
+mod changes;
 mod check;
 mod compact;
 mod objects;
@@ -38,6 +40,7 @@ mod segments;
 mod uploads;
 mod writer;
 
+pub use changes::{Backup, Change, Cursor, Dump, Entry};
 pub use compact::{Loose, Move};
 pub use objects::{Expect, Listing, ObjectPut, Query, Tag};
 pub use rails::Proposal;
@@ -50,6 +53,7 @@ pub use uploads::{PartPut, UploadListing, UploadQuery};
 pub use writer::Writer;
 
 use crate::codec::SegmentId;
+use changes::{Noted, Rows};
 use minicbor::{Decode, Encode};
 use protocol::{Digest, cbor};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
@@ -136,29 +140,47 @@ macro_rules! tables {
     ($($name:ident),+ $(,)?) => {
         /// All tables, open for writing in one transaction.
         pub struct Tables<'t> {
-            $($name: redb::Table<'t, Bytes, Bytes>,)+
+            $($name: Noted<'t>,)+
+            journal: redb::Table<'t, Bytes, Bytes>,
             stats: Stats,
+            saved: Stats,
         }
 
         /// All tables at one moment, open for reading.
         pub struct Reader {
             $($name: redb::ReadOnlyTable<Bytes, Bytes>,)+
+            journal: redb::ReadOnlyTable<Bytes, Bytes>,
         }
 
         impl<'t> Tables<'t> {
             fn open(txn: &'t redb::WriteTransaction) -> Result<Self, IndexError> {
                 let mut tables = Self {
-                    $($name: txn.open_table(Definition::new(stringify!($name)))?,)+
+                    $($name: Noted::new(txn.open_table(Definition::new(stringify!($name)))?),)+
+                    journal: txn.open_table(JOURNAL)?,
                     stats: Stats::default(),
+                    saved: Stats::default(),
                 };
                 tables.stats = get(&tables.meta, STATS)?.unwrap_or_default();
+                tables.saved = tables.stats;
                 Ok(tables)
+            }
+
+            /// All tables in the order of their numbers, which is for good.
+            fn all(&mut self) -> [&mut Noted<'t>; COUNT] {
+                [$(&mut self.$name,)+]
             }
         }
 
         impl Reader {
             fn open(txn: &redb::ReadTransaction) -> Result<Self, IndexError> {
-                Ok(Self { $($name: txn.open_table(Definition::new(stringify!($name)))?,)+ })
+                Ok(Self {
+                    $($name: txn.open_table(Definition::new(stringify!($name)))?,)+
+                    journal: txn.open_table(JOURNAL)?,
+                })
+            }
+
+            fn all(&self) -> [&redb::ReadOnlyTable<Bytes, Bytes>; COUNT] {
+                [$(&self.$name,)+]
             }
         }
     };
@@ -168,6 +190,9 @@ tables!(
     holdings, rails, meta,
 );
 
+/// How many tables there are beside the journal.
+const COUNT: usize = 14;
+const JOURNAL: Definition = Definition::new("journal");
 const STATS: &[u8] = b"stats";
 const FORMAT_KEY: &[u8] = b"format";
 const BLOB_NEXT: &[u8] = b"blob-next";
@@ -249,7 +274,7 @@ impl Index {
         let index = Self { file: RwLock::new(File::Open(opener()?)), opener };
         index.write(|tables| {
             match get::<u32>(&tables.meta, FORMAT_KEY)? {
-                None => put(&mut tables.meta, FORMAT_KEY, &FORMAT)?,
+                None => tables.begin()?,
                 Some(FORMAT) => {}
                 Some(other) => return Err(IndexError::Format(other)),
             }
@@ -363,7 +388,10 @@ fn transact<T>(
 
 impl Tables<'_> {
     fn save(&mut self) -> Result<(), IndexError> {
-        put(&mut self.meta, STATS, &self.stats)
+        if self.stats != self.saved {
+            put(&mut self.meta, STATS, &self.stats)?;
+        }
+        self.note()
     }
 }
 
@@ -384,29 +412,24 @@ where
     minicbor::decode(bytes).map_err(|_| IndexError::Damaged("a row does not decode"))
 }
 
-fn get<T>(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<T>, IndexError>
+fn get<T>(table: &impl Rows, key: &[u8]) -> Result<Option<T>, IndexError>
 where
     T: for<'b> Decode<'b, ()>,
 {
-    table.get(key)?.map(|row| decode(row.value())).transpose()
+    table.rows().get(key)?.map(|row| decode(row.value())).transpose()
 }
 
-fn put<T: Encode<()>>(
-    table: &mut redb::Table<'_, Bytes, Bytes>,
-    key: &[u8],
-    row: &T,
-) -> Result<(), IndexError> {
-    table.insert(key, cbor::to_vec(row).as_slice())?;
-    Ok(())
+fn put<T: Encode<()>>(table: &mut Noted<'_>, key: &[u8], row: &T) -> Result<(), IndexError> {
+    table.insert(key, cbor::to_vec(row))
 }
 
 /// Whether there was a row.
-fn cut(table: &mut redb::Table<'_, Bytes, Bytes>, key: &[u8]) -> Result<bool, IndexError> {
-    Ok(table.remove(key)?.is_some())
+fn cut(table: &mut Noted<'_>, key: &[u8]) -> Result<bool, IndexError> {
+    table.remove(key)
 }
 
 /// The rows whose key begins with `prefix`, in order.
-fn under<'t, T: ReadableTable<Bytes, Bytes>>(
+fn under<'t, T: Rows>(
     table: &'t T,
     prefix: &[u8],
 ) -> Result<impl Iterator<Item = Result<Pair<'t>, IndexError>> + use<'t, T>, IndexError> {
@@ -416,13 +439,13 @@ fn under<'t, T: ReadableTable<Bytes, Bytes>>(
 type Pair<'t> = (redb::AccessGuard<'t, Bytes>, redb::AccessGuard<'t, Bytes>);
 
 /// The rows from `start` on whose key begins with `prefix`, in order.
-fn from<'t, T: ReadableTable<Bytes, Bytes>>(
+fn from<'t, T: Rows>(
     table: &'t T,
     prefix: &[u8],
     start: &[u8],
 ) -> Result<impl Iterator<Item = Result<Pair<'t>, IndexError>> + use<'t, T>, IndexError> {
     let prefix = prefix.to_vec();
-    let range = table.range(start..)?;
+    let range = table.rows().range(start..)?;
     Ok(range.map(|row| row.map_err(IndexError::from)).take_while(move |row| match row {
         Ok((key, _)) => key.value().starts_with(&prefix),
         Err(_) => true,
@@ -430,7 +453,7 @@ fn from<'t, T: ReadableTable<Bytes, Bytes>>(
 }
 
 /// The segments that a table is keyed by.
-fn ids(table: &impl ReadableTable<Bytes, Bytes>) -> Result<Vec<SegmentId>, IndexError> {
+fn ids(table: &impl Rows) -> Result<Vec<SegmentId>, IndexError> {
     under(table, &[])?.map(|row| segment_of(row?.0.value())).collect()
 }
 

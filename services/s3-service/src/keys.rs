@@ -5,7 +5,7 @@
 //! written once, whole or not at all, and readable by its owner alone. Whoever loses it and its
 //! passphrase loses all content; it is what has to be backed up.
 
-use crate::codec::{ContentKeys, Secret};
+use crate::codec::{ContentKeys, MaskKey, Secret};
 use alloy_primitives::hex;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -129,7 +129,10 @@ impl Keyring {
         let access: [u8; 8] = random()?;
         let secret: [u8; 30] = random()?;
         Ok(Self {
-            content: ContentKeys { content: Secret::new(random()?), mask: Secret::new(random()?) },
+            content: ContentKeys {
+                content: Secret::new(random()?),
+                mask: MaskKey::new(Secret::new(random()?)),
+            },
             credentials: Credentials {
                 access_key: format!("WL{}", hex::encode_upper(access)),
                 secret_key: URL_SAFE_NO_PAD.encode(secret),
@@ -215,7 +218,7 @@ impl Keyring {
         Ok(Self {
             content: ContentKeys {
                 content: Secret::new(plain.content),
-                mask: Secret::new(plain.mask),
+                mask: MaskKey::new(Secret::new(plain.mask)),
             },
             credentials: Credentials { access_key: plain.access_key, secret_key: plain.secret_key },
             endpoint: Secret::new(plain.endpoint),
@@ -267,7 +270,7 @@ mod tests {
         assert_eq!(made.endpoint, opened.endpoint);
         let wrong = Keyring::open(&path, "correct horses");
         assert!(matches!(wrong, Err(KeyringError::Passphrase)));
-        assert_ne!(made.content.content, made.content.mask);
+        assert_ne!(made.content.content.expose(), made.content.mask.expose());
 
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&made.credentials.secret_key));

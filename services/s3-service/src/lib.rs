@@ -7,7 +7,7 @@
 //!                         `-> store::retrieve -> fetch, purse ----------'
 //! ```
 //! Pure parts, without input, output, clock or randomness: [`codec`], [`placement`], [`fetch`],
-//! [`fleet`], [`checksum`]. The [`index`] is a state machine on a file. Thin shells around them:
+//! [`fleet`], [`checksum`], [`repair::plan`], [`repair::survey`]. The [`index`] is a state machine on a file. Thin shells around them:
 //! [`store`] (agents), [`s3`] and [`server`] (clients), [`rails`] (ledger), [`shards::remote`] (wire).
 //!
 //! Promises:
@@ -20,6 +20,7 @@
 //!
 //! Never here: how an agent stores, what a duty asks, what anybody is paid in the end.
 
+pub mod backup;
 pub mod checksum;
 pub mod codec;
 pub mod config;
@@ -31,6 +32,7 @@ mod num;
 pub mod placement;
 pub mod purse;
 pub mod rails;
+pub mod repair;
 pub mod s3;
 pub mod server;
 mod service;

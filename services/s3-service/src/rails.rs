@@ -18,10 +18,12 @@ pub mod ledger;
 pub mod memory;
 
 use crate::{
+    backup::{Backup, BackupError, Place},
     config::{Limits, RailPlan},
     fleet::Agent,
     index::{Committed, IndexError, Rail as Kept},
     purse::Allowance,
+    repair::Standing,
     shards::ShardsError,
     store::Store,
 };
@@ -117,6 +119,9 @@ pub trait LedgerPort: Send + Sync + 'static {
     /// Freezes datasets by one transaction. Applied when this returns.
     fn freeze(&self, datasets: Vec<Committed>) -> BoxFuture<'_, Result<(), LedgerError>>;
 
+    /// Ends a rail with the current epoch, by the payer's key if the service has it.
+    fn close(&self, rail: RailId) -> BoxFuture<'_, Result<(), LedgerError>>;
+
     /// The version of a rail's dataset that the ledger holds; 0 if there is none.
     fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>>;
 }
@@ -157,6 +162,8 @@ struct State {
     audited_ms: u64,
     /// The rail that was asked last, and where to go on with it.
     audit_at: Option<(RailId, Option<Digest>)>,
+    /// Rails to be asked first, wholly.
+    suspects: BTreeSet<RailId>,
     frozen_in: Option<Epoch>,
     position: Option<(Height, EpochClock)>,
 }
@@ -168,6 +175,7 @@ pub struct Keeper {
     plan: RailPlan,
     chain_id: u64,
     network: NetworkId,
+    backup: Backup,
     state: Mutex<State>,
     /// One commit at a time: a proposal under way must not be sent twice at once.
     committing: tokio::sync::Mutex<()>,
@@ -189,6 +197,7 @@ impl Keeper {
         network: NetworkId,
     ) -> Self {
         Self {
+            backup: Backup::new(Arc::clone(&store)),
             store,
             port,
             plan,
@@ -213,9 +222,42 @@ impl Keeper {
         self.with(|state| state.counting.clone())
     }
 
-    /// Of these, the rails on which shards may stay, as they do not end soon.
-    pub fn staying(&self) -> Option<BTreeMap<RailId, DeviceId>> {
-        self.with(|state| state.staying.clone())
+    /// Where shards may stay and where they can be read, by what ledger and agents said last; nothing before
+    /// the ledger said anything. They may not stay on rails that end soon, nor with devices that lack
+    /// stake, leave, or do not answer.
+    pub fn standing(&self) -> Option<Standing> {
+        let fleet = &self.store.fleet;
+        let silent = u64::try_from(self.limits().silent.as_millis()).unwrap_or(u64::MAX);
+        let (alive, leaving) = (fleet.alive(silent, self.store.now_ms()), fleet.leaving());
+        let mut staying = self.with(|state| state.staying.clone())?;
+        staying.retain(|_, device| {
+            // One whose address nobody can read was never asked, and is no worse for it.
+            !leaving.contains(device) && (alive.contains(device) || fleet.peer(*device).is_none())
+        });
+        Some(Standing { staying, alive })
+    }
+
+    /// Gives the agents what changed in the index. All that it had when this was called is with them when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`BackupError`].
+    pub async fn back_up(&self) -> Result<(), BackupError> {
+        let open = self.with(|state| state.open.clone());
+        let place = |(rail, (device, peer))| {
+            let owner = self.store.fleet.owner(device)?;
+            Some(Place { rail, peer, owner })
+        };
+        let places: Vec<Place> = open.into_iter().filter_map(place).collect();
+        self.backup.step(&places).await
+    }
+
+    /// How many changes of the index the agents do not have.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub async fn behind(&self) -> Result<u64, IndexError> {
+        self.backup.behind().await
     }
 
     /// One round: looks at the ledger and the agents, opens rails, and freezes when it is time.
@@ -235,7 +277,18 @@ impl Keeper {
             self.settle().await?;
             self.with(|state| state.frozen_in = Some(epoch));
         }
+        self.look_at_suspects().await?;
         self.audit().await
+    }
+
+    /// Something was not proven on these rails: their agents are asked next for all that they should hold.
+    /// Rails that are not ours are passed over.
+    pub fn suspect(&self, rails: impl IntoIterator<Item = RailId>) {
+        self.with(|state| {
+            let ours = rails.into_iter().filter(|rail| state.open.contains_key(rail));
+            let ours: Vec<RailId> = ours.collect();
+            state.suspects.extend(ours);
+        });
     }
 
     /// Commits what changed with all agents, and freezes it.
@@ -245,6 +298,7 @@ impl Keeper {
     pub async fn settle(&self) -> Result<(), KeepError> {
         let committed = self.commit_all().await;
         self.freeze().await?;
+        self.end_left().await?;
         committed
     }
 
@@ -270,16 +324,21 @@ impl Keeper {
         });
         self.store.purse.update(view.terms, allowances.collect());
         let agents: Vec<Agent> = reachable(&view)
-            .map(|(device, peer)| self.agent(&view, device, peer, rails.get(&device.id), &kept))
+            .map(|(device, peer)| {
+                // One without stake gets nothing new.
+                let rail = rails.get(&device.id).filter(|_| is_staked(device, &view.terms));
+                self.agent(&view, device, peer, rail, &kept)
+            })
             .collect();
         let served: BTreeSet<DeviceId> = view.devices.iter().map(|(device, _)| device.id).collect();
-        let counts = |from: Epoch| -> BTreeMap<RailId, DeviceId> {
+        let staked = staked(&view);
+        let counts = |from: Epoch, devices: &BTreeSet<DeviceId>| -> BTreeMap<RailId, DeviceId> {
             ours(&view, signer, from)
-                .filter(|rail| served.contains(&rail.device))
+                .filter(|rail| devices.contains(&rail.device))
                 .map(|rail| (rail.id, rail.device))
                 .collect()
         };
-        let (counting, staying) = (counts(epoch), counts(later(epoch)));
+        let (counting, staying) = (counts(epoch, &served), counts(later(epoch), &staked));
         let peers: BTreeMap<DeviceId, Peer> =
             agents.iter().map(|agent| (agent.device, agent.peer)).collect();
         self.with(|state| {
@@ -358,11 +417,11 @@ impl Keeper {
                         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                         self.store.fleet.answered(agent.device, took.max(1));
                         self.store.fleet.offers(agent.device, self.takes(&agent, &terms, price));
+                        self.store.fleet.leaves(agent.device, terms.leaving);
                     }
                     Ok(Err(ShardsError::Refused(wire::Refusal::Busy))) => {}
-                    Ok(Err(_)) | Err(_) => {
-                        self.store.fleet.failed(agent.device, self.store.now_ms());
-                    }
+                    Ok(Err(error)) => self.store.failed(agent.device, &error),
+                    Err(_) => self.store.fleet.silent(agent.device, self.store.now_ms()),
                 }
             })
             .await;
@@ -386,8 +445,10 @@ impl Keeper {
         let rate = view.terms.dollars(self.plan.bytes, view.terms.price);
         let limit = Micros(rate.0.saturating_mul(self.plan.epochs));
         let room = self.plan.agents_max.saturating_sub(rails.len());
+        let leaving = self.store.fleet.leaving();
         let openings: Vec<Opening> = reachable(view)
-            .filter(|(device, _)| !rails.contains_key(&device.id))
+            .filter(|(device, _)| !rails.contains_key(&device.id) && !leaving.contains(&device.id))
+            .filter(|(device, _)| is_staked(device, &view.terms))
             .take(room)
             .map(|(device, _)| Opening {
                 device: device.id,
@@ -482,8 +543,19 @@ fn first_of_each(view: &View, signer: Account) -> BTreeMap<DeviceId, Rail> {
     rails
 }
 
+/// Whether a device's stake is what its kind asks for. One that asked it back, or was slashed, is not.
+fn is_staked(device: &Device, terms: &KindTerms) -> bool {
+    device.stake >= terms.stake(device.capacity)
+}
+
+/// The devices that have their stake.
+fn staked(view: &View) -> BTreeSet<DeviceId> {
+    let staked = view.devices.iter().filter(|(device, _)| is_staked(device, &view.terms));
+    staked.map(|(device, _)| device.id).collect()
+}
+
 /// The storage devices that can be dialled.
-fn reachable(view: &View) -> impl Iterator<Item = (&Device, Peer)> {
+pub(crate) fn reachable(view: &View) -> impl Iterator<Item = (&Device, Peer)> {
     view.devices.iter().filter(|(device, _)| device.kind == STORAGE).filter_map(
         |(device, endpoint)| {
             let address: SocketAddr = endpoint.as_deref()?.parse().ok()?;

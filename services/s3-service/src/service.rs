@@ -1,19 +1,21 @@
 //! A service from start to stop.
 
 use crate::{
+    backup::{self, BackupError, RecoverError, Recovered},
     config::Config,
     fleet::Fleet,
     index::{Index, IndexError, Stats, Writer},
     keys::{Credentials, Keyring, KeyringError},
     purse::Purse,
     rails::{KeepError, Keeper, LedgerPort, ledger::ClientLedger},
+    repair::survey::Health,
     s3::Face,
     server::{ListenError, Server},
     shards::{Shards, remote::RemoteShards},
     store::{Intake, Parts, Store, Upkeep},
 };
 use alloy_signer_local::PrivateKeySigner;
-use protocol::{Account, Micros, clock::Clock};
+use protocol::{Account, Micros, RailId, clock::Clock};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -145,6 +147,12 @@ pub struct Snapshot {
     pub frozen_bytes: u64,
     /// Rails whose dataset is not what it should be, or not frozen yet.
     pub stale_rails: usize,
+    /// How healthy the segments are, once that was looked at.
+    pub health: Option<Health>,
+    /// Agents that leave, and bytes of shards on them that have not moved yet.
+    pub leaving: (usize, u64),
+    /// Changes of the index that the agents do not have: they would be lost with the service's disk.
+    pub backup_behind: u64,
 }
 
 /// A service.
@@ -183,6 +191,20 @@ impl Service {
             keyring.credentials = credentials.clone();
         }
         Ok(keyring)
+    }
+
+    /// Makes the index of a service that lost its disk anew, from its keys, the ledger and the agents. `silent`
+    /// agents need not answer; k if nothing is said. The lost service must not run any more.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub async fn recover(
+        config: &Config,
+        keyring: &Keyring,
+        world: &World,
+        silent: Option<usize>,
+    ) -> Result<Recovered, RecoverError> {
+        backup::recover(config, keyring, world, silent).await
     }
 
     /// Opens or makes the service's folder, and starts.
@@ -232,7 +254,8 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(keep(Arc::clone(&keeper), config.limits.refresh, stopped.clone())),
-            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped)),
+            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped.clone())),
+            tokio::spawn(back_up(Arc::clone(&keeper), config.limits.backup, stopped)),
         ];
         tracing::info!(address = %server.address(), %signer, "s3 service started");
         Ok(Running {
@@ -261,6 +284,25 @@ async fn keep(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver
     }
 }
 
+/// Backups of the index until the stop.
+async fn back_up(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut last: Option<String> = None;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let failed = keeper.back_up().await.err();
+        // A service that has no rails yet has nothing to lose.
+        let failed = failed.filter(|error| !matches!(error, BackupError::Nobody));
+        let now = failed.map(|error| error.to_string());
+        if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
+            tracing::warn!(%error, "the agents do not have the newest index");
+        }
+        last = now;
+    }
+}
+
 /// Steps of upkeep until the stop.
 async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiver<bool>) {
     let every = store.limits.upkeep;
@@ -271,11 +313,11 @@ async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiv
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(every) => {}
         }
-        let staying = keeper.staying();
+        let standing = keeper.standing();
         let done = async {
             // Without a look at the ledger nobody knows which rails are gone.
-            if let Some(staying) = staying {
-                upkeep.leave(staying).await?;
+            if let Some(standing) = standing {
+                upkeep.leave(standing).await?;
             }
             upkeep.step().await
         };
@@ -327,6 +369,12 @@ impl Running {
             })
             .await?;
         let Stats { objects, object_bytes, segments, shard_bytes, queued } = stats;
+        let leaving = self.store.fleet.leaving();
+        let on_them = self.keeper.counting().unwrap_or_default();
+        let held = rails
+            .iter()
+            .filter(|(rail, _)| on_them.get(rail).is_some_and(|device| leaving.contains(device)));
+        let held: u64 = held.map(|(_, row)| row.held).sum();
         let frozen = rails.iter().filter_map(|(_, row)| row.committed.filter(|_| row.frozen > 0));
         Ok(Snapshot {
             objects,
@@ -338,7 +386,16 @@ impl Running {
             rails: self.keeper.counting().map_or(0, |rails| rails.len()),
             frozen_bytes: frozen.map(|committed| committed.dataset.bytes).sum(),
             stale_rails: stale,
+            health: self.store.health(),
+            leaving: (leaving.len(), held),
+            backup_behind: self.keeper.behind().await?,
         })
+    }
+
+    /// Something was not proven on these rails, by an epoch's statement: their agents are asked next for all
+    /// that they should hold. Rails that are not this service's are passed over.
+    pub fn suspect(&self, rails: impl IntoIterator<Item = RailId>) {
+        self.keeper.suspect(rails);
     }
 
     /// Looks at the ledger now, commits all that changed with the agents and freezes it, without
@@ -362,6 +419,9 @@ impl Running {
         }
         if let Err(error) = self.store.purse.close().await {
             tracing::warn!(%error, "the bounds of vouchers stay raised");
+        }
+        if let Err(error) = self.keeper.back_up().await {
+            tracing::warn!(%error, "the agents do not have the newest index");
         }
         self.store.shards.close().await;
         self.store.writer.close().await;

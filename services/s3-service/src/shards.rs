@@ -28,6 +28,15 @@ pub struct Ask {
     pub voucher: Option<SignedVoucher>,
 }
 
+/// What an agent keeps beside shards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The rail's note; empty if there is none.
+    pub note: Bytes,
+    /// The best voucher.
+    pub voucher: Option<SignedVoucher>,
+}
+
 /// Why an agent did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShardsError {
@@ -72,6 +81,12 @@ pub trait Shards: Send + Sync + 'static {
 
     /// The newest dataset of a rail.
     fn stat(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Stat, ShardsError>>;
+
+    /// Keeps `note` as the rail's note; durable when this returns.
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>>;
+
+    /// The rail's note, and the best voucher that the agent has. The voucher is not verified.
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Noted, ShardsError>>;
 
     /// Who the agent is and what it takes.
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>>;

@@ -3,18 +3,23 @@
 //! * [`intake`]: bytes of a request into segments, small ones packed in groups;
 //! * [`upload`]: one segment's shards onto agents, until k + 1 are durable;
 //! * [`retrieve`]: ranges of segments back from agents;
-//! * [`upkeep`]: queued shards, garbage, loose segments.
+//! * [`link`]: single shards to and from agents, without any key;
+//! * [`upkeep`]: what is done in the background, repairs among it.
 //!
 //! Acknowledged means: k + 1 shards of every segment are durable on agents of distinct owners, and
 //! the index entry is durable (design 11).
 
 mod intake;
+mod link;
 mod readers;
 mod retrieve;
 mod upkeep;
 mod upload;
 
 pub use intake::{Incoming, Intake, Target};
+pub(crate) use intake::{abandon, settle};
+pub use link::Link;
+pub(crate) use link::{Shelf, Space};
 pub(crate) use retrieve::Answer;
 pub use retrieve::{Body, ReadError};
 pub use upkeep::{Upkeep, UpkeepError};
@@ -28,11 +33,12 @@ use crate::{
     keys,
     num::{mem, wide},
     purse::Purse,
+    repair::survey::Health,
     shards::Shards,
 };
 use protocol::clock::Clock;
 use readers::Readers;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use upload::{Late, UnderWay};
 
@@ -40,17 +46,12 @@ use upload::{Late, UnderWay};
 pub struct Store {
     pub(crate) keys: ContentKeys,
     pub(crate) shape: Shape,
-    pub(crate) limits: Limits,
-    pub(crate) writer: Writer,
-    pub(crate) shards: Arc<dyn Shards>,
-    pub(crate) fleet: Arc<Fleet>,
-    pub(crate) purse: Arc<Purse>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) link: Arc<Link>,
     readers: Readers,
     under_way: Arc<UnderWay>,
     late: Late,
-    /// KiB of shards that may be in memory on their way out.
-    outgoing: Arc<Semaphore>,
+    /// How healthy the segments were when that was looked at last.
+    health: Mutex<Option<Health>>,
     /// KiB of pieces that may be in memory on their way in.
     incoming: Arc<Semaphore>,
     /// Copies that read and store at once. They hold memory of both kinds, and all of them together
@@ -102,23 +103,42 @@ impl Store {
         Arc::new(Self {
             keys,
             shape,
-            limits,
-            writer,
-            shards,
-            fleet,
-            purse,
-            clock,
+            link: Arc::new(Link {
+                limits,
+                writer,
+                shards,
+                fleet,
+                purse,
+                clock,
+                outgoing: kib(limits.write_bytes_max),
+            }),
             readers: Readers::default(),
             under_way: Arc::default(),
             late: Late::default(),
-            outgoing: kib(limits.write_bytes_max),
+            health: Mutex::default(),
             incoming: kib(limits.read_bytes_max),
             copies: Semaphore::new(copies_max(shape, &limits)),
         })
     }
+}
 
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
+impl Store {
+    /// How healthy the segments were when that was looked at last, if it was.
+    pub fn health(&self) -> Option<Health> {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_health(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
+    }
+}
+
+/// A store is a link that has the keys.
+impl std::ops::Deref for Store {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
     }
 }
 

@@ -24,6 +24,7 @@ pub const LAYERS: &[&str] = &[
     "agents/agent",
     "agents/storage-agent",
     "services/s3-service",
+    "sim",
     "node",
     "bench",
     "fuzz",

@@ -39,6 +39,7 @@ impl Store {
     /// Reads what is counted, the rails and the tabs.
     pub(super) fn load(&self) -> Result<(), StoreError> {
         self.load_rails()?;
+        self.leaving.store(index::is_leaving(&self.index)?, Ordering::SeqCst);
         let read = self.index.begin_read()?;
         self.load_tabs(&read.open_table(TABS).map_err(IndexError::from)?)?;
         let usage = read.open_table(USAGE).map_err(IndexError::from)?;

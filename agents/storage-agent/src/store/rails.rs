@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 /// A rail in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    terms: Rail,
+    pub(super) terms: Rail,
     /// The most that its rate can have paid so far.
     by_rate: Micros,
     /// Bytes of its newest version.

@@ -12,7 +12,7 @@ use protocol::{
     kind::{Duty, Kind},
 };
 use std::{fs, path::Path, sync::Arc};
-use storage_agent::{Running, StartError};
+use storage_agent::{Config, Drain, Running, StartError};
 use storage_kind::{
     Storage, bao,
     body::{Evidence, Loss, Proof},
@@ -422,5 +422,82 @@ async fn many_shards_at_once_are_each_acknowledged_durably() {
     let hashes: Vec<Digest> = shards.iter().chain([&large]).map(|shard| shard.hash).collect();
     let (answer, _) = again.ask(&Request::Holds(RAIL, hashes), Bytes::new()).await.unwrap();
     assert_eq!(answer, Response::Holds(vec![true; 201]));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_leaves_keeps_proves_and_says_so_until_nothing_is_left() {
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let folder = tempfile::tempdir().unwrap();
+    let running = world::start(config(folder.path(), &validator), &world).await;
+    let mut service = service(&running).await;
+    let shard = service.put(RAIL, &body(1, 5_000)).await.unwrap();
+    let first = service.commit((0, 1), &[shard], &[]).await.unwrap();
+    assert_eq!(running.drain(), None);
+    running.stop().await;
+
+    // It is told once, and says so again after it was started without a word.
+    let leaving = Config { leaving: Some(true), ..config(folder.path(), &validator) };
+    world::start(leaving, &world).await.stop().await;
+    let running = world::start(config(folder.path(), &validator), &world).await;
+    service = Service::new(&running, 7, signer(1)).await;
+    service.introduce().await;
+    assert_eq!(service.put(RAIL, &body(2, 5_000)).await, Err(Refusal::Leaving));
+    let (terms, _) = service.ask(&wire::Request::Terms, Bytes::new()).await.unwrap();
+    assert!(matches!(terms, wire::Response::Terms(terms) if terms.leaving && terms.free == 0));
+    let left = Drain { bytes: 5_000, shards: 1, rails: 1 };
+    assert_eq!(running.drain(), Some(left));
+
+    // What is frozen is proven, and what it has is given.
+    world.epoch(&running, &inputs(1, Some(first))).await;
+    assert_eq!(running.metrics().agent.missed, 0);
+    assert!(!world.envelopes(1).is_empty());
+    let read = service.get(shard, (0, 5_000), Form::Plain).await.unwrap();
+    assert_eq!(read, body(1, 5_000));
+
+    // It was taken over: with the first epochs that ask for nothing it is gone.
+    let empty = service.commit((1, 2), &[], &[shard.hash]).await.unwrap();
+    for epoch in 2..5 {
+        world.epoch(&running, &inputs(epoch, Some(empty))).await;
+    }
+    assert_eq!(running.drain(), Some(Drain { bytes: 0, shards: 0, rails: 1 }));
+    running.stop().await;
+    let staying = Config { leaving: Some(false), ..config(folder.path(), &validator) };
+    let running = world::start(staying, &world).await;
+    assert_eq!(running.drain(), None);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_is_kept_for_its_customer_alone() {
+    let world = World::new();
+    let (_endpoint, validator) = validator(&world).await;
+    let folder = tempfile::tempdir().unwrap();
+    let running = world::start(config(folder.path(), &validator), &world).await;
+    let service = Service::new(&running, 7, signer(1)).await;
+    let note = |bytes: usize| (wire::Request::Note(RAIL), Bytes::from(body(3, bytes)));
+    let noted = wire::Request::Noted(RAIL);
+    let (ask, bytes) = note(10);
+    assert_eq!(service.ask(&ask, bytes).await, Err(Refusal::NotIntroduced));
+    service.introduce().await;
+    assert_eq!(service.ask(&noted, Bytes::new()).await.unwrap().1, Bytes::new());
+    for size in [wire::NOTE_MAX, 10, 4_000] {
+        let (ask, bytes) = note(size);
+        assert_eq!(service.ask(&ask, bytes.clone()).await.unwrap().0, wire::Response::Stored);
+        let (answer, got) = service.ask(&noted, Bytes::new()).await.unwrap();
+        assert_eq!(got, bytes);
+        assert_eq!(answer, wire::Response::Noted(None));
+    }
+    let (ask, bytes) = note(wire::NOTE_MAX + 1);
+    assert_eq!(service.ask(&ask, bytes).await, Err(Refusal::Malformed));
+    let stranger = Service::new(&running, 8, signer(2)).await;
+    stranger.introduce().await;
+    assert_eq!(stranger.ask(&noted, Bytes::new()).await, Err(Refusal::NotYourRail));
+    running.stop().await;
+    let running = world::start(config(folder.path(), &validator), &world).await;
+    let service = Service::new(&running, 7, signer(1)).await;
+    service.introduce().await;
+    assert_eq!(service.ask(&noted, Bytes::new()).await.unwrap().1, body(3, 4_000));
     running.stop().await;
 }

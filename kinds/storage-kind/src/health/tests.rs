@@ -80,7 +80,39 @@ fn the_edges_are_named() {
     assert_eq!(largest.millidays(&all), 0);
 }
 
+#[test]
+fn the_outlook_is_the_mean_time_to_data_loss_of_a_mirror() {
+    // Two copies, one needed: (3 f + r) / (2 f^2), the published case. f is 1/1000, r is 10 a day.
+    let rates = Rates { failure_ppb: 1_000_000, repair_ppm: 10_000_000 };
+    assert_eq!(outlook(1, 2, 2, &rates), 5_001_500 * DAY);
+    // With one copy left it is the same less the time to the first loss, 1 / (2 f).
+    assert_eq!(outlook(1, 2, 1, &rates), 5_001_000 * DAY);
+    // Without repair the losses of 6, 5 and 4 shards follow one another.
+    let never = Rates { failure_ppb: 1_000_000, repair_ppm: 0 };
+    assert_eq!(outlook(4, 6, 6, &never), (166_666 + 200_000 + 250_000));
+    assert_eq!(outlook(4, 6, 3, &rates), 0);
+    assert_eq!(outlook(4, 6, 6, &Rates { failure_ppb: 0, ..rates }), u64::MAX);
+    // 29 of 80 under repair outlives what can be counted, and does not overflow.
+    assert_eq!(outlook(29, 80, 80, &Rates { failure_ppb: 54_350, ..rates }), u64::MAX);
+    assert!(outlook(0, 255, 255, &Rates { failure_ppb: u32::MAX, repair_ppm: u32::MAX }) > 0);
+}
+
 proptest! {
+    #[test]
+    fn the_outlook_is_better_with_more_shards_more_repair_and_fewer_failures(
+        needed in 1u8..40, spare in 0u8..50, lost in 0u8..50,
+        failure_ppb in 1u32..100_000_000, repair_ppm in 0u32..10_000_000,
+    ) {
+        let (total, alive) = (needed + spare, needed + spare.saturating_sub(lost));
+        let rates = Rates { failure_ppb, repair_ppm };
+        let days = outlook(needed, total, alive, &rates);
+        prop_assert!(days <= outlook(needed, total, (alive + 1).min(total), &rates));
+        let more = Rates { repair_ppm: repair_ppm + 1, ..rates };
+        prop_assert!(days <= outlook(needed, total, alive, &more));
+        let worse = Rates { failure_ppb: failure_ppb + 1, ..rates };
+        prop_assert!(days >= outlook(needed, total, alive, &worse));
+    }
+
     #[test]
     fn one_more_shard_is_never_worse_and_one_more_needed_never_better(
         needed in 1u32..100, spare in 0u32..100, nodes in 300u32..1_000_000,

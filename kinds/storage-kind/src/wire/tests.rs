@@ -81,6 +81,7 @@ fn responses() -> Vec<Response> {
             price: Micros(3),
             delivery_price: Micros(4),
             free: 5,
+            leaving: true,
         }),
         Response::Stored,
         Response::Data(6),

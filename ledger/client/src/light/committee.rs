@@ -35,6 +35,7 @@ pub enum CommitteeError {
 /// The seats that certify together.
 #[derive(Clone, Debug)]
 pub struct Committee {
+    seats: Vec<Seat>,
     keys: Set<ed25519::PublicKey>,
     digest: B256,
 }
@@ -63,7 +64,7 @@ impl Committee {
             keys.push(key.map_err(|_| CommitteeError::Key(seat.key))?);
         }
         let digest = B256::from(Sha256::hash(&[&bytes]).0);
-        Ok(Self { keys: Set::from_iter_dedup(keys), digest })
+        Ok(Self { seats, keys: Set::from_iter_dedup(keys), digest })
     }
 
     /// SHA-256 over `"wayleave/committee/1"` and each seat's key, seed key and account, by key.
@@ -71,9 +72,9 @@ impl Committee {
         self.digest
     }
 
-    /// How many seats there are. One seat is *founder-trusted*.
-    pub fn seats(&self) -> usize {
-        self.keys.len()
+    /// The seats, by key. One seat is *founder-trusted*.
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
     }
 
     pub(super) fn keys(&self) -> Set<ed25519::PublicKey> {

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod chain;
+mod garbage;
 mod ledger;
+mod lies;
 mod real;
 mod sending;
+mod terms;
 mod views;

@@ -2,45 +2,57 @@
 
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use client::{
-    Client, Intent, Options, SendError, Signer,
-    abi::{IDollars, IToken},
+    Client, Intent, Options, RpcError, SendError, Signer,
+    abi::{IDollars, IToken, IValidators},
     address,
     light::{
-        Account, Committee, CommitteeError, HEADER_BYTES, Light, LightError, Seat, account_key,
-        slot_key, verify_value,
+        Account, Committee, CommitteeError, HEADER_BYTES, Light, LightError, Origin, Seat,
+        account_key, slot_key, verify_value,
     },
 };
 use consensus::{Config, Founding, Genesis, Running, ValidatorKeys};
 use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
 use protocol::{Epoch, Height, Micros, NetworkId, Ppm, Tokens, clock::EpochClock};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+pub(crate) const CHAIN_ID: u64 = 0xDE91;
 const COIN: u128 = 1_000_000_000_000_000_000;
-const LOCALHOST: SocketAddr =
+pub(crate) const LOCALHOST: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-fn signer(n: u8) -> Signer {
+pub(crate) fn signer(n: u8) -> Signer {
     Signer::from_slice(&[n; 32]).unwrap()
 }
 
-fn keys() -> ValidatorKeys {
-    ValidatorKeys::derive(&[1; 32])
+fn keys(n: u8) -> ValidatorKeys {
+    ValidatorKeys::derive(&[n; 32])
 }
 
-fn genesis() -> Genesis {
+/// A ledger that began now, whose validator is signer 1 too.
+pub(crate) fn genesis(chain_id: u64) -> Genesis {
+    genesis_of(chain_id, 1)
+}
+
+/// A ledger of several validators, all for signer 1.
+fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let people = || (1..=3).map(|n| signer(n).address());
     Genesis::found(Founding {
-        chain_id: 0xDE91,
-        timestamp_ms: 0,
+        chain_id,
+        timestamp_ms: u64::try_from(now).unwrap(),
         term_length: 5,
-        validators: vec![keys().validator(Address::repeat_byte(0xA0)).into()],
+        validators: (1..=seats).map(|n| keys(n).validator(signer(1).address()).into()).collect(),
         allocations: people().map(|account| (account, U256::from(COIN))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
-            seats: SeatRules::default(),
+            seats: SeatRules { bond_min: COIN / 4, ..SeatRules::default() },
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,
@@ -60,36 +72,62 @@ fn genesis() -> Genesis {
 }
 
 /// A running ledger and a client of it.
-struct World {
-    running: Running,
+pub(crate) struct World {
+    pub(crate) running: Running,
     server: rpc::Server,
-    client: Client,
+    pub(crate) client: Client,
+    genesis: Genesis,
 }
 
 impl World {
     async fn start(folder: &Path, at: SocketAddr) -> Self {
-        let mut config = Config::new(folder.to_owned(), LOCALHOST, keys(), genesis());
+        Self::begin(folder, at, genesis(CHAIN_ID)).await
+    }
+
+    pub(crate) async fn begin(folder: &Path, at: SocketAddr, genesis: Genesis) -> Self {
+        let mut config = Config::new(folder.to_owned(), LOCALHOST, keys(1), genesis.clone());
         config.pace = Duration::from_millis(50);
         let running = consensus::start(config).await.unwrap();
         let server = rpc::serve(running.ledger.clone(), at, Default::default()).await.unwrap();
-        let options = Options { poll: Duration::from_millis(10), ..Options::default() };
-        let url = format!("http://{}", server.addr());
-        let client = Client::connect_with(&url, options).await.unwrap();
-        Self { running, server, client }
+        let client = Client::connect_with(&url(&server), options()).await.unwrap();
+        Self { running, server, client, genesis }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.server.stop().await;
         self.running.stop().await.unwrap();
     }
 
+    pub(crate) fn url(&self) -> String {
+        url(&self.server)
+    }
+
+    /// What the genesis file says.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::read(&serde_json::to_vec_pretty(&self.genesis).unwrap()).unwrap()
+    }
+
+    /// A client that trusts the genesis file and nothing else.
+    pub(crate) async fn trusting(&self) -> Client {
+        let trust = (&self.origin(), None);
+        Client::connect_trusting(&self.url(), options(), trust).await.unwrap()
+    }
+
     async fn light(&self) -> Light {
-        self.client.light(self.running.ledger.genesis_hash(), &seats()).await.unwrap()
+        self.client.light(&self.origin()).await.unwrap()
     }
 }
 
+fn url(server: &rpc::Server) -> String {
+    format!("http://{}", server.addr())
+}
+
+pub(crate) fn options() -> Options {
+    Options { poll: Duration::from_millis(10), ..Options::default() }
+}
+
 fn seats() -> Vec<Seat> {
-    let validators = serde_json::to_value(genesis().validators).unwrap();
+    let validators = serde_json::to_value(genesis(CHAIN_ID).validators).unwrap();
     serde_json::from_value(validators).unwrap()
 }
 
@@ -157,8 +195,9 @@ async fn many_senders_and_a_restart_in_between_apply_everything_once() {
     while client.balance(target).await.unwrap().is_zero() {
         tokio::task::yield_now().await;
     }
+    let began = world.genesis.clone();
     world.stop().await;
-    let world = World::start(folder.path(), at).await;
+    let world = World::begin(folder.path(), at, began).await;
     for task in sending {
         task.await.unwrap().unwrap();
     }
@@ -180,27 +219,29 @@ async fn who_has_no_coin_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_and_slots_are_proven_from_the_genesis_hash_on() {
+async fn accounts_and_slots_are_proven_from_the_genesis_file_on() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path(), LOCALHOST).await;
-    let (client, light) = (&world.client, world.light().await);
-    assert_eq!(light.committee().seats(), 1);
+    let client = world.trusting().await;
+    assert_eq!(client.trust().unwrap().committee().seats().len(), 1);
+    assert_eq!(client.trust().unwrap().genesis_hash(), world.running.ledger.genesis_hash());
     let nobody = Address::repeat_byte(0xEE);
     let intent = Intent::transfer(nobody, U256::from(5));
     let since = client.send_intent(&signer(1), intent).await.unwrap().height;
 
     let slot = [U256::from(3)];
-    let proven = client.proven(&light, (nobody, &slot), since).await.unwrap();
+    let proven = client.proven((nobody, &slot), since).await.unwrap();
     assert!(proven.header.height >= since);
     assert_eq!((proven.account.balance, proven.account.nonce), (U256::from(5), 0));
     assert_eq!(proven.slots, [U256::ZERO], "a slot is proven to be absent");
-    let absent = client.proven(&light, (Address::repeat_byte(0xEF), &[]), since).await.unwrap();
+    assert_eq!(client.balance(nobody).await.unwrap(), U256::from(5));
+    let absent = client.proven((Address::repeat_byte(0xEF), &[]), since).await.unwrap();
     assert_eq!(absent.account, Account::default());
     // The slots of a contract prove what `eth_getStorageAt` merely says.
     let slots: Vec<_> = (0..8).map(U256::from).collect();
-    let old = client.proven(&light, (nobody, &[]), Height(1_000_000)).await.unwrap_err();
+    let old = client.proven((nobody, &[]), Height(1_000_000)).await.unwrap_err();
     assert!(matches!(old, LightError::Old { since: Height(1_000_000), .. }), "{old}");
-    let proven = client.proven(&light, (address::NETWORKS, &slots), since).await.unwrap();
+    let proven = client.proven((address::NETWORKS, &slots), since).await.unwrap();
     let mut present = 0;
     for (slot, value) in slots.iter().zip(&proven.slots) {
         let params = [json!(address::NETWORKS), json!(slot), quantity(proven.header.height.0)];
@@ -216,8 +257,9 @@ async fn accounts_and_slots_are_proven_from_the_genesis_hash_on() {
 async fn headers_are_certified_across_terms_and_what_is_bent_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path(), LOCALHOST).await;
-    let (client, mut light) = (&world.client, world.light().await);
-    let header = client.certified_header(&light, Height(12)).await.unwrap();
+    let (client, mut light) = (world.trusting().await, world.light().await);
+    client.wait_for(Height(12)).await;
+    let header = client.certified_header(Height(12)).await.unwrap();
     assert_eq!((header.height, header.term, header.epoch), (Height(12), 2, Epoch(3)));
     assert_eq!(client.block(Height(12)).await.unwrap().unwrap().hash, header.hash);
 
@@ -244,13 +286,59 @@ async fn headers_are_certified_across_terms_and_what_is_bent_is_refused() {
     let parent = ask("wayleave_header", "header", 11).await;
     assert_eq!(light.parent(&header, &parent).unwrap().hash, header.parent);
     assert!(light.parent(&header, &bytes).is_err());
+    // A certificate of 12 covers 10 by way of 11.
+    let grand = ask("wayleave_header", "header", 10).await;
+    let (first, last) = light.chain(&[&grand, &parent, &bytes], &certificate).unwrap();
+    assert_eq!((first.height, last.height), (Height(10), Height(12)));
+    assert!(light.chain(&[&grand, &bytes], &certificate).is_err(), "one is left out");
 
+    // Height 12 is in the middle of its term, height 14 at the end.
+    let same = || Committee::new(&seats()).unwrap();
+    assert_eq!(light.hand_over(&header, same()), Err(LightError::NotLast(Height(12))));
+    client.wait_for(Height(14)).await;
+    let last = client.certified_header(Height(14)).await.unwrap();
     let mut stranger = seats();
     stranger[0].account = Address::ZERO;
     let stranger = Committee::new(&stranger).unwrap();
-    assert!(matches!(light.hand_over(&header, stranger), Err(LightError::WrongCommittee { .. })));
-    light.hand_over(&header, Committee::new(&seats()).unwrap()).unwrap();
-    assert!(client.light(B256::ZERO, &seats()).await.is_err(), "another ledger");
+    assert!(matches!(light.hand_over(&last, stranger), Err(LightError::WrongCommittee { .. })));
+    light.hand_over(&last, same()).unwrap();
+    assert_eq!((light.term(), light.height()), (3, Height(14)));
+    let older = client.certified_header(Height(9)).await.unwrap();
+    assert!(matches!(light.hand_over(&older, same()), Err(LightError::Old { .. })));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_genesis_file_names_its_ledger_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path(), LOCALHOST).await;
+    let origin = world.origin();
+    assert_eq!(origin.digest, world.genesis.digest());
+    let compact = serde_json::to_vec(&world.genesis).unwrap();
+    assert_eq!(Origin::read(&compact).unwrap().digest, world.genesis.digest());
+    let later = Origin::read(&serde_json::to_vec(&genesis(CHAIN_ID)).unwrap()).unwrap();
+    let error = world.client.light(&later).await.unwrap_err();
+    assert!(matches!(error, LightError::WrongHeader(_)), "{error}");
+    let error = Client::connect_trusting(&world.url(), options(), (&later, None)).await;
+    assert!(matches!(error.unwrap_err(), RpcError::Untrue { .. }));
+    let other = Origin::read(&serde_json::to_vec(&genesis(7)).unwrap()).unwrap();
+    let error = Client::connect_trusting(&world.url(), options(), (&other, None)).await;
+    assert!(matches!(error.unwrap_err(), RpcError::Chain { expected: 7, .. }));
+
+    // What was seen is gone on with.
+    let client = world.trusting().await;
+    client.wait_for(Height(3)).await;
+    let seen = client.trust().unwrap();
+    assert!(seen.height() >= Height(3));
+    let kept = seen.to_bytes();
+    let again = Light::resume(&origin, &kept).unwrap();
+    assert_eq!((again.height(), again.to_bytes()), (seen.height(), kept.clone()));
+    let trust = (&origin, Some(kept.as_slice()));
+    let client = Client::connect_trusting(&world.url(), options(), trust).await.unwrap();
+    let height = client.wait_for(Height(4)).await;
+    client.certified_header(height).await.unwrap();
+    assert!(matches!(Light::resume(&later, &kept), Err(LightError::Kept(_))));
+    assert!(matches!(Light::resume(&origin, b"{}"), Err(LightError::Kept(_))));
     world.stop().await;
 }
 
@@ -258,7 +346,7 @@ async fn headers_are_certified_across_terms_and_what_is_bent_is_refused() {
 async fn a_bent_proof_proves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path(), LOCALHOST).await;
-    let (client, light) = (&world.client, world.light().await);
+    let client = world.trusting().await;
     let account = signer(1).address();
     for (key, params) in [
         (account_key(account), vec![json!(account)]),
@@ -268,7 +356,9 @@ async fn a_bent_proof_proves_nothing() {
         let entry = if params.len() == 1 { &answer["account"] } else { &answer["slots"][0] };
         let proof: Bytes = serde_json::from_value(entry["proof"].clone()).unwrap();
         let height: U64 = serde_json::from_value(answer["height"].clone()).unwrap();
-        let header = client.certified_header(&light, Height(height.to())).await.unwrap();
+        let height = Height(height.to());
+        client.wait_for(height).await;
+        let header = client.certified_header(height).await.unwrap();
         let root = header.state_root;
         verify_value(root, key, &proof).unwrap();
         assert!(verify_value(B256::ZERO, key, &proof).is_err());
@@ -281,6 +371,104 @@ async fn a_bent_proof_proves_nothing() {
         }
     }
     world.stop().await;
+}
+
+/// Four ports that are free now.
+fn ports() -> Vec<SocketAddr> {
+    let open: Vec<_> = (0..4).map(|_| std::net::TcpListener::bind(LOCALHOST).unwrap()).collect();
+    open.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_three_of_four_validators_certify_is_proven_in_any_term() {
+    let folder = tempfile::tempdir().unwrap();
+    let (genesis, ports) = (genesis_of(CHAIN_ID, 4), ports());
+    let peer = |n: usize| consensus::Peer {
+        key: keys(u8::try_from(n).unwrap() + 1).network_key(),
+        address: ports[n],
+    };
+    // The fourth is away, so that every certificate is by three and some terms change their leaders.
+    let mut validators = Vec::new();
+    for (n, listen) in ports.iter().copied().enumerate().take(3) {
+        let (data, own) = (folder.path().join(n.to_string()), keys(u8::try_from(n).unwrap() + 1));
+        let mut config = Config::new(data, listen, own, genesis.clone());
+        config.pace = Duration::from_millis(50);
+        config.peers = (0..4).filter(|other| *other != n).map(peer).collect();
+        validators.push(consensus::start(config).await.unwrap());
+    }
+    let ledger = validators[0].ledger.clone();
+    let server = rpc::serve(ledger, LOCALHOST, Default::default()).await.unwrap();
+    let origin = Origin::read(&serde_json::to_vec(&genesis).unwrap()).unwrap();
+    let trust = (&origin, None);
+    let client = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    client.wait_for(Height(6)).await;
+    assert_eq!(client.certified_header(Height(6)).await.unwrap().term, 1);
+    let coin = client.balance(signer(2).address()).await.unwrap();
+    assert_eq!(coin, U256::from(COIN));
+    let light = client.trust().unwrap();
+    assert_eq!((light.committee().seats().len(), light.term() > 0), (4, true));
+    server.stop().await;
+    for validator in validators {
+        validator.stop().await.unwrap();
+    }
+}
+
+/// The intents with which an owner bonds coin and registers the keys of a seat, reached at `address`.
+fn joining(n: u8, address: SocketAddr) -> Vec<Intent> {
+    let (owner, seat) = (signer(n).address(), keys(n).validator(signer(n).address()));
+    let register = IValidators::registerCall {
+        key: seat.key,
+        seedKey: seat.seed_key.to_vec().into(),
+        possession: seat.possession.to_vec().into(),
+        proof: keys(n).proof(CHAIN_ID, owner, owner).to_vec().into(),
+        account: owner,
+        endpoint: address.to_string(),
+    };
+    let bond = Intent::call(address::VALIDATORS, &IValidators::bondCall {});
+    vec![
+        Intent { value: U256::from(COIN / 2), ..bond },
+        Intent::call(address::VALIDATORS, &register),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committee_that_the_ledger_elects_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (genesis, ports) = (genesis(CHAIN_ID), ports());
+    let mut nodes = Vec::new();
+    for n in 0..2u8 {
+        let (here, there) = (usize::from(n), usize::from(1 - n));
+        let data = folder.path().join(n.to_string());
+        let mut config = Config::new(data, ports[here], keys(n + 1), genesis.clone());
+        config.pace = Duration::from_millis(50);
+        config.peers =
+            vec![consensus::Peer { key: keys(2 - n).network_key(), address: ports[there] }];
+        nodes.push(consensus::start(config).await.unwrap());
+    }
+    let server = rpc::serve(nodes[0].ledger.clone(), LOCALHOST, Default::default()).await.unwrap();
+    let origin = Origin::read(&serde_json::to_vec(&genesis).unwrap()).unwrap();
+    let trust = (&origin, None);
+    let client = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    let mut joined = Height(0);
+    for result in client.send_many(&signer(2), joining(2, ports[1])).await {
+        joined = result.unwrap().height;
+    }
+    // The term after next is the first that the new validator has a seat in.
+    let late = Height(joined.0 + 20);
+    client.wait_for(late).await;
+    client.certified_header(late).await.unwrap();
+    let light = client.trust().unwrap();
+    assert_eq!(light.committee().seats().len(), 2, "it was handed over to");
+    // One that comes now goes the same way.
+    let trust = (&origin, None);
+    let newcomer = Client::connect_trusting(&url(&server), options(), trust).await.unwrap();
+    assert!(newcomer.head().await.unwrap() >= late);
+    let digest = newcomer.trust().unwrap().committee().digest();
+    assert_eq!(digest, light.committee().digest());
+    server.stop().await;
+    for node in nodes {
+        node.stop().await.unwrap();
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ impl History {
         if self.begin_read()?.open_table(COMMITTEES)?.get(term)?.is_some() {
             return Ok(());
         }
-        let seats: Vec<u8> = committee.validators().flat_map(Validator::to_bytes).collect();
+        let seats: Vec<u8> =
+            committee.validators().copied().flat_map(Validator::to_bytes).collect();
         let txn = self.begin_write()?;
         txn.open_table(COMMITTEES)?.insert(term, &seats[..])?;
         txn.commit()?;

@@ -8,6 +8,7 @@ use super::wire::{Link, Tip};
 use crate::{
     committee::{Committee, Validator},
     header::Header,
+    rules::Chain,
 };
 use alloy_primitives::B256;
 use commonware_consensus::{Epochable as _, simplex::scheme::ed25519::Scheme};
@@ -38,6 +39,10 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    pub(crate) const fn new(namespace: Vec<u8>, chain: &Chain) -> Self {
+        Self { namespace, chain_id: chain.chain_id, term_length: chain.term_length }
+    }
+
     pub(crate) const fn term(&self, height: u64) -> u64 {
         height / self.term_length.get()
     }

@@ -8,6 +8,7 @@ use crate::{
     application::Shared, committee::Validator, engine::Runtime, history::HistoryError,
     network::Channel,
 };
+use bytes::Bytes;
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_consensus::{marshal::Identifier, types::Height};
 use commonware_cryptography::ed25519;
@@ -121,6 +122,16 @@ pub(super) async fn ended(
     let tip = Tip { header, certificate };
     shared.history.keep_link(term, &tip.encode())?;
     Ok(Some(tip))
+}
+
+/// The encoded certificate of the last block of a term, if that is the height.
+pub(crate) async fn certificate(shared: &Shared, facts: &Facts, height: u64) -> Option<Bytes> {
+    let term = facts.term(height);
+    if facts.last_height(term) != height {
+        return None;
+    }
+    let last = ended(shared, facts, term).await.ok()?;
+    last.map(|last| last.certificate.encode())
 }
 
 /// The seats of a term, none if they are not known.

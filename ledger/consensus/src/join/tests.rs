@@ -196,6 +196,11 @@ async fn fetch(context: deterministic::Context) -> (u64, BTreeMap<u64, B256>) {
             other => panic!("{other:?}"),
         }
     }
+    // How terms ended stays known, here too.
+    for ledger in [&ledgers[0], &late] {
+        assert!(ledger.certificate(TERM - 1).await.unwrap().is_some());
+        assert!(ledger.certificate(TERM).await.unwrap().is_none());
+    }
     assert_eq!(late.header(0).unwrap().unwrap().digest(), ledgers[0].genesis_hash());
     assert!(late.account(NOBODY, first - 2).await.is_err());
     assert_eq!(late.oldest_state().unwrap(), first - 1);

@@ -15,7 +15,7 @@ fn known() -> Known {
         running: vec![key(1), key(2)],
         next: vec![key(2), key(3)],
         before: vec![key(1), key(4)],
-        registered: (1..=6).map(|n| (key(n), (n != 6).then(|| address(n)))).collect(),
+        endpoints: (1..=6).map(|n| (key(n), (n != 6).then(|| address(n)))).collect(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! certificate.
 
 use super::{CHUNK_BYTES, StoredValue, plain, stored_key};
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, Bytes as Input};
 use bytes::Bytes;
 use commonware_codec::{Decode as _, Encode as _};
 use commonware_cryptography::{Sha256, sha256};
@@ -27,6 +27,18 @@ type Absent = ExclusionProof<
     sha256::Digest,
     CHUNK_BYTES,
 >;
+
+/// Values that the views of one question may read.
+pub const VIEW_KEYS_MAX: usize = 4_096;
+
+/// Views of system contracts, and accounts, to be proven together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// Contract and input of each view.
+    pub calls: Vec<(Address, Input)>,
+    /// Accounts.
+    pub accounts: Vec<Address>,
+}
 
 /// Proofs of several keys against one root.
 #[derive(Clone, Debug, PartialEq, Eq)]

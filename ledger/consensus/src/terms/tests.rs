@@ -85,6 +85,8 @@ fn genesis(seats: u8, term_length: u64, unbonding_terms: u64) -> Genesis {
 /// A node's disk and, while it runs, its tasks and its handle.
 struct Node {
     disk: MemoryFile,
+    /// Where it listens: the runtime gives no address twice, so one that comes back takes another.
+    address: SocketAddr,
     run: Option<(Handle<()>, Ledger, Arc<History>)>,
 }
 
@@ -101,22 +103,32 @@ struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     fn new(context: &'a deterministic::Context, genesis: &Genesis, disks: Disks) -> Self {
-        let nodes = disks.into_iter().map(|(n, disk)| (n, Node { disk, run: None })).collect();
+        let node = |(n, disk)| (n, Node { disk, address: address(n), run: None });
+        let nodes = disks.into_iter().map(node).collect();
         Self { context, genesis: genesis.clone(), nodes, starts: 0 }
     }
 
-    /// Starts node `n`, which knows node 1 and whom the ledger knows.
+    /// Starts node `n`, which knows node 1 and whom the ledger knows; one that comes back knows all.
     async fn start(&mut self, n: u8) -> Ledger {
+        self.start_with(n, |_| ()).await
+    }
+
+    /// Starts node `n` with another configuration.
+    async fn start_with(&mut self, n: u8, change: impl FnOnce(&mut Config)) -> Ledger {
         self.starts += 1;
-        let node =
-            self.nodes.entry(n).or_insert_with(|| Node { disk: MemoryFile::new(), run: None });
+        let known = |(other, node): (&u8, &Node)| {
+            let peer = Peer { key: keys(*other).network_key(), address: node.address };
+            (node.run.is_some() && (*other == 1 || self.nodes.contains_key(&n))).then_some(peer)
+        };
+        let peers: Vec<_> = self.nodes.iter().filter_map(known).collect();
+        let fresh = || Node { disk: MemoryFile::new(), address: address(n), run: None };
+        let node = self.nodes.entry(n).or_insert_with(fresh);
         let history =
             History::open_in(node.disk.clone(), self.genesis.digest(), Retention::default());
         let history = Arc::new(history.unwrap());
-        let mut config = Config::new("unused".into(), address(n), keys(n), self.genesis.clone());
-        if n != 1 {
-            config.peers = vec![Peer { key: keys(1).network_key(), address: address(1) }];
-        }
+        let mut config = Config::new("unused".into(), node.address, keys(n), self.genesis.clone());
+        config.peers = peers;
+        change(&mut config);
         let launch = Launch {
             prefix: format!("validator-{n}"),
             committee: Arc::new(config.genesis.check().unwrap()),
@@ -144,12 +156,16 @@ impl<'a> Nodes<'a> {
     }
 
     /// Kills node `n`: what is not on its disk is lost.
-    fn kill(&mut self, n: u8) {
+    async fn kill(&mut self, n: u8) {
         let node = self.nodes.get_mut(&n).unwrap();
         let (tasks, _, history) = node.run.take().unwrap();
         tasks.abort();
+        assert!(tasks.await.is_err());
+        // All tasks below have ended when time goes on.
+        self.context.sleep(Duration::from_millis(1)).await;
         history.close();
         node.disk = node.disk.crash();
+        node.address.set_port(node.address.port() + 100);
     }
 
     /// The handles of all nodes that run.
@@ -299,9 +315,14 @@ fn begin(ledger: &Ledger, term: u64) -> u64 {
     term * ledger.genesis().term_length
 }
 
+/// A ledger that stands still fails the test after 200 seconds of its own time.
+fn config(seed: u64) -> deterministic::Config {
+    deterministic::Config::new().with_seed(seed).with_timeout(Some(Duration::from_secs(200)))
+}
+
 /// Runs a scenario in a runtime of its own.
 fn run<T>(seed: u64, genesis: &Genesis, scenario: impl AsyncFnOnce(Nodes<'_>) -> T) -> T {
-    deterministic::Runner::seeded(seed).start(async |context: deterministic::Context| {
+    deterministic::Runner::new(config(seed)).start(async |context: deterministic::Context| {
         scenario(Nodes::new(&context, genesis, Disks::new())).await
     })
 }
@@ -328,11 +349,39 @@ fn a_validator_joins_by_transaction_votes_a_term_later_and_leaves_again() {
         let without = nodes.ledger(1).term(retired) + 2;
         nodes.reach(begin(nodes.ledger(1), without)).await;
         assert!(!seats(nodes.ledger(1), without).contains(&key(2)));
-        // It goes on following without a seat.
+        // It follows for a term without a seat.
         nodes.reach(begin(nodes.ledger(1), without) + 3).await;
-        nodes.kill(2);
+        nodes.kill(2).await;
         nodes.reach(begin(nodes.ledger(1), without + 2)).await;
         nodes.agree();
+    });
+}
+
+#[test]
+fn a_fresh_node_fetches_the_state_through_changed_committees() {
+    let genesis = genesis(4, 6, 2);
+    run(9, &genesis, async |mut nodes| {
+        nodes.start_all(1..=4).await;
+        nodes.join(1, 5).await;
+        nodes.start(5).await;
+        let retired = nodes.send(1, 2, 0, retireCall { key: key(2) }).await;
+        let without = nodes.ledger(1).term(retired) + 2;
+        nodes.reach(begin(nodes.ledger(1), without) + 2).await;
+        nodes.kill(2).await;
+        let first = nodes.join(1, 6).await;
+
+        let fresh = nodes.start_with(6, |config| config.replay_blocks = 0).await;
+        let began = fresh.first().unwrap();
+        assert!(began > begin(&fresh, without), "began at {began}");
+        for term in 1..=fresh.term(began) {
+            assert_eq!(seats(&fresh, term), seats(nodes.ledger(1), term));
+        }
+        nodes.reach(begin(&fresh, first + 2)).await;
+        let led = [first, first + 1].map(|term| proposers(nodes.ledger(1), term));
+        assert!(led.concat_all().contains(&key(6)), "it leads and votes");
+        for height in began..begin(&fresh, first + 2) {
+            assert_eq!(fresh.block(height).unwrap(), nodes.ledger(1).block(height).unwrap());
+        }
     });
 }
 
@@ -347,7 +396,7 @@ fn keys_rotate_and_bonds_return() {
         let term = nodes.ledger(1).term(replaced) + 2;
         nodes.reach(begin(nodes.ledger(1), term)).await;
         assert_eq!(seats(nodes.ledger(1), term), [1, 2, 13, 4].map(key).into());
-        nodes.kill(3);
+        nodes.kill(3).await;
         // The owner of 4 asks back nearly all of its bond, and has it after its time.
         nodes.send(1, 4, 0, unbondCall { amount: U256::from(BOND - COIN) }).await;
         let paid = nodes.ledger(1).term(nodes.ledger(1).head().height()) + 3;
@@ -390,7 +439,7 @@ fn churn(seed: u64) -> (Vec<B256>, String) {
             if let Some(back) = crashed.take() {
                 nodes.start(back).await;
             }
-            nodes.kill(victim);
+            nodes.kill(victim).await;
             crashed = Some(victim);
             match round {
                 1 => drop(nodes.join(1, 6).await),
@@ -423,7 +472,7 @@ fn power_cuts_at_any_point_and_exactly_at_boundaries() {
     for (session, height) in [4, 5, 9, 12, 14, 15, 21, 29].into_iter().enumerate() {
         let runner = power
             .take()
-            .map_or_else(|| deterministic::Runner::seeded(4), deterministic::Runner::from);
+            .map_or_else(|| deterministic::Runner::new(config(4)), deterministic::Runner::from);
         let (genesis, before) = (&genesis, std::mem::take(&mut disks));
         let ((hashes, after), checkpoint) =
             runner.start_and_recover(async move |context: deterministic::Context| {
@@ -453,8 +502,8 @@ fn two_of_seven_gone_at_a_boundary_stop_nothing() {
     run(5, &genesis, async |mut nodes| {
         nodes.start_all(1..=7).await;
         nodes.reach(9).await;
-        nodes.kill(6);
-        nodes.kill(7);
+        nodes.kill(6).await;
+        nodes.kill(7).await;
         nodes.reach(22).await;
         // Two terms later they find the way back, one boundary after the other.
         nodes.start_all([6, 7]).await;

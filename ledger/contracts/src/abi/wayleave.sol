@@ -401,6 +401,9 @@ interface IValidators {
 
     /// The seats of a term's committee by ascending key; none if it is not elected yet or forgotten.
     function committee(uint64 term) external view returns (Seat[] memory);
+    /// What the leaders of a term's committee are ordered by: the seed mix of the block that elected it, which
+    /// nobody knew when the last of its keys was registered. Zero for the first two terms.
+    function order(uint64 term) external view returns (bytes32);
     /// The running term and the rules: blocks a term, most seats, terms in which double votes are heard,
     /// and the least bond of a key.
     function terms() external view returns (uint64 current, uint64 length, uint64 seatsMax, uint64 unbondingTerms, uint256 bondMin);

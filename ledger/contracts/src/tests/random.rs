@@ -64,7 +64,15 @@ impl Model {
         world.stake(OPERATOR, devices[0], 100);
         world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: OPERATOR, value: SHARE });
         world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: FOUNDER, value: SHARE });
-        for person in PEOPLE {
+        let mut keys = Vec::new();
+        for (number, person) in (100..).zip(PEOPLE) {
+            world.bond(person, 20_000);
+            world.ok(
+                person,
+                VALIDATORS,
+                &SeatKeys::derive(number).register(CHAIN, person, person, ""),
+            );
+            keys.push((number, person));
             world.fund(person, 500_000);
             world.ok(FOUNDER, World::token(), &IToken::transferCall { to: person, value: SHARE });
         }
@@ -77,7 +85,7 @@ impl Model {
             last: None,
             devices,
             stakes: BTreeMap::new(),
-            keys: Vec::new(),
+            keys,
         }
     }
 
@@ -289,8 +297,10 @@ impl Model {
             let key = SeatKeys::derive(secret).key();
             self.attempt(STRANGER, VALIDATORS, &IValidators::releaseCall { key });
         }
-        let bonded = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner: VALIDATOR });
-        assert_eq!(self.world.memory.coins[&VALIDATORS], bonded.amount);
+        let owner = VALIDATOR;
+        let bonded = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner }).amount;
+        let asked = self.world.view(VALIDATORS, &IValidators::unbondingCall { owner }).amount;
+        assert_eq!(self.world.memory.coins[&VALIDATORS], bonded + asked);
     }
 
     /// The first rail from `first` on that ended and was not released.

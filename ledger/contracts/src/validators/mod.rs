@@ -59,6 +59,7 @@ pub use election::begin_block;
 use keys::{KEYS_MAX, KEYS_PER_OWNER};
 pub use keys::{REGISTRATION_NAMESPACE, registration};
 pub(crate) use state::Validators;
+pub use votes::VOTES_NAMESPACE;
 
 /// The most seats that a committee can have.
 pub const SEATS_MAX: u64 = 256;
@@ -116,6 +117,7 @@ fn call_view(
         C::seatsOf(c) => {
             returns::<IValidators::seatsOfCall>(&validators.seats_of(cx, c.term, c.account)?)
         }
+        C::order(c) => returns::<IValidators::orderCall>(&validators.mixes.get(cx, c.term)?),
         C::allSeats(c) => returns::<IValidators::allSeatsCall>(&validators.all_seats(cx, c.term)?),
         C::keyCount(_) => returns::<IValidators::keyCountCall>(&validators.active.len(cx)?),
         C::keyAt(c) => {

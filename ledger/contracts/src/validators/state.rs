@@ -18,6 +18,7 @@
 //! 15 bytes32[] convicted                                 every key that was convicted
 //! 16 mapping(bytes32 => Lock) locks                      by convicted key
 //! 17 mapping(uint64 => uint64) convictions               by the term of the report
+//! 18 mapping(uint64 => bytes32) mixes                    of the block that elected a committee, by its term
 //! Active { bytes32 key | address owner; uint64 order }
 //! Key    { address owner; uint64 order; bool retired; bool convicted | address account; uint64 index }
 //! Lock   { uint128 amount; uint128 reward | uint64 since; uint64 seats; bool open }
@@ -169,6 +170,7 @@ pub(crate) struct Validators {
     pub(super) convicted: List<B256>,
     pub(super) locks: Map<B256, Slot<Lock>>,
     pub(super) convictions: Map<u64, Slot<u64>>,
+    pub(super) mixes: Map<u64, Slot<B256>>,
 }
 
 impl Validators {
@@ -192,6 +194,7 @@ impl Validators {
             convicted: List::at(VALIDATORS, slot(15)),
             locks: Map::at(VALIDATORS, slot(16)),
             convictions: Map::at(VALIDATORS, slot(17)),
+            mixes: Map::at(VALIDATORS, slot(18)),
         }
     }
 

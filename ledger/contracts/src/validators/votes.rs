@@ -15,7 +15,7 @@
 use alloy_primitives::B256;
 
 /// Begins the namespace of all votes of a ledger; the hash of its genesis block follows.
-const NAMESPACE: &[u8] = b"wayleave/ledger/1/";
+pub const VOTES_NAMESPACE: &[u8] = b"wayleave/ledger/1/";
 const PAYLOAD_BYTES: usize = 32;
 const SIGNATURE_BYTES: usize = 64;
 
@@ -85,7 +85,7 @@ impl<'a> Vote<'a> {
             Kind::Nullify => b"_NULLIFY",
             Kind::Finalize => b"_FINALIZE",
         };
-        [NAMESPACE, genesis.as_slice(), suffix].concat()
+        [VOTES_NAMESPACE, genesis.as_slice(), suffix].concat()
     }
 }
 

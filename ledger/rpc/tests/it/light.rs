@@ -60,3 +60,49 @@ async fn headers_certificates_and_proofs_fit_together() {
     assert_eq!(error.code(), -32005);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_and_receipts_come_with_their_proofs() {
+    let node = Node::new().await;
+    let (mut a, b) = (User::new(1), User::new(2));
+    let sent = a.transfer(b.address(), 5);
+    node.land(&sent).await;
+
+    // The clock's slot is read by the view and proven by the header that the chain begins with.
+    let view = json!({ "to": contracts::address::SETTLEMENTS, "input": "0x91ddadf4" });
+    let answer: Value = node.ask("wayleave_proven", json!([[view], [a.address()]])).await;
+    let headers: Vec<Bytes> = serde_json::from_value(answer["headers"].clone()).unwrap();
+    let header = Header::from_bytes(&headers[0]).unwrap();
+    assert_eq!(answer["height"], json!(U64::from(header.height)));
+    assert!(answer["certificate"].is_string());
+    for slot in answer["slots"].as_array().unwrap() {
+        let contract = serde_json::from_value(slot["contract"].clone()).unwrap();
+        let index: U256 = serde_json::from_value(slot["slot"].clone()).unwrap();
+        let bytes: Bytes = serde_json::from_value(slot["proof"].clone()).unwrap();
+        let proof = KeyProof::from_bytes(&bytes).unwrap();
+        verify_state(header.state.root, &Key::Slot(contract, index), &proof).unwrap();
+    }
+    let account: Bytes = serde_json::from_value(answer["accounts"][0]["proof"].clone()).unwrap();
+    let proof = KeyProof::from_bytes(&account).unwrap();
+    let key = Key::Account(a.address());
+    assert!(verify_state(header.state.root, &key, &proof).unwrap().is_some());
+
+    // A genesis has no certificate of its own: the block after it vouches for it.
+    let first: Value = node.ask("wayleave_certified", json!(["0x0"])).await;
+    assert_eq!(first["headers"].as_array().unwrap().len(), 2);
+    let hash = *sent.tx_hash();
+    let receipt: Value = node.ask("wayleave_receipt", json!([hash])).await;
+    let bytes: Bytes = serde_json::from_value(receipt["transaction"]["bytes"].clone()).unwrap();
+    assert_eq!(alloy_primitives::keccak256(bytes), hash);
+    assert!(node.ask::<Value>("wayleave_receipt", json!([B256::ZERO])).await.is_null());
+
+    let foreign = json!([[{ "to": b.address(), "input": "0x" }]]);
+    let error = node.try_ask::<Value>("wayleave_proven", foreign).await.unwrap_err();
+    assert_eq!(error.code(), -32602, "{error}");
+    let many = json!([[], vec![b.address(); 65]]);
+    let error = node.try_ask::<Value>("wayleave_proven", many).await.unwrap_err();
+    assert_eq!(error.code(), -32005, "{error}");
+    let error = node.try_ask::<Value>("wayleave_certified", json!(["0xffffff"])).await.unwrap_err();
+    assert_eq!(error.code(), -32001, "{error}");
+    node.stop().await;
+}

@@ -4,7 +4,7 @@
 //! same as covering, and any range can be done alone. Without the mask key, k - 1 shards, or even k,
 //! say nothing of another: whoever claims to hold a shard must hold its bytes.
 
-use super::{CodecError, Secret, SegmentId};
+use super::{CodecError, MaskKey, SegmentId};
 use crate::num::wide;
 use aws_lc_rs::{
     cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
@@ -15,7 +15,7 @@ const BLOCK_BYTES: usize = 16;
 
 /// Covers, or uncovers, bytes of shard `shard` that begin at `offset`.
 pub(crate) fn apply(
-    key: &Secret,
+    key: &MaskKey,
     id: SegmentId,
     shard: u8,
     offset: usize,

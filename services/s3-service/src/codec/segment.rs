@@ -1,6 +1,8 @@
 //! Sealing a segment as its bytes come, opening frames of it, and rebuilding shards.
 
-use super::{CodecError, ContentKeys, Layout, SegmentId, Shape, TAG_BYTES, frame::FrameKey, mask};
+use super::{
+    CodecError, ContentKeys, Layout, MaskKey, SegmentId, Shape, TAG_BYTES, frame::FrameKey, mask,
+};
 use crate::num::{mem, mem32, wide};
 use bytes::Bytes;
 use protocol::Digest;
@@ -114,18 +116,13 @@ impl Sealer {
         self.data.append(&mut parity);
         (0..shape.n())
             .zip(self.data)
-            .map(|(index, bytes)| cover(keys, self.id, index, bytes))
+            .map(|(index, bytes)| cover(&keys.mask, self.id, index, bytes))
             .collect()
     }
 }
 
-fn cover(
-    keys: &ContentKeys,
-    id: SegmentId,
-    index: u8,
-    mut bytes: Vec<u8>,
-) -> Result<Shard, CodecError> {
-    mask::apply(&keys.mask, id, index, 0, &mut bytes)?;
+fn cover(key: &MaskKey, id: SegmentId, index: u8, mut bytes: Vec<u8>) -> Result<Shard, CodecError> {
+    mask::apply(key, id, index, 0, &mut bytes)?;
     Ok(Shard { hash: Digest::of(&bytes), bytes: Bytes::from(bytes) })
 }
 
@@ -154,7 +151,7 @@ pub fn reconstruct(
 /// # Errors
 /// [`CodecError::TooFew`] with fewer than k shards.
 pub fn rebuild(
-    keys: &ContentKeys,
+    key: &MaskKey,
     id: SegmentId,
     shape: Shape,
     mut shards: Vec<Option<Vec<u8>>>,
@@ -162,13 +159,13 @@ pub fn rebuild(
 ) -> Result<Shard, CodecError> {
     for (index, shard) in (0..shape.n()).zip(&mut shards) {
         if let Some(bytes) = shard {
-            mask::apply(&keys.mask, id, index, 0, bytes)?;
+            mask::apply(key, id, index, 0, bytes)?;
         }
     }
     reconstruct(shape, &mut shards, missing >= shape.k())?;
     let bytes =
         shards.get_mut(usize::from(missing)).and_then(Option::take).ok_or(CodecError::TooFew)?;
-    cover(keys, id, missing, bytes)
+    cover(key, id, missing, bytes)
 }
 
 /// Opens frames of one segment.
@@ -177,7 +174,7 @@ pub struct Opener {
     layout: Layout,
     id: SegmentId,
     key: FrameKey,
-    mask: super::Secret,
+    mask: MaskKey,
 }
 
 impl Opener {

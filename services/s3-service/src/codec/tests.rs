@@ -6,7 +6,7 @@ use protocol::Digest;
 use std::ops::Range;
 
 fn keys() -> ContentKeys {
-    ContentKeys { content: Secret::new([1; 32]), mask: Secret::new([2; 32]) }
+    ContentKeys { content: Secret::new([1; 32]), mask: MaskKey::new(Secret::new([2; 32])) }
 }
 
 fn plain(length: usize) -> Vec<u8> {
@@ -120,7 +120,7 @@ proptest! {
             .zip(&shards)
             .map(|(index, shard)| others.contains(&index).then(|| shard.bytes.to_vec()))
             .collect();
-        let rebuilt = rebuild(&keys(), id, shape, given, missing).unwrap();
+        let rebuilt = rebuild(&keys().mask, id, shape, given, missing).unwrap();
         prop_assert_eq!(rebuilt.hash, shards[usize::from(missing)].hash);
     }
 
@@ -147,7 +147,7 @@ proptest! {
     #[test]
     fn masks_are_seekable(length in 1usize..5_000, cut in any::<u16>()) {
         let cut = usize::from(cut) % (length + 1);
-        let (key, id) = (Secret::new([5; 32]), SegmentId([6; 16]));
+        let (key, id) = (MaskKey::new(Secret::new([5; 32])), SegmentId([6; 16]));
         let mut whole = plain(length);
         let mut parts = whole.clone();
         mask::apply(&key, id, 3, 0, &mut whole).unwrap();

@@ -34,6 +34,9 @@ impl Reader {
         for row in under(&self.parts, &[])? {
             mention(&decode::<Part>(row?.1.value())?.blobs);
         }
+        let backup = self.backup()?;
+        mention(&backup.dump);
+        mention(&backup.logs);
         let live = self.check_blobs(refs)?;
         self.check_segments(&live, &mut sums)?;
         ensure(sums == self.stats()?, "the stats are not the sums of the rows")

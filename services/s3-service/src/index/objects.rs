@@ -1,11 +1,10 @@
 //! Buckets and objects: making, replacing, removing, listing in key order.
 
 use super::{
-    BLOB_NEXT, Blob, BlobId, BlobRef, Bucket, Bytes, Extent, IndexError, Object, Reader, Tables,
+    BLOB_NEXT, Blob, BlobId, BlobRef, Bucket, Extent, IndexError, Object, Reader, Rows, Tables,
     cut, decode, from, get, put, under,
 };
 use crate::num::wide;
-use redb::ReadableTable;
 
 /// An etag condition of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,10 +92,7 @@ pub(super) fn object_key(bucket: &str, key: &str) -> Vec<u8> {
     [bucket.as_bytes(), &[0], key.as_bytes()].concat()
 }
 
-fn expect_bucket(
-    buckets: &impl ReadableTable<Bytes, Bytes>,
-    bucket: &str,
-) -> Result<Bucket, IndexError> {
+fn expect_bucket(buckets: &impl Rows, bucket: &str) -> Result<Bucket, IndexError> {
     get(buckets, bucket.as_bytes())?.ok_or_else(|| IndexError::NoSuchBucket(bucket.to_owned()))
 }
 

@@ -5,9 +5,10 @@
 //! shard that it turns over, and is sent until it is answered.
 
 use super::{
-    Committed, Holding, IndexError, Rail, Reader, Tables, cut, decode, from, get, put, under,
+    Committed, Holding, IndexError, Rail, Reader, Rows, Tables, cut, decode, from, get, put, under,
 };
 use protocol::{Digest, Micros, RailId};
+use std::collections::BTreeSet;
 use storage_kind::{
     dataset::{Dataset, Shard},
     wire::Commit,
@@ -36,10 +37,7 @@ fn hash_of(key: &[u8]) -> Result<Digest, IndexError> {
         .ok_or(IndexError::Damaged("a holding's key is too short"))
 }
 
-fn holdings(
-    table: &impl redb::ReadableTable<super::Bytes, super::Bytes>,
-    rail: RailId,
-) -> Result<Vec<(Digest, Holding)>, IndexError> {
+fn holdings(table: &impl Rows, rail: RailId) -> Result<Vec<(Digest, Holding)>, IndexError> {
     under(table, &rail.0.to_be_bytes())?
         .map(|row| {
             let (key, row) = row?;
@@ -68,11 +66,16 @@ impl Tables<'_> {
     }
 
     /// The commit under way, or a new one of up to `limit` additions and removals, or nothing if the
-    /// dataset is as it should be.
+    /// dataset is as it should be. Of what is not wanted any more only `removable` leaves it.
     ///
     /// # Errors
     /// [`IndexError::Damaged`].
-    pub fn propose(&mut self, rail: RailId, limit: usize) -> Result<Option<Proposal>, IndexError> {
+    pub fn propose(
+        &mut self,
+        rail: RailId,
+        limit: usize,
+        removable: &BTreeSet<Digest>,
+    ) -> Result<Option<Proposal>, IndexError> {
         let mut row = self.rail(rail)?;
         let base = row.committed.map_or(0, |committed| committed.dataset.version);
         let mut all = holdings(&self.holdings, rail)?;
@@ -80,7 +83,8 @@ impl Tables<'_> {
             let (mut more, mut less) = (0, 0);
             for (hash, holding) in &mut all {
                 let count = if holding.wanted { &mut more } else { &mut less };
-                if holding.inside == holding.wanted || *count == limit {
+                let withheld = !holding.wanted && !removable.contains(hash);
+                if holding.inside == holding.wanted || *count == limit || withheld {
                     continue;
                 }
                 *count += 1;
@@ -180,6 +184,16 @@ impl Tables<'_> {
         row.nonce_bound = row.nonce_bound.max(nonce);
         row.delivered_bound = row.delivered_bound.max(delivered);
         row.amount_bound = row.amount_bound.max(Some(amount));
+        put(&mut self.rails, &rail.0.to_be_bytes(), &row)
+    }
+
+    /// Vouchers go on from `nonce`, if they did not come as far. The other bounds stay.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn skip_nonces(&mut self, rail: RailId, nonce: u64) -> Result<(), IndexError> {
+        let mut row = self.rail(rail)?;
+        row.nonce_bound = row.nonce_bound.max(nonce);
         put(&mut self.rails, &rail.0.to_be_bytes(), &row)
     }
 
@@ -283,6 +297,25 @@ impl Reader {
         Ok(wanted)
     }
 
+    /// Up to `limit` shards that are to leave a rail's dataset.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn unwanted(&self, rail: RailId, limit: usize) -> Result<BTreeSet<Digest>, IndexError> {
+        let mut unwanted = BTreeSet::new();
+        for row in under(&self.holdings, &rail.0.to_be_bytes())? {
+            let (key, row) = row?;
+            let holding: Holding = decode(row.value())?;
+            if unwanted.len() == limit {
+                break;
+            }
+            if holding.inside && !holding.wanted {
+                unwanted.insert(hash_of(key.value())?);
+            }
+        }
+        Ok(unwanted)
+    }
+
     /// Whether a rail's dataset is not what it should be.
     ///
     /// # Errors
@@ -295,6 +328,18 @@ impl Reader {
             }
         }
         Ok(false)
+    }
+
+    /// Whether nothing is on a rail, and ledger and agent agreed on that.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn is_done(&self, rail: RailId) -> Result<bool, IndexError> {
+        let row = self.rail(rail)?;
+        let empty = row.committed.is_none_or(|committed| {
+            committed.dataset.bytes == 0 && committed.dataset.version == row.frozen
+        });
+        Ok(empty && row.held == 0 && row.proposal.is_none() && !self.is_stale(rail)?)
     }
 
     pub(super) fn holdings_of(&self, rail: RailId) -> Result<Vec<(Digest, Holding)>, IndexError> {

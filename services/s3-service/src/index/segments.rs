@@ -4,8 +4,8 @@ use super::{
     BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut,
     decode, from, get, put, segment_of, under,
 };
-use crate::{codec::SegmentId, num::wide};
-use protocol::Digest;
+use crate::{codec::SegmentId, num::wide, repair::survey::Counted};
+use protocol::{DeviceId, Digest};
 use std::collections::BTreeSet;
 
 /// A shard that needs a home.
@@ -17,12 +17,14 @@ pub struct Queued {
     pub index: u8,
     /// Where it is, if it has to move; it is durable nowhere otherwise.
     pub from: Option<Home>,
-    /// How many shards of the segment are durable.
-    pub durable: u8,
+    /// How many shards of the segment are durable where they can be read.
+    pub alive: u8,
     /// How many of these have to move.
     pub moving: u8,
     /// How many are needed to read it.
     pub needed: u8,
+    /// Its length, bytes.
+    pub bytes: u64,
 }
 
 /// Packed segments below this many live bytes are worth packing again.
@@ -176,6 +178,22 @@ impl Tables<'_> {
         }
     }
 
+    /// Whether another shard of the segment is kept by one of these devices.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn is_beside(
+        &self,
+        id: SegmentId,
+        index: u8,
+        devices: &BTreeSet<DeviceId>,
+    ) -> Result<bool, IndexError> {
+        let row: Option<Segment> = get(&self.segments, &id.0)?;
+        let shards = row.into_iter().flat_map(|row| (0u8..).zip(row.shards));
+        let mut homes = shards.filter(|(at, _)| *at != index).filter_map(|(_, shard)| shard.home);
+        Ok(homes.any(|home| devices.contains(&home.device)))
+    }
+
     /// A shard that had to move is durable at `to` now and needed no longer where it was. Whether it
     /// was still there.
     ///
@@ -289,7 +307,8 @@ impl Reader {
         get(&self.segments, &id.0)
     }
 
-    /// Up to `limit` queued shards that come after the one given, ascending by segment and shard.
+    /// Up to `limit` queued shards that come after the one given, ascending by segment and shard. Those
+    /// at homes where `alive` says no cannot be read.
     ///
     /// # Errors
     /// [`IndexError::Store`].
@@ -297,6 +316,7 @@ impl Reader {
         &self,
         after: Option<(SegmentId, u8)>,
         limit: usize,
+        alive: impl Fn(&Home) -> bool,
     ) -> Result<Vec<Queued>, IndexError> {
         let last = after.map(|(segment, index)| queued_key(segment, index));
         let start = last.map_or_else(Vec::new, |last| last.to_vec());
@@ -313,12 +333,20 @@ impl Reader {
         let mut queued = Vec::with_capacity(keys.len());
         for (segment, index) in keys {
             let Some(row) = self.segment(segment)? else { continue };
-            let mut shard =
-                Queued { segment, index, from: None, durable: 0, moving: 0, needed: row.k };
+            let mut shard = Queued {
+                segment,
+                index,
+                from: None,
+                alive: 0,
+                moving: 0,
+                needed: row.k,
+                bytes: shard_bytes(&row)?,
+            };
             for (at, home) in (0u8..).zip(row.shards.iter().map(|shard| shard.home)) {
-                shard.durable += u8::from(home.is_some());
+                let is_alive = home.as_ref().is_some_and(&alive);
+                shard.alive += u8::from(is_alive);
                 let listed = get::<()>(&self.queued, &queued_key(segment, at))?.is_some();
-                shard.moving += u8::from(home.is_some() && listed);
+                shard.moving += u8::from(is_alive && listed);
                 if at == index {
                     shard.from = home;
                 }
@@ -326,6 +354,42 @@ impl Reader {
             queued.push(shard);
         }
         Ok(queued)
+    }
+
+    /// Counts the shards of up to `limit` segments after the one given, ascending; those that nothing needs
+    /// are passed over. And where to go on, if there are more.
+    ///
+    /// # Errors
+    /// [`IndexError::Store`].
+    pub fn survey(
+        &self,
+        after: Option<SegmentId>,
+        limit: usize,
+        alive: impl Fn(&Home) -> bool,
+    ) -> Result<(Vec<Counted>, Option<SegmentId>), IndexError> {
+        let start = after.map_or_else(Vec::new, |id| id.0.to_vec());
+        let (mut counted, mut seen) = (Vec::new(), 0);
+        for row in from(&self.segments, &[], &start)? {
+            let (key, row) = row?;
+            let (id, row) = (segment_of(key.value())?, decode::<Segment>(row.value())?);
+            if Some(id) == after {
+                continue;
+            }
+            let homes = row.shards.iter().filter_map(|shard| shard.home);
+            if row.live > 0 {
+                counted.push(Counted {
+                    id,
+                    needed: row.k,
+                    total: u8::try_from(row.shards.len()).unwrap_or(u8::MAX),
+                    alive: u8::try_from(homes.filter(&alive).count()).unwrap_or(u8::MAX),
+                });
+            }
+            seen += 1;
+            if seen == limit {
+                return Ok((counted, Some(id)));
+            }
+        }
+        Ok((counted, None))
     }
 
     /// Up to `limit` garbage segments.

@@ -171,13 +171,15 @@ impl World {
 
     fn commit(&mut self, rail: u64) {
         let rail = RailId(rail);
-        let Some(proposal) = self.index.write(|tables| tables.propose(rail, 3)).unwrap() else {
+        let gone = self.index.read(|reader| reader.unwanted(rail, 100)).unwrap();
+        let proposed = self.index.write(|tables| tables.propose(rail, 3, &gone)).unwrap();
+        let Some(proposal) = proposed else {
             assert!(!self.index.reader().unwrap().is_stale(rail).unwrap());
             return;
         };
         // Asked again, even after a crash, it is the same to the bit.
         self.reopen();
-        let again = self.index.write(|tables| tables.propose(rail, 3)).unwrap();
+        let again = self.index.write(|tables| tables.propose(rail, 3, &gone)).unwrap();
         assert_eq!(again.as_ref(), Some(&proposal));
         if self.fresh().is_multiple_of(4) {
             self.index.write(|tables| tables.withdraw(rail)).unwrap();
@@ -265,7 +267,7 @@ impl World {
     }
 
     fn store(&mut self, rail: u8) {
-        let queued = self.index.reader().unwrap().queued(None, 1).unwrap();
+        let queued = self.index.reader().unwrap().queued(None, 1, |_| true).unwrap();
         let Some(shard) = queued.first().copied() else { return };
         let home = home(20 + self.fresh() * 10 + u64::from(rail));
         let (id, index) = (shard.segment, shard.index);
@@ -413,17 +415,78 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn the_index_is_the_model(steps in prop::collection::vec(step(), 1..40)) {
+    fn the_index_is_the_model(steps in prop::collection::vec(step(), 1..40), at in 0usize..40) {
         let (_folder, mut world) = world();
         world.run(Step::CreateBucket(0));
-        for step in steps {
+        let mut dumped = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            if number == at {
+                dumped = dump(&world.index, 300);
+            }
             world.run(step);
             world.index.reader().unwrap().check().unwrap();
         }
         world.compare();
         world.reopen();
         world.compare();
+
+        // Made anew from its journal, or from a dump and what came after, it is the same to the bit.
+        let all = dump(&world.index, usize::MAX);
+        let sequence = dumped.first().map_or(0, |entry: &Entry| entry.sequence);
+        let after = |after| world.index.read(|reader| reader.journal(after, usize::MAX)).unwrap();
+        for entries in [after(0), [dumped, after(sequence)].concat()] {
+            let anew = Index::in_memory().unwrap();
+            anew.write(|tables| tables.clear()).unwrap();
+            for entry in &entries {
+                anew.write(|tables| tables.restore(&entry.changes)).unwrap();
+            }
+            let parts = dump(&anew, 1_000);
+            prop_assert_eq!(rows(&parts), rows(&all));
+            anew.read(|reader| reader.check()).unwrap();
+        }
     }
+}
+
+/// All rows of an index, in parts of so many bytes.
+fn dump(index: &Index, limit: usize) -> Vec<Entry> {
+    let (mut parts, mut cursor) = (Vec::new(), None);
+    let reader = index.reader().unwrap();
+    loop {
+        let (entry, next) = reader.dump(cursor, limit).unwrap();
+        parts.push(entry);
+        if next.is_none() {
+            return parts;
+        }
+        cursor = next;
+    }
+}
+
+/// The rows of parts, without the count of transactions, which is no row of what is stored.
+fn rows(parts: &[Entry]) -> Vec<&Change> {
+    let all = parts.iter().flat_map(|part| &part.changes);
+    all.filter(|change| change.key != b"sequence").collect()
+}
+
+#[test]
+fn a_journal_that_nobody_takes_is_bounded_and_all_is_dumped_then() {
+    let index = Index::in_memory().unwrap();
+    assert!(index.read(|reader| reader.backup()).unwrap().complete);
+    index
+        .write(|tables| {
+            for number in 0u64..=changes::ENTRIES_MAX {
+                tables.frozen(RailId(1), number + 1)?;
+                tables.note()?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let (backup, entries) =
+        index.read(|reader| Ok((reader.backup()?, reader.journal(0, usize::MAX)?))).unwrap();
+    assert!(!backup.complete && entries.len() < 10, "{}", entries.len());
+    // A dump makes it whole again.
+    let new = Backup { complete: true, logged: 9, ..Backup::default() };
+    index.write(|tables| tables.backed_up(&new, 0)).unwrap();
+    assert!(index.read(|reader| reader.backup()).unwrap().complete);
 }
 
 #[test]

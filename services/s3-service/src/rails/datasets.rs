@@ -1,6 +1,6 @@
 //! Datasets: committed with the agents, taken stock of, frozen on the ledger.
 
-use super::{ASKED_AT_ONCE, KeepError, Keeper, LedgerError};
+use super::{ASKED_AT_ONCE, KeepError, Keeper, LedgerError, REFUSED_MS};
 use crate::{
     index::{Committed, Home},
     num::wide,
@@ -8,7 +8,11 @@ use crate::{
 };
 use futures::{StreamExt as _, stream};
 use protocol::{DeviceId, Digest, RailId, key::DeviceKey, net::Peer};
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 use storage_kind::wire;
 
 /// Shards that one commit adds, and that it removes.
@@ -26,8 +30,23 @@ impl Keeper {
     pub async fn commit_all(&self) -> Result<(), KeepError> {
         let _one = self.committing.lock().await;
         let open = self.with(|state| state.open.clone());
+        // No agent lets a shard go before others know that it is not needed: an index made anew from an
+        // older state would still name it. What became needless since then goes with the next commit.
+        let rails: Vec<RailId> = open.keys().copied().collect();
+        let needless = self.store.writer.read(move |reader| {
+            let unwanted = |rail| Ok((rail, reader.unwanted(rail, COMMIT_SHARDS)?));
+            rails.into_iter().map(unwanted).collect::<Result<BTreeMap<_, _>, _>>()
+        });
+        let mut needless = needless.await?;
+        if let Err(error) = self.back_up().await {
+            tracing::debug!(%error, "agents keep what is not needed until they have the index");
+            needless.clear();
+        }
         let outcomes: Vec<_> = stream::iter(open)
-            .map(|(rail, (device, peer))| self.commit(rail, device, peer))
+            .map(|(rail, (device, peer))| {
+                let removable = needless.remove(&rail).unwrap_or_default();
+                self.commit(Home { rail, device }, peer, Arc::new(removable))
+            })
             .buffer_unordered(ASKED_AT_ONCE)
             .collect()
             .await;
@@ -41,10 +60,20 @@ impl Keeper {
         failed
     }
 
-    async fn commit(&self, rail: RailId, device: DeviceId, peer: Peer) -> Result<(), KeepError> {
+    async fn commit(
+        &self,
+        home: Home,
+        peer: Peer,
+        removable: Arc<BTreeSet<Digest>>,
+    ) -> Result<(), KeepError> {
+        let Home { rail, device } = home;
         for _ in 0..COMMITS {
-            let proposed =
-                self.store.writer.write(move |tables| tables.propose(rail, COMMIT_SHARDS)).await?;
+            let removable = Arc::clone(&removable);
+            let proposed = self
+                .store
+                .writer
+                .write(move |tables| tables.propose(rail, COMMIT_SHARDS, &removable))
+                .await?;
             let Some(proposal) = proposed else { return Ok(()) };
             let answer = match self.store.shards.commit(peer, proposal.commit.clone()).await {
                 Ok(answer) => answer,
@@ -82,7 +111,7 @@ impl Keeper {
         cause: &ShardsError,
     ) -> Result<bool, KeepError> {
         let ShardsError::Refused(refusal) = cause else {
-            self.store.fleet.failed(device, self.store.now_ms());
+            self.store.failed(device, cause);
             return Ok(false);
         };
         match refusal {
@@ -153,6 +182,36 @@ impl Keeper {
         Ok((lost, next))
     }
 
+    /// Asks the agents on whose rails something was not proven for all that they should hold.
+    pub(super) async fn look_at_suspects(&self) -> Result<(), KeepError> {
+        let suspects = self.with(|state| {
+            let suspects = std::mem::take(&mut state.suspects).into_iter();
+            let open = suspects.filter_map(|rail| Some((rail, *state.open.get(&rail)?)));
+            open.collect::<Vec<_>>()
+        });
+        let mut failed = Ok(());
+        for (rail, (device, peer)) in suspects {
+            let (mut lost, mut after) = (0, None);
+            loop {
+                match self.take_stock(Home { rail, device }, peer, after).await {
+                    Ok((missing, last)) => {
+                        lost += missing;
+                        after = last;
+                    }
+                    Err(error) => {
+                        failed = Err(error);
+                        break;
+                    }
+                }
+                if after.is_none() {
+                    break;
+                }
+            }
+            tracing::info!(%rail, %device, lost, "an agent that missed a proof was asked for all of it");
+        }
+        failed
+    }
+
     /// Asks one agent for a page of its shards, when it is time: losses that no read comes across are
     /// repaired before they add up. What an agent says here is believed only if it says no.
     pub(super) async fn audit(&self) -> Result<(), KeepError> {
@@ -215,6 +274,34 @@ impl Keeper {
             }
         }
         outcome
+    }
+
+    /// Ends the rails of devices that leave, once nothing is on them and the ledger asks for nothing: what is
+    /// reserved on them is free then. Who has no payer's key leaves that to the payer.
+    pub(super) async fn end_left(&self) -> Result<(), KeepError> {
+        let (leaving, now) = (self.store.fleet.leaving(), self.store.now_ms());
+        let open = self.with(|state| match state.refused_until_ms > now {
+            true => BTreeMap::new(),
+            false => state.counting.clone().unwrap_or_default(),
+        });
+        let left: Vec<RailId> =
+            open.into_iter().filter(|(_, at)| leaving.contains(at)).map(|(rail, _)| rail).collect();
+        for rail in left {
+            let is_done = self.store.writer.read(move |reader| reader.is_done(rail)).await?;
+            if !is_done {
+                continue;
+            }
+            match self.port.close(rail).await {
+                Ok(()) => tracing::info!(%rail, "the rail of a device that left has ended"),
+                Err(error @ LedgerError::Silent(_)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%rail, %error, "the rail of a device that left stays open");
+                    self.with(|state| state.refused_until_ms = now.saturating_add(REFUSED_MS));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Freezes a dataset, unless the ledger holds it already: the service may have been killed before

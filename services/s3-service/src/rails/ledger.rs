@@ -152,6 +152,15 @@ impl LedgerPort for ClientLedger {
         })
     }
 
+    fn close(&self, rail: RailId) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let payer = self.payer("end a rail")?;
+            let call = IRails::closeCall { rail: rail.0 };
+            self.client.send(payer, address::RAILS, &call).await.map_err(refused("end a rail"))?;
+            Ok(())
+        })
+    }
+
     fn frozen_version(&self, rail: RailId) -> BoxFuture<'_, Result<u64, LedgerError>> {
         Box::pin(async move {
             let call = IRails::datasetCall { rail: rail.0 };

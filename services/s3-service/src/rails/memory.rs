@@ -83,6 +83,18 @@ impl MemoryLedger {
         self.lock().devices.remove(&device);
     }
 
+    /// Sets what a device has staked.
+    pub fn stake(&self, device: DeviceId, stake: Tokens) {
+        if let Some((device, _)) = self.lock().devices.get_mut(&device) {
+            device.stake = stake;
+        }
+    }
+
+    /// What the kind asks for from now on.
+    pub fn ask(&self, terms: KindTerms) {
+        self.lock().terms = terms;
+    }
+
     /// Ends all rails with the current epoch, as their payer may.
     pub fn close_all(&self) {
         let mut state = self.lock();
@@ -108,6 +120,11 @@ impl MemoryLedger {
     /// The rails, by device.
     pub fn rails(&self) -> BTreeMap<DeviceId, Rail> {
         self.lock().rails.values().map(|rail| (rail.device, *rail)).collect()
+    }
+
+    /// A rail.
+    pub fn rail(&self, rail: RailId) -> Option<Rail> {
+        self.lock().rails.get(&rail).copied()
     }
 
     /// How many transactions were sent.
@@ -192,6 +209,16 @@ impl LedgerPort for MemoryLedger {
                 }
                 state.frozen.insert(rail, *new);
             }
+            Ok(())
+        });
+        Box::pin(std::future::ready(done))
+    }
+
+    fn close(&self, rail: RailId) -> BoxFuture<'_, Result<(), LedgerError>> {
+        let done = self.change("end a rail", |state| {
+            let epoch = state.clock.epoch(state.height);
+            let rail = state.rails.get_mut(&rail).ok_or("no such rail")?;
+            rail.expiry = rail.expiry.min(epoch);
             Ok(())
         });
         Box::pin(std::future::ready(done))

@@ -1,6 +1,6 @@
 //! Agents in memory, with the faults that tests and simulations ask for.
 
-use super::{Ask, Shards, ShardsError};
+use super::{Ask, Noted, Shards, ShardsError};
 use crate::num::{mem, wide};
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
@@ -11,7 +11,10 @@ use protocol::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use storage_kind::{
@@ -37,6 +40,8 @@ pub enum Manner {
     Full,
     /// It has too much to do, and gives and takes nothing.
     Busy,
+    /// It says that it leaves, and takes nothing new.
+    Leaving,
 }
 
 /// What all agents of a world know.
@@ -72,6 +77,7 @@ struct Book {
     last: Option<(Commit, Committed)>,
     delivered: u64,
     promised: Micros,
+    kept: Noted,
 }
 
 /// Agents in memory.
@@ -79,12 +85,13 @@ struct Book {
 pub struct MemoryShards {
     world: World,
     agents: Mutex<BTreeMap<[u8; 32], Agent>>,
+    refuses_notes: AtomicBool,
 }
 
 impl MemoryShards {
     /// No agents.
     pub const fn new(world: World) -> Self {
-        Self { world, agents: Mutex::new(BTreeMap::new()) }
+        Self { world, agents: Mutex::new(BTreeMap::new()), refuses_notes: AtomicBool::new(false) }
     }
 
     /// Adds an agent; how to reach it and its device.
@@ -141,6 +148,29 @@ impl MemoryShards {
         }
     }
 
+    /// Alters a byte of every shard behind everybody's back.
+    pub fn corrupt(&self, peer: Peer) {
+        if let Some(agent) = self.lock().get_mut(&peer.key) {
+            for bytes in agent.shards.values_mut() {
+                let mut altered = bytes.to_vec();
+                altered.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+                *bytes = altered.into();
+            }
+        }
+    }
+
+    /// Whether no agent takes notes from now on.
+    pub fn refuse_notes(&self, refuse: bool) {
+        self.refuses_notes.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The owners of all agents that keep this shard.
+    pub fn keepers(&self, shard: Digest) -> Vec<Account> {
+        let agents = self.lock();
+        let keeps = |agent: &&Agent| agent.shards.keys().any(|(_, hash)| *hash == shard);
+        agents.values().filter(keeps).map(|agent| agent.owner).collect()
+    }
+
     /// Makes an agent forget everything, as one whose disk was replaced.
     pub fn reset(&self, peer: Peer) {
         if let Some(agent) = self.lock().get_mut(&peer.key) {
@@ -177,7 +207,7 @@ fn no<T>(refusal: Refusal) -> Result<T, ShardsError> {
 
 impl Agent {
     fn free(&self) -> u64 {
-        if self.manner == Manner::Full {
+        if matches!(self.manner, Manner::Full | Manner::Leaving) {
             return 0;
         }
         let used: u64 = self.shards.values().map(|bytes| wide(bytes.len())).sum();
@@ -190,6 +220,9 @@ impl Agent {
         }
         if Digest::of(&bytes) != shard.hash || wide(bytes.len()) != shard.bytes {
             return no(Refusal::BadShard);
+        }
+        if self.manner == Manner::Leaving {
+            return no(Refusal::Leaving);
         }
         if self.free() < shard.bytes {
             return no(Refusal::Full);
@@ -217,7 +250,10 @@ impl Agent {
             {
                 return no(Refusal::BadVoucher);
             }
-            book.promised = book.promised.max(voucher.voucher.amount);
+            if voucher.voucher.amount > book.promised {
+                book.promised = voucher.voucher.amount;
+                book.kept.voucher = Some(voucher);
+            }
         }
         let due = world.terms.dollars(book.delivered + ask.length, world.terms.delivery_price);
         if self.manner == Manner::Busy {
@@ -315,6 +351,23 @@ impl Shards for MemoryShards {
         }))
     }
 
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>> {
+        let refuses = self.refuses_notes.load(Ordering::Relaxed);
+        Box::pin(self.ask(to, move |agent, _| {
+            if refuses {
+                return no(Refusal::Disk);
+            }
+            agent.rails.entry(rail).or_default().kept.note = note;
+            Ok(())
+        }))
+    }
+
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Noted, ShardsError>> {
+        Box::pin(self.ask(of, move |agent, _| {
+            Ok(agent.rails.get(&rail).map(|book| book.kept.clone()).unwrap_or_default())
+        }))
+    }
+
     fn terms(&self, of: Peer) -> BoxFuture<'_, Result<Terms, ShardsError>> {
         Box::pin(self.ask(of, |agent, world| {
             Ok(Terms {
@@ -324,6 +377,7 @@ impl Shards for MemoryShards {
                 price: world.terms.price,
                 delivery_price: world.terms.delivery_price,
                 free: agent.free(),
+                leaving: agent.manner == Manner::Leaving,
             })
         }))
     }

@@ -3,7 +3,7 @@
 //! The service introduces itself to an agent when the agent asks for it, once a request, and asks
 //! again. Every answer is checked for its form; what is in it is for the caller to check.
 
-use super::{Ask, Shards, ShardsError};
+use super::{Ask, Noted, Shards, ShardsError};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::Eip712Domain;
@@ -156,6 +156,24 @@ impl Shards for RemoteShards {
         Box::pin(async move {
             match self.ask(of, Request::Stat(rail), Bytes::new(), SHORT).await? {
                 (Response::Stat(stat), _) => Ok(stat),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn note(&self, to: Peer, rail: RailId, note: Bytes) -> BoxFuture<'_, Result<(), ShardsError>> {
+        Box::pin(async move {
+            match self.ask(to, Request::Note(rail), note, SHORT).await? {
+                (Response::Stored, _) => Ok(()),
+                _ => Err(OTHER),
+            }
+        })
+    }
+
+    fn noted(&self, of: Peer, rail: RailId) -> BoxFuture<'_, Result<Noted, ShardsError>> {
+        Box::pin(async move {
+            match self.ask(of, Request::Noted(rail), Bytes::new(), SHORT).await? {
+                (Response::Noted(voucher), note) => Ok(Noted { note, voucher }),
                 _ => Err(OTHER),
             }
         })

@@ -401,7 +401,8 @@ impl Large {
     }
 }
 
-async fn settle(store: &Arc<Store>, stored: Stored) -> Result<Extent, StoreError> {
+/// Puts a stored segment into the index, where nothing needs it yet.
+pub(crate) async fn settle(store: &Arc<Store>, stored: Stored) -> Result<Extent, StoreError> {
     let (id, row) = (stored.id, stored.row.clone());
     store.writer.write(move |tables| tables.add_segment(id, &row)).await?;
     let extent = Extent { segment: id, offset: 0, bytes: stored.plain() };
@@ -433,6 +434,11 @@ async fn give_up(
         // One that fails was never in the index.
         extents.extend(task.await.ok().and_then(Result::ok));
     }
+    abandon(&store, extents).await;
+}
+
+/// Segments that nothing needs are garbage.
+pub(crate) async fn abandon(store: &Store, extents: Vec<Extent>) {
     let now_ms = store.now_ms();
     let given_up = store
         .writer

@@ -8,14 +8,12 @@
 //! a tag does not hold, whole shards are read and checked against their hashes; that names the liar,
 //! who gets nothing more, and the rest is decoded without them.
 
-use super::{Store, readers::Reading};
+use super::{Store, link::Shelf, readers::Reading};
 use crate::{
     codec::{self, CodecError, Opener, SegmentId},
     fetch::{Fetch, Status},
-    index::{Extent, Home, IndexError, Segment},
+    index::{Extent, IndexError, Segment},
     num::{mem, wide},
-    purse::PurseError,
-    shards::{Ask, ShardsError},
 };
 use bytes::Bytes;
 use futures::{
@@ -23,17 +21,14 @@ use futures::{
     future::BoxFuture,
     stream::{FuturesOrdered, FuturesUnordered},
 };
-use protocol::{Digest, net::Peer};
 use s3s::stream::{ByteStream, RemainingLength};
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::Range,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
-use storage_kind::wire::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Why bytes could not be read.
@@ -58,23 +53,10 @@ pub enum ReadError {
     Stopping,
 }
 
-/// A segment as a read sees it.
+/// A segment as a read sees it: where its shards are, and what opens their frames.
 pub(super) struct View {
-    pub(super) id: SegmentId,
-    pub(super) row: Segment,
+    shelf: Arc<Shelf>,
     opener: Opener,
-    /// Shards found to be other bytes than were stored.
-    bad: Mutex<BTreeSet<usize>>,
-}
-
-impl View {
-    fn is_bad(&self, shard: usize) -> bool {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner).contains(&shard)
-    }
-
-    fn home(&self, shard: usize) -> Option<Home> {
-        self.row.shards.get(shard).and_then(|row| row.home).filter(|_| !self.is_bad(shard))
-    }
 }
 
 /// A stretch of opened frames, with the memory that it takes.
@@ -101,7 +83,7 @@ impl Course {
     async fn next(&mut self) -> Result<Option<Stretch>, ReadError> {
         while self.ahead.len() < self.store.limits.read_ahead.max(1) {
             let Some((extent, wanted)) = self.left.front_mut() else { break };
-            let view = match self.view.take().filter(|view| view.id == extent.segment) {
+            let view = match self.view.take().filter(|view| view.shelf.id == extent.segment) {
                 Some(view) => view,
                 None => self.store.view(extent.segment).await?,
             };
@@ -266,7 +248,7 @@ impl Store {
         Ok(body)
     }
 
-    pub(super) async fn view(&self, id: SegmentId) -> Result<Arc<View>, ReadError> {
+    async fn view(&self, id: SegmentId) -> Result<Arc<View>, ReadError> {
         let row = self
             .writer
             .read(move |reader| reader.segment(id))
@@ -276,23 +258,12 @@ impl Store {
     }
 
     fn view_of(&self, id: SegmentId, row: Segment) -> Result<Arc<View>, ReadError> {
-        let opener = Opener::new(&self.keys, id, row.layout()?)?;
-        Ok(Arc::new(View { id, row, opener, bad: Mutex::default() }))
+        let shelf = Shelf::new(id, row)?;
+        let opener = Opener::new(&self.keys, id, shelf.layout)?;
+        Ok(Arc::new(View { shelf, opener }))
     }
 
-    /// The shards that can be asked, the most promising first, and those in doubt.
-    fn order(&self, view: &View) -> (Vec<usize>, Vec<usize>) {
-        let now = self.now_ms();
-        let mut ranked: Vec<_> = (0..view.row.shards.len())
-            .filter_map(|shard| Some((self.fleet.rank(view.home(shard)?.device, now), shard)))
-            .collect();
-        ranked.sort_unstable();
-        let doubtful = ranked.iter().filter(|((doubt, _), _)| *doubt).map(|(_, shard)| *shard);
-        let doubtful = doubtful.collect();
-        (ranked.into_iter().map(|(_, shard)| shard).collect(), doubtful)
-    }
-
-    #[tracing::instrument(name = "s3.stretch.read", level = "debug", skip_all, fields(id = %view.id))]
+    #[tracing::instrument(name = "s3.stretch.read", level = "debug", skip_all, fields(id = %view.shelf.id))]
     async fn stretch(
         self: &Arc<Self>,
         view: &Arc<View>,
@@ -307,8 +278,8 @@ impl Store {
             frames.clone().take(usize::from(k)).map(|f| usize::from(layout.shard_of(f))).collect();
         let taken = wide(span.len()) * wide(columns.len());
         let mut space = self.read_space(taken).await?;
-        let (order, doubtful) = self.order(view);
-        let total = view.row.shards.len();
+        let (order, doubtful) = self.order(&view.shelf);
+        let total = view.shelf.row.shards.len();
         let columns: Vec<usize> = columns.into_iter().collect();
         let fetch = Fetch::new(usize::from(k), total, columns.clone(), order, &doubtful);
         let mut pieces = self.pieces(view, fetch, &span).await?;
@@ -318,7 +289,7 @@ impl Store {
             // reads never waits for the other: one that stores what it reads waits the other way.
             drop(space);
             let gave: Vec<usize> = (0..total).filter(|shard| pieces[*shard].is_some()).collect();
-            let (shards, _space) = self.whole(view, None, &gave).await?;
+            let (shards, _space) = self.link.whole(&view.shelf, None, &gave).await?;
             space = self.read_space(taken).await?;
             pieces = shards
                 .into_iter()
@@ -357,7 +328,7 @@ impl Store {
         mut fetch: Fetch,
         span: &Range<usize>,
     ) -> Result<Vec<Option<Vec<u8>>>, ReadError> {
-        let mut pieces: Vec<Option<Vec<u8>>> = vec![None; view.row.shards.len()];
+        let mut pieces: Vec<Option<Vec<u8>>> = vec![None; view.shelf.row.shards.len()];
         let mut asked = FuturesUnordered::new();
         let mut cause = String::from("no agent holds a shard");
         let hedge = tokio::time::sleep(self.limits.hedge);
@@ -365,12 +336,13 @@ impl Store {
         let mut hedged = false;
         loop {
             for shard in fetch.ask() {
-                let (store, view, span) = (Arc::clone(self), Arc::clone(view), span.clone());
-                asked.push(async move { (shard, store.get(&view, shard, span).await) });
+                let (link, shelf) = (Arc::clone(&self.link), Arc::clone(&view.shelf));
+                let span = span.clone();
+                asked.push(async move { (shard, link.get(&shelf, shard, span).await) });
             }
             match fetch.status() {
                 Status::Ready => return Ok(pieces),
-                Status::Lost => return Err(ReadError::Lost { segment: view.id, cause }),
+                Status::Lost => return Err(ReadError::Lost { segment: view.shelf.id, cause }),
                 Status::Waiting => {}
             }
             tokio::select! {
@@ -383,7 +355,7 @@ impl Store {
                         fetch.arrived(shard);
                     }
                     Err(error) => {
-                        tracing::debug!(id = %view.id, shard, %error, "a shard was not read");
+                        tracing::debug!(id = %view.shelf.id, shard, %error, "a shard was not read");
                         cause = error;
                         fetch.failed(shard);
                     }
@@ -393,139 +365,6 @@ impl Store {
                     fetch.hedge();
                     metrics::counter!("wayleave_s3_reads_hedged_total").increment(1);
                 }
-            }
-        }
-    }
-
-    /// Reads a range of a shard, and keeps in mind how that went.
-    async fn get(
-        self: &Arc<Self>,
-        view: &View,
-        shard: usize,
-        span: Range<usize>,
-    ) -> Result<Bytes, String> {
-        let home = view.home(shard).ok_or("the shard is nowhere")?;
-        let peer = self.fleet.peer(home.device).ok_or("the agent has no address")?;
-        let length = wide(span.len());
-        let unpaid = |error: PurseError| error.to_string();
-        let mut ask = Ask {
-            rail: home.rail,
-            shard: view.row.shards[shard].hash,
-            offset: wide(span.start),
-            length,
-            voucher: self.purse.more(home.rail, length).await.map_err(unpaid)?,
-        };
-        let begun = Instant::now();
-        let mut got = self.ask(peer, ask).await;
-        // The agent saw a price change earlier, or the last voucher did not arrive, or not yet.
-        if let Err(ShardsError::Refused(Refusal::VoucherNeeded(due))) = got
-            && (self.purse.owes(home.rail, due).await || ask.voucher.is_none())
-        {
-            ask.voucher = Some(self.purse.voucher(home.rail, 0).await.map_err(unpaid)?);
-            got = self.ask(peer, ask).await;
-        }
-        if matches!(got, Err(ShardsError::Unreachable(_) | ShardsError::Refused(_))) {
-            self.purse.refund(home.rail, length).await;
-        }
-        match &got {
-            Ok(_) => {
-                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                self.fleet.answered(home.device, took.max(1));
-            }
-            Err(ShardsError::Refused(Refusal::Busy)) => {
-                self.fleet.busy(home.device, self.now_ms());
-            }
-            Err(error) => {
-                self.fleet.failed(home.device, self.now_ms());
-                if matches!(error, ShardsError::Refused(Refusal::NotHeld(_))) {
-                    self.lost(view, shard);
-                }
-            }
-        }
-        got.map_err(|error| error.to_string())
-    }
-
-    async fn ask(&self, peer: Peer, ask: Ask) -> Result<Bytes, ShardsError> {
-        tokio::time::timeout(self.limits.timeout(ask.length), self.shards.get(peer, ask))
-            .await
-            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())))
-            .and_then(|bytes| match wide(bytes.len()) == ask.length {
-                true => Ok(bytes),
-                false => Err(ShardsError::Wrong("another number of bytes")),
-            })
-    }
-
-    /// A shard is not where it should be: it is queued for repair.
-    fn lost(self: &Arc<Self>, view: &View, shard: usize) {
-        let (id, Some(home)) = (view.id, view.home(shard)) else { return };
-        view.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(shard);
-        metrics::counter!("wayleave_s3_shards_lost_total").increment(1);
-        tracing::warn!(segment = %id, shard, device = %home.device, "an agent lost a shard");
-        let store = Arc::clone(self);
-        tokio::spawn(async move {
-            let index = u8::try_from(shard).unwrap_or(u8::MAX);
-            let noted = store.writer.write(move |tables| tables.shard_lost(id, index, home)).await;
-            if let Err(error) = noted {
-                tracing::warn!(segment = %id, %error, "a lost shard was not noted");
-            }
-        });
-    }
-
-    /// One whole shard from where it is, checked against its hash; nothing if it is not given.
-    pub(super) async fn one(
-        self: &Arc<Self>,
-        view: &Arc<View>,
-        shard: usize,
-    ) -> Option<(Bytes, super::upload::Space)> {
-        let span = 0..view.opener.layout().shard_bytes();
-        let space = self.space(wide(span.len())).await.ok()?;
-        let bytes = self.get(view, shard, span).await.ok()?;
-        (Digest::of(&bytes) == view.row.shards.get(shard)?.hash).then_some((bytes, space))
-    }
-
-    /// Whole shards, checked against their hashes, at least k of them, without shard `but`; those of
-    /// `first` before others, as one of them is suspected.
-    pub(super) async fn whole(
-        self: &Arc<Self>,
-        view: &Arc<View>,
-        but: Option<usize>,
-        first: &[usize],
-    ) -> Result<(Vec<Option<Vec<u8>>>, super::upload::Space), ReadError> {
-        let layout = *view.opener.layout();
-        let k = usize::from(layout.shape().k());
-        let span = 0..layout.shard_bytes();
-        let bytes = wide(span.len()) * wide(k);
-        let space = self.space(bytes).await.map_err(|_| ReadError::Stopping)?;
-        let mut shards: Vec<Option<Vec<u8>>> = vec![None; view.row.shards.len()];
-        let mut cause = String::from("no agent holds a shard");
-        let (mut order, _) = self.order(view);
-        order.sort_by_key(|shard| !first.contains(shard));
-        let mut order = order.into_iter().filter(|shard| Some(*shard) != but);
-        let mut asked = FuturesUnordered::new();
-        let mut good = 0;
-        loop {
-            while good + asked.len() < k {
-                let Some(shard) = order.next() else {
-                    return Err(ReadError::Lost { segment: view.id, cause });
-                };
-                let (store, view, span) = (Arc::clone(self), Arc::clone(view), span.clone());
-                asked.push(async move { (shard, store.get(&view, shard, span).await) });
-            }
-            match asked.next().await {
-                Some((shard, Ok(bytes))) => {
-                    if Digest::of(&bytes) == view.row.shards[shard].hash {
-                        shards[shard] = Some(Vec::from(bytes));
-                        good += 1;
-                    } else {
-                        if let Some(home) = view.home(shard) {
-                            self.fleet.lied(home.device);
-                        }
-                        cause = "an agent answered other bytes than were stored".into();
-                        self.lost(view, shard);
-                    }
-                }
-                Some((_, Err(error))) => cause = error,
-                None => return Ok((shards, space)),
             }
         }
     }

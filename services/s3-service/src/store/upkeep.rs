@@ -1,48 +1,36 @@
-//! What is done in the background, one step at a time: queued shards find homes, garbage goes, loose
-//! segments are packed again.
+//! What is done in the background, one step at a time: shards find homes ([`crate::repair`]), garbage goes,
+//! loose segments are packed again, the health of all is looked at.
 //!
-//! Every step reads what to do from the index, so that a restart loses nothing, and is bounded. The
-//! least healthy segments come first (design 11), in the order of [`storage_kind::health`]; a shard
-//! whose repair failed waits, longer each time, as every try may cost the delivery of k others.
+//! Every step reads what to do from the index, so that a restart loses nothing, and is bounded.
 
-use super::{ReadError, Store, StoreError, retrieve::View, upload::Space};
+use super::{ReadError, Shelf, Store, StoreError};
 use crate::{
-    codec::{self, SegmentId},
-    index::{Extent, Home, IndexError, Loose, Move, Queued, Tables},
+    codec::SegmentId,
+    index::{Extent, IndexError, Loose, Move, Queued, Tables},
     num::wide,
-    placement::{self, Spot},
-    shards::ShardsError,
+    repair::{
+        Standing,
+        plan::{Key, Planner, REPAIRS},
+        survey::Health,
+        worker::{RepairError, Worker},
+    },
 };
-use bytes::Bytes;
-use protocol::{Account, DeviceId, RailId};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
-use storage_kind::{
-    dataset::Shard,
-    health::{self, Population},
-    wire::Refusal,
-};
+use futures::{StreamExt as _, stream};
+use protocol::RailId;
+use std::{collections::BTreeSet, sync::Arc};
+use storage_kind::health::Population;
 
-/// Shards repaired in one step.
-const REPAIRS: usize = 16;
+/// Rounds of repairs in one step.
+const ROUNDS: usize = 16;
+/// Repairs under way at once. Each holds the memory of k shards.
+const AT_ONCE: usize = 4;
 /// Queued shards of which the most urgent are repaired in one step; the next step looks at the next.
 const LOOKED_AT: usize = 4_096;
-/// Agents asked whether they take a shard before others are read for it.
-const ASKED: usize = 8;
-/// How long an agent may take to say what it takes.
-const ASKED_WITHIN: Duration = Duration::from_secs(3);
-/// How long a shard waits after a repair that failed, milliseconds; doubled with every further one.
-const PUT_OFF_MS: u64 = 1_000;
-/// How often that is doubled at most.
-const PUT_OFF_DOUBLED_MAX: u32 = 6;
-/// Shards that wait so at most; beyond it the one that is due first is tried at once.
-const PUT_OFF_MAX: usize = 65_536;
 /// The chance that an agent fails on a day, in parts of 10^9 (Storj's figure). Only the order of
 /// repairs follows from it.
 const FAILURE_PPB: u32 = 54_350;
+/// Segments whose health is looked at in one go.
+const SURVEYED: usize = 4_096;
 /// Garbage segments collected in one step.
 const COLLECTED: usize = 256;
 /// Shards found stranded in one step.
@@ -63,6 +51,9 @@ pub enum UpkeepError {
     /// Bytes could not be stored.
     #[error("store: {0}")]
     Store(#[from] StoreError),
+    /// A shard could not be repaired.
+    #[error("repair: {0}")]
+    Repair(#[from] RepairError),
     /// The index refused.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -79,38 +70,36 @@ pub struct Done {
     pub moved: usize,
 }
 
-/// A repair that failed.
-#[derive(Clone, Copy, Debug)]
-struct PutOff {
-    until_ms: u64,
-    failures: u32,
-}
-
 /// The background worker.
 #[derive(Debug)]
 pub struct Upkeep {
     store: Arc<Store>,
+    planner: Planner,
+    worker: Worker,
     /// Garbage found earlier, and the reads that must end before it goes.
     found: Vec<(SegmentId, u64)>,
     /// The queued shard that was looked at last.
-    looked_at: Option<(SegmentId, u8)>,
-    put_off: BTreeMap<(SegmentId, u8), PutOff>,
-    /// The rails on which shards may stay, once they are known.
-    staying: Option<BTreeMap<RailId, DeviceId>>,
+    looked_at: Option<Key>,
+    /// Where shards may stay and can be read, once that is known.
+    standing: Option<Arc<Standing>>,
     /// The rails all of whose shards are queued, and when that was so.
     left: (BTreeSet<RailId>, u64),
+    surveyed_ms: Option<u64>,
 }
 
 impl Upkeep {
     /// A worker on `store`.
-    pub const fn new(store: Arc<Store>) -> Self {
+    pub fn new(store: Arc<Store>) -> Self {
+        let worker = Worker::new(store.keys.mask.clone(), Arc::clone(&store.link));
         Self {
+            planner: Planner::new(store.limits.repair_bytes_per_s),
+            worker,
             store,
             found: Vec::new(),
             looked_at: None,
-            put_off: BTreeMap::new(),
-            staying: None,
+            standing: None,
             left: (BTreeSet::new(), 0),
+            surveyed_ms: None,
         }
     }
 
@@ -134,31 +123,33 @@ impl Upkeep {
             Ok(collected) => done.collected = collected,
             Err(error) => failed = Some(error.into()),
         }
+        if let Err(error) = self.survey().await {
+            failed = Some(error.into());
+        }
         failed.map_or(Ok(done), Err)
     }
 
-    /// Queues the shards on rails that are not among those where they may stay. They can be read where
-    /// they are until they have moved. How many were queued.
+    /// Takes note of where shards may stay and can be read, and queues those that may not stay where they
+    /// are. They can be read there until they have moved, if they can now. How many were queued.
     ///
     /// # Errors
     /// [`UpkeepError::Index`].
-    pub async fn leave(
-        &mut self,
-        staying: BTreeMap<RailId, DeviceId>,
-    ) -> Result<usize, UpkeepError> {
+    pub async fn leave(&mut self, standing: Standing) -> Result<usize, UpkeepError> {
         let (writer, now) = (&self.store.writer, self.store.now_ms());
+        let standing = Arc::new(standing);
+        self.standing = Some(Arc::clone(&standing));
         let held = writer.read(|reader| reader.rails()).await?.into_iter();
         let left: BTreeSet<RailId> = held
-            .filter(|(id, row)| row.held > 0 && !staying.contains_key(id))
+            .filter(|(id, row)| row.held > 0 && !standing.staying.contains_key(id))
             .map(|(id, _)| id)
             .collect();
-        self.staying = Some(staying.clone());
         // Segments are looked through only when there is something to find.
         if left.is_empty() || (self.left.0 == left && now < self.left.1.saturating_add(LEFT_MS)) {
             return Ok(0);
         }
-        let gone = move |home: &Home| staying.get(&home.rail) != Some(&home.device);
-        let stranded = writer.read(move |reader| reader.stranded(gone, STRANDED)).await?;
+        let stranded = writer
+            .read(move |reader| reader.stranded(|home| !standing.stays(home), STRANDED))
+            .await?;
         let count = stranded.len();
         if count > 0 {
             writer
@@ -175,135 +166,116 @@ impl Upkeep {
         Ok(count)
     }
 
+    /// Repairs what is most urgent, as fast as it may.
     async fn repair(&mut self) -> Result<usize, UpkeepError> {
         let (mut repaired, mut failed) = (0, None);
-        for shard in self.urgent().await? {
-            let key = (shard.segment, shard.index);
-            match self.repair_one(shard).await {
-                Ok(true) => {
-                    repaired += 1;
-                    self.put_off.remove(&key);
-                    continue;
+        for _ in 0..ROUNDS {
+            let urgent = self.urgent().await?;
+            let (count, before) = (urgent.len(), repaired);
+            let this = &*self;
+            let outcomes: Vec<_> =
+                stream::iter(urgent)
+                    .map(|shard| async move {
+                        ((shard.segment, shard.index), this.repair_one(shard).await)
+                    })
+                    .buffer_unordered(AT_ONCE)
+                    .collect()
+                    .await;
+            for (key, outcome) in outcomes {
+                match outcome {
+                    Ok(true) => {
+                        repaired += 1;
+                        self.planner.done(key);
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(error) => failed = Some(error),
                 }
-                Ok(false) => {}
-                Err(error) => failed = Some(error),
+                self.planner.failed(key, self.store.now_ms());
             }
-            self.put_off(key);
+            // Others have their turn when there is little to do, or nothing works.
+            if count < REPAIRS || repaired == before {
+                break;
+            }
         }
         metrics::counter!("wayleave_s3_shards_repaired_total").increment(wide(repaired));
         failed.map_or(Ok(repaired), Err)
     }
 
-    /// The shards to repair now: those of the segments that are expected to be lost first. Segments
-    /// that are lost already cannot be helped, and must not be in the way.
+    /// The shards to repair now.
     async fn urgent(&mut self) -> Result<Vec<Queued>, IndexError> {
         let (store, after, now) = (&self.store, self.looked_at, self.store.now_ms());
-        let queued = store.writer.read(move |reader| reader.queued(after, LOOKED_AT)).await?;
+        let standing = self.standing.clone();
+        let queued = store
+            .writer
+            .read(move |reader| {
+                let alive = |home: &_| standing.as_ref().is_none_or(|at| at.is_alive(home));
+                reader.queued(after, LOOKED_AT, alive)
+            })
+            .await?;
         let last = queued.last().map(|shard| (shard.segment, shard.index));
         self.looked_at = last.filter(|_| queued.len() == LOOKED_AT);
         let nodes = u32::try_from(store.fleet.agents().len()).unwrap_or(u32::MAX);
         let population = Population { nodes, failure_ppb: FAILURE_PPB };
-        let due = |shard: &Queued| {
-            self.put_off.get(&(shard.segment, shard.index)).is_none_or(|off| off.until_ms <= now)
-        };
-        let mut urgent: Vec<_> = queued
-            .into_iter()
-            .filter(|shard| shard.durable >= shard.needed && due(shard))
-            .filter(|shard| !store.under_way.contains(shard.segment))
-            .map(|shard| (health(&shard).millidays(&population), shard))
-            .collect();
-        urgent
-            .sort_by_key(|(days, shard)| (*days, shard.from.is_some(), shard.segment, shard.index));
-        urgent.truncate(REPAIRS);
-        Ok(urgent.into_iter().map(|(_, shard)| shard).collect())
+        let busy = |id| store.under_way.contains(id);
+        Ok(self.planner.next(queued, &population, busy, now))
     }
 
-    fn put_off(&mut self, key: (SegmentId, u8)) {
-        let failures = self.put_off.get(&key).map_or(0, |off| off.failures);
-        let wait = PUT_OFF_MS << failures.min(PUT_OFF_DOUBLED_MAX);
-        let until_ms = self.store.now_ms().saturating_add(wait);
-        if self.put_off.len() >= PUT_OFF_MAX {
-            let first = self.put_off.iter().min_by_key(|(_, off)| off.until_ms);
-            let first = first.map(|(key, _)| *key);
-            first.and_then(|first| self.put_off.remove(&first));
-        }
-        self.put_off.insert(key, PutOff { until_ms, failures: failures.saturating_add(1) });
-    }
-
-    /// Stores a shard with an owner who has none other of its segment: as it is read where it is, if
-    /// it only has to move, or rebuilt from others.
+    /// Finds a home for a shard. Whether it has one now, or needs none.
     async fn repair_one(&self, queued: Queued) -> Result<bool, UpkeepError> {
         let store = &self.store;
         let (id, index) = (queued.segment, queued.index);
-        let stays = |home: &Home| {
-            self.staying.as_ref().is_some_and(|on| on.get(&home.rail) == Some(&home.device))
-        };
+        let stays = |home: &_| self.standing.as_ref().is_some_and(|on| on.stays(home));
         if let Some(home) = queued.from.filter(stays) {
             store.writer.write(move |tables| tables.shard_stays(id, index, home)).await?;
             return Ok(true);
         }
         let _reading = store.reading();
-        let view = match store.view(id).await {
-            Ok(view) => view,
-            // Forgotten in the meantime.
-            Err(ReadError::Index(IndexError::Damaged(_))) => return Ok(true),
-            Err(error) => return Err(error.into()),
+        // Forgotten in the meantime.
+        let Some(row) = store.writer.read(move |reader| reader.segment(id)).await? else {
+            return Ok(true);
         };
-        let layout = view.row.layout().map_err(StoreError::from)?;
-        let hash = view.row.shards.get(usize::from(index)).map(|shard| shard.hash);
-        let hash = hash.ok_or(IndexError::Damaged("a segment has fewer shards"))?;
-        let shard = Shard { hash, bytes: wide(layout.shard_bytes()) };
-        let Some(spot) = self.spot(&view, index, shard.bytes).await else { return Ok(false) };
-        let (bytes, space) = self.bytes(&view, index, queued.from.is_some()).await?;
-        let Ok(to) = store.put_on(spot, shard, bytes).await else { return Ok(false) };
-        drop(space);
-        let change = move |tables: &mut Tables<'_>| match queued.from {
-            Some(from) => tables.shard_moved(id, index, from, to),
-            None => tables.shard_stored(id, index, to),
+        let shelf = Shelf::new(id, row).map_err(StoreError::from)?;
+        let readable = |home: &_| self.standing.as_ref().is_none_or(|at| at.is_alive(home));
+        let from = queued.from.filter(readable);
+        let Some(to) = self.worker.repair(&shelf, index, from).await? else { return Ok(false) };
+        let siblings = store.fleet.siblings(to.device);
+        let change = move |tables: &mut Tables<'_>| {
+            // A shard that became durable in the meantime may stand with the same owner.
+            if tables.is_beside(id, index, &siblings)? {
+                return Ok(false);
+            }
+            match queued.from {
+                Some(from) => tables.shard_moved(id, index, from, to),
+                None => tables.shard_stored(id, index, to),
+            }
         };
         Ok(store.writer.write(change).await?)
     }
 
-    /// An agent that says it takes a shard. They are asked before anything is read, as reading costs.
-    async fn spot(&self, view: &View, index: u8, bytes: u64) -> Option<Spot> {
+    /// Looks at the health of all segments, when it is time.
+    async fn survey(&mut self) -> Result<(), IndexError> {
         let (store, now) = (&self.store, self.store.now_ms());
-        let taken = owners(store, view, index);
-        let spots = placement::replace(view.id, bytes, &store.fleet.candidates(now), &taken);
-        for spot in spots.into_iter().take(ASKED) {
-            let Some(peer) = store.fleet.peer(spot.device) else { continue };
-            match tokio::time::timeout(ASKED_WITHIN, store.shards.terms(peer)).await {
-                Ok(Ok(terms)) if terms.free >= bytes => return Some(spot),
-                Ok(Ok(terms)) => store.fleet.offers(spot.device, terms.free),
-                Ok(Err(ShardsError::Refused(Refusal::Busy))) => {}
-                Ok(Err(_)) | Err(_) => store.fleet.failed(spot.device, store.now_ms()),
+        let every = u64::try_from(store.limits.survey.as_millis()).unwrap_or(u64::MAX);
+        let is_due = self.surveyed_ms.is_none_or(|last| now >= last.saturating_add(every));
+        // Before the first look at the ledger nobody knows what can be read.
+        let Some(standing) = self.standing.clone().filter(|_| is_due) else { return Ok(()) };
+        let (mut health, mut after) = (Health::default(), None);
+        loop {
+            let standing = Arc::clone(&standing);
+            let (counted, next) = store
+                .writer
+                .read(move |reader| reader.survey(after, SURVEYED, |home| standing.is_alive(home)))
+                .await?;
+            counted.iter().for_each(|segment| health.add(segment));
+            after = next;
+            if after.is_none() {
+                break;
             }
         }
-        None
-    }
-
-    /// The bytes of a shard, whole and checked, from where it is or rebuilt from others.
-    async fn bytes(
-        &self,
-        view: &Arc<View>,
-        index: u8,
-        is_there: bool,
-    ) -> Result<(Bytes, Space), UpkeepError> {
-        let (store, at) = (&self.store, usize::from(index));
-        if is_there && let Some(found) = store.one(view, at).await {
-            return Ok(found);
-        }
-        let (shards, space) = store.whole(view, Some(at), &[]).await?;
-        let (keys, id) = (store.keys.clone(), view.id);
-        let shape = view.row.layout().map_err(StoreError::from)?.shape();
-        let rebuilt =
-            tokio::task::spawn_blocking(move || codec::rebuild(&keys, id, shape, shards, index))
-                .await
-                .map_err(|_| StoreError::Stopping)?
-                .map_err(StoreError::from)?;
-        if view.row.shards.get(at).is_none_or(|shard| shard.hash != rebuilt.hash) {
-            return Err(IndexError::Damaged("a rebuilt shard has another hash").into());
-        }
-        Ok((rebuilt.bytes, space))
+        store.note_health(health);
+        self.surveyed_ms = Some(now);
+        Ok(())
     }
 
     /// Forgets garbage that nobody reads any more.
@@ -394,20 +366,6 @@ fn alike(mut loose: Vec<Loose>, least: usize) -> Vec<Loose> {
     }
     loose.truncate(if count > 1 { count } else { 0 });
     loose
-}
-
-/// The owners that keep shards of a segment other than shard `but`.
-fn owners(store: &Store, view: &View, but: u8) -> BTreeSet<Account> {
-    let shards = (0u8..).zip(&view.row.shards).filter(|(index, _)| *index != but);
-    shards.filter_map(|(_, shard)| store.fleet.owner(shard.home?.device)).collect()
-}
-
-fn health(shard: &Queued) -> health::Segment {
-    health::Segment {
-        healthy: shard.durable.into(),
-        needed: shard.needed.into(),
-        moving: shard.moving.into(),
-    }
 }
 
 #[cfg(test)]

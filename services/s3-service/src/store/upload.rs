@@ -5,7 +5,11 @@
 //! is a spare again. With k + 1 durable the segment counts as stored; what is still under way then is
 //! followed in the background and, if it fails, stays queued in the index until upkeep finds it a home.
 
-use super::{ReadError, Store, segment_id};
+use super::{
+    ReadError, Store,
+    link::{Space, home},
+    segment_id,
+};
 use crate::{
     codec::{self, CodecError, Layout, Sealer, SegmentId},
     index::{Home, IndexError, Segment, ShardRow},
@@ -17,13 +21,10 @@ use bytes::Bytes;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use storage_kind::{dataset::Shard, wire::Refusal};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-};
+use storage_kind::dataset::Shard;
+use tokio::task::JoinSet;
 
 /// Segments up to this size are sealed where they are: another thread costs more, bytes.
 const SEALED_HERE_MAX: u32 = 64 << 10;
@@ -111,10 +112,6 @@ pub enum BodyError {
     NoChecksum(&'static str),
 }
 
-/// Memory held for a segment on its way out. Whoever sends a shard has its part in it and nobody waits
-/// for more while holding it, so that it comes back whatever else waits.
-pub(super) struct Space(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
-
 /// Segments whose shards are still on their way: what is queued of them needs no repair yet.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay(Mutex<BTreeSet<SegmentId>>);
@@ -171,8 +168,8 @@ impl Sending {
 }
 
 /// A segment being filled.
-pub(super) struct Filling {
-    pub(super) sealer: Sealer,
+pub(crate) struct Filling {
+    pub(crate) sealer: Sealer,
     id: SegmentId,
     layout: Layout,
     packed: bool,
@@ -181,23 +178,16 @@ pub(super) struct Filling {
 
 impl Store {
     /// Begins a segment of `plain` bytes, once there is memory for it.
-    pub(super) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
+    pub(crate) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
         let layout = Layout::new(self.shape, plain)?;
-        let space = self.space(layout.stored_bytes()).await?;
+        let space = self.space(layout.stored_bytes()).await.ok_or(StoreError::Stopping)?;
         let id = segment_id()?;
         let sealer = Sealer::new(&self.keys, id, layout)?;
         Ok(Filling { sealer, id, layout, packed, space })
     }
 
-    pub(super) async fn space(&self, bytes: u64) -> Result<Space, StoreError> {
-        let most = self.limits.write_bytes_max >> 10;
-        let wanted = u32::try_from((bytes >> 10).clamp(1, most)).unwrap_or(u32::MAX);
-        let outgoing: Arc<Semaphore> = Arc::clone(&self.outgoing);
-        outgoing.acquire_many_owned(wanted).await.map(Space).map_err(|_| StoreError::Stopping)
-    }
-
     /// Seals a full segment and stores it.
-    pub(super) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
+    pub(crate) async fn finish(self: &Arc<Self>, filling: Filling) -> Result<Stored, StoreError> {
         let Filling { sealer, id, layout, packed, space } = filling;
         let shards = if layout.plain_bytes() <= SEALED_HERE_MAX {
             sealer.finish(&self.keys)?
@@ -316,42 +306,6 @@ impl Store {
             }
         }
     }
-
-    /// Stores a shard on one agent, and keeps in mind how that went.
-    pub(super) async fn put_on(
-        &self,
-        spot: Spot,
-        shard: Shard,
-        bytes: Bytes,
-    ) -> Result<Home, ShardsError> {
-        let peer = self
-            .fleet
-            .peer(spot.device)
-            .ok_or_else(|| ShardsError::Unreachable("the agent has no address".into()))?;
-        let begun = Instant::now();
-        let put = self.shards.put(peer, spot.rail, shard, bytes);
-        let done = tokio::time::timeout(self.limits.timeout(shard.bytes), put)
-            .await
-            .unwrap_or_else(|_| Err(ShardsError::Silent("no answer in time".into())));
-        match &done {
-            Ok(()) => {
-                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                self.fleet.answered(spot.device, took.max(1));
-                self.fleet.took(spot.device, shard.bytes);
-                metrics::counter!("wayleave_s3_shard_bytes_put_total").increment(shard.bytes);
-            }
-            Err(ShardsError::Refused(
-                Refusal::Full | Refusal::Leaving | Refusal::RateTooLow(_) | Refusal::LimitTooLow(_),
-            )) => {
-                self.fleet.offers(spot.device, 0);
-            }
-            Err(ShardsError::Refused(Refusal::Busy)) => {
-                self.fleet.busy(spot.device, self.now_ms());
-            }
-            Err(_) => self.fleet.failed(spot.device, self.now_ms()),
-        }
-        done.map(|()| home(spot))
-    }
 }
 
 impl Filling {
@@ -428,11 +382,6 @@ impl Store {
             tracing::warn!(%error, segments = late.len(), "durable shards were not noted");
         }
     }
-}
-
-/// Where a shard is that an agent took.
-const fn home(spot: Spot) -> Home {
-    Home { rail: spot.rail, device: spot.device }
 }
 
 /// Splits `bytes` into segments of even size, none above `most`.

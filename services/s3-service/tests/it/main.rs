@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checksums;
+mod churn;
 mod faults;
 mod listings;
 mod objects;
 mod rails;
+mod recovery;
 mod uploads;
 mod wire;
 mod world;

@@ -63,6 +63,13 @@ impl Agent {
             Request::Holds(rail, shards) => {
                 self.shards.holds(self.peer, rail, shards).await.map(Response::Holds)
             }
+            Request::Note(rail) => {
+                self.shards.note(self.peer, rail, body).await.map(|()| Response::Stored)
+            }
+            Request::Noted(rail) => self.shards.noted(self.peer, rail).await.map(|kept| {
+                data = kept.note;
+                Response::Noted(kept.voucher)
+            }),
             Request::Introduce(_) => Err(ShardsError::Wrong("answered above")),
         };
         match done {

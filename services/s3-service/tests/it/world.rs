@@ -13,6 +13,7 @@ use protocol::{
 };
 use s3_service::{
     Config, Keyring, Limits, RailPlan, Running, Service, WallClock,
+    backup::{RecoverError, Recovered},
     codec::Shape,
     rails::memory::MemoryLedger,
     shards::memory::{self, MemoryShards},
@@ -28,7 +29,7 @@ pub(crate) struct World {
     pub(crate) agents: Vec<(Peer, DeviceId)>,
     pub(crate) service: Option<Running>,
     pub(crate) config: Config,
-    keyring: Keyring,
+    pub(crate) keyring: Keyring,
     _folder: tempfile::TempDir,
 }
 
@@ -51,6 +52,7 @@ pub(crate) fn limits() -> Limits {
         upkeep: Duration::from_millis(20),
         refresh: Duration::from_millis(20),
         audit: Duration::from_secs(600),
+        backup: Duration::from_millis(20),
         request_timeout: Duration::from_secs(20),
         ..Limits::default()
     }
@@ -147,6 +149,39 @@ impl World {
         self.stop().await;
         self.config.data = left;
         self.start().await;
+    }
+
+    /// Ends the service with nobody there to hear its last words, and takes its index away.
+    pub(crate) async fn lose_disk(&mut self) {
+        for (peer, _) in &self.agents {
+            self.shards.set(*peer, memory::Manner::Down);
+        }
+        self.stop().await;
+        std::fs::remove_dir_all(&self.config.data).unwrap();
+        std::fs::create_dir_all(&self.config.data).unwrap();
+        for (peer, _) in &self.agents {
+            self.shards.set(*peer, memory::Manner::Honest);
+        }
+    }
+
+    pub(crate) fn around(&self) -> s3_service::World {
+        s3_service::World {
+            shards: Arc::clone(&self.shards) as _,
+            ledger: Arc::clone(&self.ledger) as _,
+            clock: Arc::new(WallClock),
+        }
+    }
+
+    /// Makes the index anew from what keys, ledger and agents know.
+    pub(crate) async fn recover(&self) -> Result<Recovered, RecoverError> {
+        Service::recover(&self.config, &self.keyring, &self.around(), None).await
+    }
+
+    /// Waits until the agents have the whole index.
+    pub(crate) async fn backed_up(&self) {
+        let behind =
+            async |world: &Self| world.running().snapshot().await.unwrap().backup_behind == 0;
+        self.until("the index is with the agents", behind).await;
     }
 
     pub(crate) fn client(&self) -> Client {

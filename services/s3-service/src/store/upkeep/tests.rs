@@ -2,17 +2,18 @@
 
 use super::*;
 use crate::{
-    codec::{ContentKeys, Secret, Shape},
+    codec::{ContentKeys, MaskKey, Secret, Shape},
     config::Limits,
     fleet::{Agent, Fleet},
-    index::{Index, Segment, ShardRow, Writer},
+    index::{Home, Index, Segment, ShardRow, Writer},
     purse::Purse,
     shards::memory::{self, MemoryShards},
     store::Parts,
 };
 use alloy_signer_local::PrivateKeySigner;
 use protocol::{
-    Digest, KindId, Micros, NetworkId, Tokens, clock::Clock, manifest::KindTerms, net::Peer,
+    Account, DeviceId, Digest, KindId, Micros, NetworkId, Tokens, clock::Clock,
+    manifest::KindTerms, net::Peer,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,7 +58,10 @@ fn store(clock: &Arc<Hand>) -> Arc<Store> {
         proven: true,
     }));
     Store::new(Parts {
-        keys: ContentKeys { content: Secret::new([1; 32]), mask: Secret::new([2; 32]) },
+        keys: ContentKeys {
+            content: Secret::new([1; 32]),
+            mask: MaskKey::new(Secret::new([2; 32])),
+        },
         shape: Shape::new(4, 6).unwrap(),
         limits: Limits::default(),
         purse: Arc::new(Purse::new(signer, domain, network, writer.clone())),
@@ -86,6 +90,12 @@ async fn add(store: &Store, number: u8, durable: u8) -> SegmentId {
     id
 }
 
+/// Everybody can be read, and nothing may stay.
+fn nowhere() -> Standing {
+    let alive = (1..9).map(|number| DeviceId([number; 32])).collect();
+    Standing { alive, ..Standing::default() }
+}
+
 fn names(urgent: &[Queued]) -> Vec<(u8, u8)> {
     urgent.iter().map(|shard| (shard.segment.0[0], shard.index)).collect()
 }
@@ -103,20 +113,25 @@ async fn what_is_lost_is_not_in_the_way_and_the_least_healthy_come_first() {
     store.writer.write(move |tables| tables.shard_leaves(moving, 2, home(3))).await.unwrap();
     let mut upkeep = Upkeep::new(Arc::clone(&store));
     let urgent = upkeep.urgent().await.unwrap();
-    assert_eq!(names(&urgent), [(52, 4), (52, 5), (51, 2), (50, 5)]);
-    assert_eq!((urgent[2].from, urgent[2].moving), (Some(home(3)), 1));
+    assert_eq!(names(&urgent), [(52, 4), (51, 2), (50, 5)]);
+    assert_eq!((urgent[1].from, urgent[1].moving), (Some(home(3)), 1));
+}
 
-    // One that fails waits, longer each time; the others do not wait for it.
-    upkeep.put_off((SegmentId([52; 16]), 4));
-    let others = [(52, 5), (51, 2), (50, 5)];
-    assert_eq!(names(&upkeep.urgent().await.unwrap()), others);
-    clock.0.store(PUT_OFF_MS, Ordering::Relaxed);
-    assert_eq!(upkeep.urgent().await.unwrap().len(), 4);
-    upkeep.put_off((SegmentId([52; 16]), 4));
-    clock.0.store(3 * PUT_OFF_MS - 1, Ordering::Relaxed);
-    assert_eq!(names(&upkeep.urgent().await.unwrap()), others);
-    clock.0.store(3 * PUT_OFF_MS, Ordering::Relaxed);
-    assert_eq!(upkeep.urgent().await.unwrap().len(), 4);
+#[tokio::test]
+async fn what_silent_agents_have_counts_neither_as_there_nor_as_lost() {
+    let store = store(&Arc::default());
+    let id = add(&store, 1, 6).await;
+    let mut upkeep = Upkeep::new(Arc::clone(&store));
+    let staying = (3..=6).map(|number| (RailId(number.into()), DeviceId([number; 32]))).collect();
+    let standing = Standing { staying, alive: (3..=8).map(|at| DeviceId([at; 32])).collect() };
+    assert_eq!(upkeep.leave(standing).await.unwrap(), 2);
+    let urgent = upkeep.urgent().await.unwrap();
+    assert_eq!(names(&urgent), [(1, 0)]);
+    assert_eq!((urgent[0].alive, urgent[0].moving), (4, 0));
+    upkeep.survey().await.unwrap();
+    assert_eq!(store.health().unwrap(), Health::default(), "nothing needs it");
+    let row = store.writer.read(move |reader| reader.segment(id)).await.unwrap().unwrap();
+    assert!(row.shards.iter().all(|shard| shard.home.is_some()), "they may come back");
 }
 
 #[tokio::test]
@@ -124,15 +139,18 @@ async fn shards_on_rails_that_go_stay_where_they_are_until_they_have_moved() {
     let store = store(&Arc::default());
     let id = add(&store, 1, 6).await;
     let mut upkeep = Upkeep::new(Arc::clone(&store));
-    assert_eq!(upkeep.leave(BTreeMap::new()).await.unwrap(), 6);
-    assert_eq!(upkeep.leave(BTreeMap::new()).await.unwrap(), 0, "once is enough");
+    assert_eq!(upkeep.leave(nowhere()).await.unwrap(), 6);
+    assert_eq!(upkeep.leave(nowhere()).await.unwrap(), 0, "once is enough");
     let row = store.writer.read(move |reader| reader.segment(id)).await.unwrap().unwrap();
     assert!(row.shards.iter().all(|shard| shard.home.is_some()));
-    assert_eq!(upkeep.urgent().await.unwrap().len(), 6);
+    assert_eq!(upkeep.urgent().await.unwrap().len(), 1, "one after another");
     // The ledger was looked at wrongly: all is well after all.
     let all = (1..=6).map(|number| (RailId(number.into()), DeviceId([number; 32]))).collect();
-    upkeep.leave(all).await.unwrap();
-    assert_eq!(upkeep.repair().await.unwrap(), 6);
+    let standing = Standing { staying: all, ..nowhere() };
+    upkeep.leave(standing).await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(upkeep.repair().await.unwrap(), 1);
+    }
     assert!(upkeep.urgent().await.unwrap().is_empty());
     store.writer.read(|reader| reader.check()).await.unwrap();
 }

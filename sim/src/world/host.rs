@@ -1,0 +1,224 @@
+//! One machine with a seat, from its first start through its crashes: what it keeps, what runs on it, and
+//! what it has said is final.
+
+use super::machine::{Hardware, Life, Machine};
+use crate::{
+    adversaries::{Kind, proxy::Interposed},
+    checkers::{Broken, chronicle::Chronicle},
+    faults::{disk::Crash, file::HistoryFile},
+};
+use commonware_runtime::{
+    Clock as _, Error, Handle, Spawner as _, Supervisor as _, deterministic::Context,
+};
+use consensus::{
+    Config, Finalized, Genesis, History, Ledger, Peer, Retention, ValidatorKeys, simulation,
+};
+use futures::FutureExt as _;
+use rand::{RngExt as _, rngs::StdRng};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// How often a start is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a start may take, in looks.
+const LOOKS: u32 = 2_000;
+/// How long what ran on a machine takes to end.
+const SETTLE: Duration = Duration::from_millis(20);
+/// How often that is waited for.
+const SETTLES: u32 = 50;
+
+/// What runs on a machine.
+struct Runs {
+    life: Arc<Life>,
+    task: Handle<()>,
+    ledger: Ledger,
+}
+
+/// A machine with a seat.
+#[expect(missing_debug_implementations, reason = "the runtime's handle has none")]
+pub struct Host {
+    /// What outlives a crash.
+    pub hardware: Hardware,
+    /// How it lies, if it does.
+    pub kind: Option<Kind>,
+    /// Who stands between it and the network.
+    pub interposed: Option<Arc<Interposed>>,
+    keys: ValidatorKeys,
+    peers: Vec<Peer>,
+    history: HistoryFile,
+    runs: Option<Runs>,
+    /// The last height it said was final.
+    seen: u64,
+}
+
+impl Host {
+    /// A machine that was never started.
+    pub fn new(hardware: Hardware, keys: ValidatorKeys, peers: Vec<Peer>) -> Self {
+        let history = HistoryFile::new(Arc::clone(&hardware.disk));
+        let (kind, interposed, runs, seen) = (None, None, None, 0);
+        Self { hardware, kind, interposed, keys, peers, history, runs, seen }
+    }
+
+    /// Whether what it says has to be true.
+    pub fn honest(&self) -> bool {
+        !self.kind.is_some_and(Kind::lies)
+    }
+
+    /// The last height it said was final.
+    pub const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Its ledger, while it runs.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.runs.as_ref().filter(|runs| runs.life.alive()).map(|runs| &runs.ledger)
+    }
+
+    /// Whether it runs, or did until it ended by itself.
+    pub const fn on(&self) -> bool {
+        self.runs.is_some()
+    }
+
+    /// Why its program ended by itself, if it did.
+    pub fn cause(&self) -> Option<String> {
+        self.runs.as_ref().and_then(|runs| runs.life.cause())
+    }
+
+    /// Gives it power and starts its validator. What it said was final before has to be so now.
+    ///
+    /// # Errors
+    /// It does not start, or has forgotten.
+    pub async fn boot(
+        &mut self,
+        context: &Context,
+        genesis: &Genesis,
+        chain: &Chronicle,
+    ) -> Result<(), Broken> {
+        let n = self.hardware.machine;
+        let timer = context.child("timer").with_attribute("machine", n);
+        let life = Arc::new(Life::new(self.hardware.clone(), self.interposed.clone(), timer));
+        self.hardware.wire.cut(n);
+        let (give, take) = oneshot::channel();
+        let root = context.child("machine").with_attribute("machine", n);
+        // All that runs on the machine runs below this task, and ends with it.
+        let task = Machine::new(root, Arc::clone(&life)).spawn(async move |machine| {
+            drop(give.send(machine.child("validator")));
+            std::future::pending().await
+        });
+        let machine = take.await.map_err(|_| Broken(format!("machine {n} did not start")))?;
+        match self.start(context, &machine, &life, genesis).await {
+            Ok(ledger) => {
+                self.runs = Some(Runs { life, task, ledger });
+                if self.honest() { self.remembers(chain) } else { Ok(()) }
+            }
+            Err(error) => {
+                life.end();
+                task.abort();
+                Err(Broken(format!("machine {n} does not start: {error}")))
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        context: &Context,
+        machine: &Machine,
+        life: &Life,
+        genesis: &Genesis,
+    ) -> Result<Ledger, String> {
+        let (file, digest) = (self.history.clone(), genesis.digest());
+        let open = || History::open_in(file, digest, Retention::default());
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
+        let opened = opened.map_err(|_| "its history panicked".to_owned())?;
+        let history = Arc::new(opened.map_err(|error| error.to_string())?);
+        let n = self.hardware.machine;
+        let mut config =
+            Config::new("unused".into(), self.hardware.address, self.keys.clone(), genesis.clone());
+        config.peers = self.peers.clone();
+        let start = simulation::launch(machine, format!("machine-{n}"), history, config);
+        let start = AssertUnwindSafe(start).catch_unwind();
+        let mut start = Box::pin(start);
+        for _ in 0..LOOKS {
+            tokio::select! {
+                biased;
+                started = &mut start => {
+                    return match started {
+                        Ok(started) => started.map_err(|error| error.to_string()),
+                        Err(_) => Err("it panicked".to_owned()),
+                    };
+                }
+                () = context.sleep(LOOK) => {}
+            }
+            if let Some(cause) = life.cause() {
+                return Err(cause);
+            }
+        }
+        Err("it takes too long".to_owned())
+    }
+
+    fn remembers(&self, chain: &Chronicle) -> Result<(), Broken> {
+        let n = self.hardware.machine;
+        let Some(ledger) = self.ledger() else { return Ok(()) };
+        for height in 0..=self.seen {
+            let header = ledger.header(height);
+            let header = header.map_err(|error| Broken(format!("machine {n}: {error}")))?;
+            chain
+                .same(height, header.as_ref())
+                .map_err(|broken| Broken(format!("machine {n} after a restart: {broken}")))?;
+        }
+        let head = ledger.head().header.height;
+        if head < self.seen {
+            let seen = self.seen;
+            return Err(Broken(format!("machine {n} said {seen} was final and is at {head} now")));
+        }
+        Ok(())
+    }
+
+    /// Ends it: kills its program, or takes its power, and then what it had not synced is kept, lost or torn.
+    ///
+    /// # Errors
+    /// Something of it runs on.
+    pub async fn kill(&mut self, context: &Context, rng: &mut StdRng) -> Result<usize, Broken> {
+        let n = self.hardware.machine;
+        if let Some(Runs { life, task, ledger }) = self.runs.take() {
+            life.end();
+            task.abort();
+            drop(ledger);
+        }
+        let crash = if rng.random_bool(0.3) { Crash::Program } else { Crash::Power };
+        let disk_full = |error: std::io::Error| Broken(format!("history of {n}: {error}"));
+        self.history = self.history.crash(crash, rng).map_err(disk_full)?;
+        for _ in 0..SETTLES {
+            context.sleep(SETTLE).await;
+            match self.hardware.disk.crash(context, crash, rng).await {
+                Ok(kept) => return Ok(kept),
+                Err(Error::BlobAlreadyOpen(..)) => {}
+                Err(error) => return Err(Broken(format!("disk of machine {n}: {error}"))),
+            }
+        }
+        Err(Broken(format!("files of machine {n} stay open after its end")))
+    }
+
+    /// Takes what it newly says is final.
+    ///
+    /// # Errors
+    /// A promise is broken.
+    pub async fn observe(&mut self, chain: &mut Chronicle) -> Result<Vec<Arc<Finalized>>, Broken> {
+        let n = self.hardware.machine;
+        let Some(ledger) = self.ledger().cloned() else { return Ok(Vec::new()) };
+        let mut blocks = Vec::new();
+        while self.seen < ledger.head().header.height {
+            let height = self.seen + 1;
+            let block = ledger.block(height).map_err(|error| Broken(format!("{n}: {error}")))?;
+            let block =
+                block.ok_or_else(|| Broken(format!("machine {n} lacks final block {height}")))?;
+            chain
+                .observe(&block)
+                .await
+                .map_err(|broken| Broken(format!("machine {n}: {broken}")))?;
+            self.seen = height;
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+}

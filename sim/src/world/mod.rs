@@ -1,0 +1,501 @@
+//! A world: machines, the network between them, people, and a plan of what goes wrong.
+//!
+//! The world goes on in steps of [`STEP`] of simulated time. In each it does what its plan says, lets people
+//! send, looks which machines have died, and has everything checked that became final. When the time of
+//! trouble is over it heals everything and demands that the ledger goes on: all honest machines reach a
+//! height above the highest, and all that people sent becomes final.
+
+pub mod host;
+pub mod machine;
+pub mod people;
+
+use self::{host::Host, machine::Hardware, people::People};
+use crate::{
+    adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
+    checkers::{Broken, chronicle::Chronicle, court::Court},
+    economy::Economy,
+    faults::{
+        Fault,
+        disk::{Disk, Trouble},
+        wire::Wire,
+    },
+    scenario::Plan,
+    trace::Trace,
+};
+use alloy_primitives::B256;
+use bytes::Bytes;
+use commonware_cryptography::{Signer as _, ed25519};
+use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
+use commonware_utils::ordered::Set;
+use consensus::{Finalized, Genesis, Peer, ValidatorKeys, simulation};
+use rand::{RngExt as _, rngs::StdRng};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// A step of a world.
+const STEP: Duration = Duration::from_millis(50);
+/// Blocks that have to follow once all is healed.
+const AFTERWARDS: u64 = 6;
+/// How long that may take: peers that hung up wait a minute before they connect again.
+const RECOVERY: Duration = Duration::from_secs(240);
+/// Bytes of a blob of junk, and of an honest one.
+const BLOB_BYTES: (usize, usize) = (200_000, 300);
+
+/// A world.
+#[expect(missing_debug_implementations, reason = "the runtime's context has none")]
+pub struct World {
+    context: Context,
+    rng: StdRng,
+    began: SystemTime,
+    genesis: Genesis,
+    wire: Arc<Wire>,
+    hosts: Vec<Host>,
+    people: People,
+    chain: Chronicle,
+    economy: Option<Economy>,
+    court: Arc<Court>,
+    plan: Plan,
+    blobs: u64,
+    /// Whether all is healed.
+    calm: bool,
+    /// The term of which the court knows the committee, and all that ever had a seat.
+    term: Option<u64>,
+    seated: BTreeSet<ed25519::PublicKey>,
+}
+
+/// What came of a world.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// The highest final height.
+    pub height: u64,
+    /// Who was convicted of voting twice, by machine.
+    pub convicted: Vec<usize>,
+    /// Transactions and blobs in all blocks.
+    pub carried: (u64, u64),
+    /// Machines that ever had a seat.
+    pub seated: usize,
+    /// Epochs settled, duties due in them, and duties met.
+    pub settled: (u64, u64, u64),
+}
+
+impl World {
+    /// Makes a world in which nothing runs yet.
+    ///
+    /// # Errors
+    /// The plan makes no ledger.
+    pub async fn new(context: Context, plan: Plan, rng: StdRng) -> Result<Self, Broken> {
+        let people = People::new(&plan);
+        let plot = Plot { victim: people.victim(), ..Plot::default() };
+        let genesis = people::genesis(&plan).map_err(Broken::new)?;
+        let accounts = people.accounts(plan.machines);
+        let chain = Chronicle::begin(&context.child("chronicle"), genesis.clone(), accounts).await;
+        let chain = chain.map_err(Broken::new)?;
+        let namespace = simulation::namespace(chain.name());
+        let court = Arc::new(Court::new(namespace.clone()));
+        let wire = Arc::new(Wire::default());
+        let hosts = hosts(&plan, &plot, &namespace, (&court, &wire));
+        let began = context.current();
+        let economy = match plan.devices {
+            0 => None,
+            devices => Some(Economy::new(devices, plan.machines)?),
+        };
+        Ok(Self {
+            context,
+            rng,
+            began,
+            genesis,
+            wire,
+            hosts,
+            people,
+            chain,
+            economy,
+            court,
+            blobs: 0,
+            calm: plan.faults.is_empty(),
+            term: None,
+            plan,
+            seated: BTreeSet::new(),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.context.current().duration_since(self.began).unwrap_or_default()
+    }
+
+    /// Runs the plan, heals everything, and demands that the ledger goes on.
+    ///
+    /// # Errors
+    /// The first promise that is broken.
+    pub async fn run(mut self, trace: &mut Trace) -> Result<End, Broken> {
+        trace.add(
+            self.now(),
+            format!("{} machines, term of {}", self.plan.machines, self.plan.term_length),
+        );
+        for (machine, kind) in self.plan.kinds.clone() {
+            trace.add(self.now(), format!("machine {machine} is {}", kind.name()));
+        }
+        for machine in 0..self.hosts.len() {
+            self.apply(&Fault::Boot(machine), trace).await?;
+        }
+        let faults = std::mem::take(&mut self.plan.faults);
+        let mut faults = faults.into_iter().peekable();
+        let end = Duration::from_millis(self.plan.trouble_ms);
+        while self.now() < end {
+            while let Some((_, fault)) =
+                faults.next_if(|(ms, _)| Duration::from_millis(*ms) <= self.now())
+            {
+                self.apply(&fault, trace).await?;
+            }
+            self.send(trace);
+            self.step(trace).await?;
+        }
+        self.heal(trace).await?;
+        self.recover(trace).await?;
+        self.judge(trace)?;
+        trace.add(self.now(), format!("runtime {}", self.context.auditor().state()));
+        let (convicted, carried) = (self.convicted(), self.chain.carried());
+        let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
+        let (height, seated) = (self.chain.height(), self.seated.len());
+        Ok(End { height, convicted, carried, seated, settled })
+    }
+
+    async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
+        match *fault {
+            Fault::Kill(machine) if self.hosts[machine].on() => {
+                trace.add(self.now(), fault);
+                if self.rng.random_bool(0.5) {
+                    self.wire.cut(machine);
+                }
+                self.kill(machine, trace).await?;
+            }
+            Fault::Boot(machine) if !self.hosts[machine].on() => {
+                trace.add(self.now(), fault);
+                self.boot(machine, trace).await?;
+            }
+            Fault::Kill(_) | Fault::Boot(_) => {}
+            Fault::Link(from, to, link) => {
+                trace.add(self.now(), fault);
+                self.wire.set(from, to, link);
+            }
+            Fault::CutConnections(machine) => {
+                trace.add(self.now(), fault);
+                self.wire.cut(machine);
+            }
+            Fault::HealLinks => {
+                trace.add(self.now(), fault);
+                self.wire.heal();
+            }
+            Fault::Skew(machine, ms) => {
+                trace.add(self.now(), fault);
+                self.hosts[machine].hardware.skew.store(ms, Ordering::SeqCst);
+            }
+            Fault::Disk(machine, trouble) => {
+                trace.add(self.now(), fault);
+                self.hosts[machine].hardware.disk.set(trouble);
+            }
+        }
+        Ok(())
+    }
+
+    async fn boot(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        let host = &mut self.hosts[machine];
+        let booted = host.boot(&self.context, &self.genesis, &self.chain).await;
+        match booted {
+            Ok(()) => {
+                if let Some(economy) = &mut self.economy {
+                    economy.boot(machine).await?;
+                }
+                let head = host.ledger().map_or(0, |ledger| ledger.head().header.height);
+                trace.add(self.now(), format!("machine {machine} runs at height {head}"));
+                Ok(())
+            }
+            // A disk may keep a machine from starting, and only a disk.
+            Err(broken) if host.hardware.disk.failed() => {
+                trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
+                self.kill(machine, trace).await
+            }
+            Err(broken) => Err(broken),
+        }
+    }
+
+    async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        if let Some(economy) = &mut self.economy {
+            economy.kill(machine);
+        }
+        let kept = self.hosts[machine].kill(&self.context, &mut self.rng).await?;
+        trace.add(self.now(), format!("machine {machine} is off, {kept} unsynced writes kept"));
+        Ok(())
+    }
+
+    /// Lets people and validators send.
+    fn send(&mut self, trace: &mut Trace) {
+        let now = self.now();
+        if self.rng.random_bool(0.3)
+            && let Some(sent) = self.people.send(now, &self.chain, &mut self.rng)
+        {
+            let machine = self.rng.random_range(0..self.hosts.len());
+            self.submit(machine, sent.raw);
+        }
+        for machine in 0..self.hosts.len() {
+            let junk = self.hosts[machine].kind == Some(Kind::JunkAuthor);
+            let rate = if junk { 0.5 } else { 0.02 };
+            if !self.rng.random_bool(rate) {
+                continue;
+            }
+            let Some(ledger) = self.hosts[machine].ledger() else { continue };
+            self.blobs += 1;
+            let mut blob = vec![0; if junk { BLOB_BYTES.0 } else { BLOB_BYTES.1 }];
+            blob[..8].copy_from_slice(&self.blobs.to_be_bytes());
+            if let Err(refused) = ledger.submit_blob(Bytes::from(blob)) {
+                trace.add(now, format!("machine {machine} refuses a blob: {refused}"));
+            }
+        }
+    }
+
+    /// Hands a transaction to a machine. Nobody waits for the answer: a machine may die over it.
+    fn submit(&self, machine: usize, raw: Vec<u8>) {
+        let Some(ledger) = self.hosts[machine].ledger().cloned() else { return };
+        let submit = async move |_| {
+            drop(ledger.submit(&raw).await);
+        };
+        drop(self.context.child("person").spawn(submit));
+    }
+
+    /// Lets time pass and checks everything.
+    async fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        self.context.sleep(STEP).await;
+        for machine in 0..self.hosts.len() {
+            let host = &mut self.hosts[machine];
+            if let Some(cause) = host.cause() {
+                if !host.hardware.disk.failed() && host.honest() {
+                    return Err(Broken(format!("machine {machine} ended by itself: {cause}")));
+                }
+                trace.add(self.now(), format!("machine {machine} ended: {cause}"));
+                self.kill(machine, trace).await?;
+                continue;
+            }
+            if !host.honest() {
+                continue;
+            }
+            let known = self.chain.height();
+            let blocks = host.observe(&mut self.chain).await?;
+            for block in &blocks {
+                let height = block.header.height;
+                if height > known {
+                    let (now, hash) = (self.now(), block.hash);
+                    trace.add(now, format!("block {height} {hash} is final on machine {machine}"));
+                }
+                self.provide(machine, block, trace).await?;
+            }
+            self.inform(machine, trace)?;
+        }
+        self.terms(trace)?;
+        let (time, calm) = (self.context.current(), self.calm);
+        if let Some(economy) = &mut self.economy {
+            let now = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            economy.step(now_ms, calm, &mut self.rng)?;
+        }
+        let again = self.people.hear(self.now(), &self.chain);
+        for sent in again {
+            (0..self.hosts.len()).for_each(|machine| self.submit(machine, sent.raw.clone()));
+        }
+        Ok(())
+    }
+
+    /// Hands a final block to the desk of the machine on which it is.
+    async fn provide(
+        &mut self,
+        machine: usize,
+        block: &Arc<Finalized>,
+        trace: &mut Trace,
+    ) -> Result<(), Broken> {
+        let now = self.now();
+        let Some(economy) = &mut self.economy else { return Ok(()) };
+        let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
+        if let Some(settled) = economy.block(machine, ledger, block).await? {
+            trace.add(now, format!("{settled} on machine {machine}"));
+        }
+        Ok(())
+    }
+
+    /// Has the double votes that a machine saw reported.
+    fn inform(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+        let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
+        let seen = ledger.double_votes().borrow().clone();
+        for vote in seen {
+            let of = |guilty: &usize| self.hosts[*guilty].kind == Some(Kind::Equivocator);
+            let Some(guilty) = self.machine(vote.key).filter(of) else {
+                let (key, view) = (vote.key, vote.view);
+                return Err(Broken(format!(
+                    "machine {machine} accuses an honest validator, {key}, of view {view}"
+                )));
+            };
+            if self.people.report(vote) {
+                trace.add(self.now(), format!("machine {machine} saw machine {guilty} vote twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine with a network key.
+    fn machine(&self, key: B256) -> Option<usize> {
+        let of = |machine: &usize| {
+            people::seat(*machine).is_some_and(|(keys, _)| key == B256::from(keys.network_key()))
+        };
+        (0..self.hosts.len()).find(of)
+    }
+
+    /// Lets the court know who sits in the running term and in the next.
+    fn terms(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let running = self.chain.height() / self.plan.term_length;
+        if self.term == Some(running) {
+            return Ok(());
+        }
+        self.term = Some(running);
+        for term in [running, running + 1] {
+            let committee = self.chain.committee(term)?;
+            let keys: Vec<B256> = committee.validators().map(|seat| seat.key).collect();
+            let machines: Vec<_> = keys.iter().filter_map(|key| self.machine(*key)).collect();
+            trace.add(self.now(), format!("term {term} is held by {machines:?}"));
+            let key = |machine: &usize| people::seat(*machine).map(|(_, key)| key.public_key());
+            let seats: Vec<_> = machines.iter().filter_map(key).collect();
+            self.seated.extend(seats.iter().cloned());
+            self.court.seat(term, Set::from_iter_dedup(seats));
+        }
+        Ok(())
+    }
+
+    async fn heal(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        trace.add(self.now(), "all is healed");
+        self.calm = true;
+        self.wire.heal();
+        for machine in 0..self.hosts.len() {
+            let hardware = &self.hosts[machine].hardware;
+            hardware.skew.store(0, Ordering::SeqCst);
+            // One whose program has not met its bad disk yet runs on; one that did is found dead.
+            if hardware.disk.trouble() != Trouble::None {
+                self.kill(machine, trace).await?;
+                self.hosts[machine].hardware.disk.set(Trouble::None);
+            }
+            self.apply(&Fault::Boot(machine), trace).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all honest machines went on and nobody waits.
+    async fn recover(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let goal = self.chain.height() + AFTERWARDS;
+        let deadline = self.now() + RECOVERY;
+        loop {
+            self.step(trace).await?;
+            let behind: Vec<usize> = (0..self.hosts.len())
+                .filter(|machine| {
+                    self.hosts[*machine].honest() && self.hosts[*machine].seen() < goal
+                })
+                .collect();
+            if behind.is_empty() && self.people.waiting() == 0 {
+                return Ok(());
+            }
+            if self.now() > deadline {
+                let (at, waiting) = (self.chain.height(), self.people.waiting());
+                return Err(Broken(format!(
+                    "healed, and yet machines {behind:?} did not reach {goal} (the highest is {at}), \
+                     and {waiting} people wait"
+                )));
+            }
+            // A machine whose program ended over a bad disk is started again.
+            for machine in 0..self.hosts.len() {
+                if !self.hosts[machine].on() {
+                    self.hosts[machine].hardware.disk.set(Trouble::None);
+                    self.apply(&Fault::Boot(machine), trace).await?;
+                }
+            }
+        }
+    }
+
+    fn convicted(&self) -> Vec<usize> {
+        let convicted = self.court.convicted();
+        let seat = |machine: &usize| people::seat(*machine).map(|(_, key)| key.public_key());
+        let guilty =
+            |machine: &usize| seat(machine).is_some_and(|key| convicted.contains_key(&key));
+        (0..self.hosts.len()).filter(guilty).collect()
+    }
+
+    /// Nobody honest was convicted of anything.
+    fn judge(&self, trace: &mut Trace) -> Result<(), Broken> {
+        let crimes: Vec<String> = self.court.convicted().into_values().collect();
+        for machine in self.convicted() {
+            if self.hosts[machine].kind != Some(Kind::Equivocator) {
+                return Err(Broken(format!(
+                    "machine {machine} is honest and voted twice: {crimes:?}"
+                )));
+            }
+            trace.add(self.now(), format!("machine {machine} is convicted: {crimes:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// The machines of a plan, off, and who stands between them and the network.
+fn hosts(
+    plan: &Plan,
+    plot: &Plot,
+    namespace: &[u8],
+    (court, wire): (&Arc<Court>, &Arc<Wire>),
+) -> Vec<Host> {
+    let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
+    let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
+    let seats = keys.iter().take(plan.seats).map(ed25519::PrivateKey::public_key);
+    let seats = Set::from_iter_dedup(seats);
+    let addresses: Vec<_> =
+        (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
+    let peer = |other: usize| {
+        let key = secrets[other].0.network_key();
+        Peer { key, address: addresses[other] }
+    };
+    let host = |(machine, (validator, key)): (usize, &(ValidatorKeys, ed25519::PrivateKey))| {
+        let peers = (0..plan.machines).filter(|other| *other != machine).map(peer).collect();
+        let hardware = Hardware {
+            machine,
+            address: addresses[machine],
+            skew: Arc::new(AtomicI64::new(0)),
+            disk: Arc::new(Disk::default()),
+            wire: Arc::clone(wire),
+        };
+        let mut host = Host::new(hardware, validator.clone(), peers);
+        host.kind = plan.kinds.get(&machine).copied();
+        let signature = Signature::new(namespace, seats.clone(), key);
+        let conduct = host.kind.zip(signature);
+        let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, plot));
+        host.interposed = conduct.map(|conduct| {
+            Arc::new(Interposed {
+                me: machine,
+                keys: keys.clone(),
+                addresses: addresses.clone(),
+                namespace: namespace.to_vec(),
+                conduct,
+                court: Arc::clone(court),
+            })
+        });
+        host
+    };
+    secrets.iter().enumerate().map(host).collect()
+}
+
+/// Where a machine listens.
+fn address(machine: usize, loopback: bool) -> SocketAddr {
+    let n = u8::try_from(machine).unwrap_or(u8::MAX);
+    if loopback {
+        SocketAddr::from(([127, 0, 0, 1], 4_000 + u16::from(n)))
+    } else {
+        SocketAddr::from(([10, 0, 0, n.saturating_add(1)], 4_000))
+    }
+}

@@ -1,0 +1,76 @@
+//! Worlds by fixed seeds: those that every change has to survive, and those that none can.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sim::{
+    run::{Choice, Report, run},
+    scenario::{ALL, Scenario},
+};
+
+fn world(name: &str, seed: u64) -> Report {
+    let scenario = Scenario::find(name).unwrap();
+    run(Choice { seed, scenario, machines: None, echo: false })
+}
+
+/// Runs every scenario whose place in the list leaves `part` when divided by the number of parts, so that
+/// the tests run beside each other.
+fn survives(part: usize) {
+    for (index, scenario) in ALL.iter().enumerate().filter(|(index, _)| index % 4 == part) {
+        let seed = u64::try_from(index).unwrap();
+        let report = world(scenario.name, seed);
+        let said = report.last.join("\n");
+        assert_eq!(report.broken, None, "{} with seed {seed}:\n{said}", scenario.name);
+        assert!(report.height > 5 && report.carried.0 > 0, "{}: {report:?}", scenario.name);
+    }
+}
+
+#[test]
+fn every_scenario_keeps_every_promise_first_part() {
+    survives(0);
+}
+
+#[test]
+fn every_scenario_keeps_every_promise_second_part() {
+    survives(1);
+}
+
+#[test]
+fn every_scenario_keeps_every_promise_third_part() {
+    survives(2);
+}
+
+#[test]
+fn every_scenario_keeps_every_promise_fourth_part() {
+    survives(3);
+}
+
+#[test]
+fn one_seed_is_one_world_to_the_byte() {
+    let (first, second) = (world("mixed", 21), world("mixed", 21));
+    assert_eq!(first.broken, None);
+    assert_eq!((first.hash, first.last), (second.hash, second.last));
+    assert_ne!(world("mixed", 22).hash, world("mixed", 21).hash);
+}
+
+#[test]
+fn checkers_see_what_no_ledger_survives() {
+    let lost = world("lying-disks", 1).broken.unwrap();
+    assert!(lost.contains("final") || lost.contains("does not start"), "{lost}");
+    let stopped = world("too-silent", 1).broken.unwrap();
+    assert!(stopped.contains("did not reach"), "{stopped}");
+}
+
+#[test]
+fn who_votes_twice_is_named_and_loses_the_seat() {
+    let report = world("equivocator", 2);
+    assert_eq!(report.broken, None);
+    assert_eq!(report.convicted.len(), 1, "{report:?}");
+}
+
+#[test]
+fn devices_are_paid_where_nothing_goes_wrong() {
+    let report = world("economy", 1);
+    assert_eq!(report.broken, None);
+    let (epochs, due, met) = report.settled;
+    assert!(epochs >= 1 && due > 0 && met == due, "{report:?}");
+}
