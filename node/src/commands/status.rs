@@ -2,7 +2,11 @@
 
 use super::network::Network;
 use crate::{cli, out, show, units};
-use contracts::{abi::IDevices, address};
+use client::Client;
+use contracts::{
+    abi::{IDevices, IValidators},
+    address,
+};
 use protocol::{Epoch, Micros, Reason, Tokens, statement::Statement};
 use serde::Serialize;
 
@@ -46,7 +50,7 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
     out::table(&[
         fact("block", figures.height.to_string()),
         fact("epoch", format!("{}, settled up to {}", figures.epoch, settled(&figures))),
-        fact("trust", "founder-trusted: one validator decides alone".into()),
+        fact("trust", trust(&network.ledger).await?),
         fact("read", reading(&network.ledger)),
         fact(
             "devices",
@@ -68,6 +72,16 @@ fn reading(ledger: &client::Client) -> String {
         Some(light) => format!("proven by the genesis file, as of block {}", light.height()),
         None => "on the endpoint's word; give the ledger's genesis file with --genesis".into(),
     }
+}
+
+/// Who has to be trusted, by the seats of the running term.
+async fn trust(ledger: &Client) -> anyhow::Result<String> {
+    let terms = ledger.call(address::VALIDATORS, IValidators::termsCall {}).await?;
+    let all = IValidators::allSeatsCall { term: terms.current };
+    Ok(match ledger.call(address::VALIDATORS, all).await? {
+        1 => "founder-trusted: one validator decides alone".into(),
+        seats => format!("a committee: more than two thirds of its {seats} seats decide"),
+    })
 }
 
 fn settled(figures: &Figures) -> String {
