@@ -93,7 +93,7 @@ pub struct Disk(Mutex<State>);
 struct State {
     trouble: Trouble,
     unsynced: BTreeMap<File, Vec<Mutation>>,
-    /// Whether the trouble was felt.
+    /// Whether a trouble was felt in this life of the machine, be it over or not.
     failed: bool,
 }
 
@@ -106,7 +106,6 @@ impl Disk {
     pub fn set(&self, trouble: Trouble) {
         let mut state = self.state();
         state.trouble = trouble;
-        state.failed = false;
     }
 
     /// What is wrong with it now.
@@ -114,7 +113,7 @@ impl Disk {
         self.state().trouble
     }
 
-    /// Whether it has failed since something was made wrong with it.
+    /// Whether the program felt that something was wrong with it, since it began.
     pub fn failed(&self) -> bool {
         self.state().failed
     }
@@ -155,7 +154,11 @@ impl Disk {
         crash: Crash,
         rng: &mut StdRng,
     ) -> Result<usize, Error> {
-        let unsynced = self.state().unsynced.clone();
+        let unsynced = {
+            let mut state = self.state();
+            state.failed = false;
+            state.unsynced.clone()
+        };
         let mut kept = 0;
         for ((partition, name), mutations) in unsynced {
             let versions = BlobVersion::new(0)..=BlobVersion::new(u16::MAX);

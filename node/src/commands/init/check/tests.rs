@@ -94,7 +94,7 @@ fn what_would_found_no_good_ledger_is_refused_with_its_reason() {
         (just, &["--epoch-length", "1"], "at least 2 blocks"),
         (&[folder.path().join("missing.json")], &[], "missing.json"),
         (just, &["--bond", "1"], "below --bond-min"),
-        (just, &["--term-length", "2"], "at takes at most 1024 terms"),
+        (just, &["--term-length", "2"], "takes at most 1024 terms"),
         (&[one.clone(), two], &with_manifest, "no manifest"),
     ];
     for (cards, more, part) in cases {
