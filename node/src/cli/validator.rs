@@ -3,7 +3,10 @@
 use crate::{cli::Ledger, passphrase::Passphrase, units};
 use alloy_primitives::{Address, B256, U256};
 use clap::{Args, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// `wayleave validator`.
 #[derive(Debug, Subcommand)]
@@ -54,13 +57,16 @@ pub(crate) struct At {
 impl At {
     /// The same for commands that read networks.
     pub(crate) fn ledger(&self) -> Ledger {
+        // What was seen of the ledger is kept beside its genesis file.
+        let beside = self.genesis.as_deref().and_then(Path::parent);
+        let seen = beside.unwrap_or_else(|| Path::new("")).to_owned();
         Ledger {
             ledger: Some(self.ledger.clone()),
             chain_id: self.chain_id,
             validator: Vec::new(),
             network: 1,
             genesis: self.genesis.clone(),
-            seen: PathBuf::new(),
+            seen,
         }
     }
 }
