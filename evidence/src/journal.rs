@@ -57,6 +57,8 @@ pub struct Journal {
 struct Tail {
     file: File,
     bytes: u64,
+    /// Whether something not good may follow that.
+    torn: bool,
 }
 
 /// The journal failed; nothing of the group may be answered.
@@ -159,7 +161,7 @@ impl Tail {
     fn create(path: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Self { file, bytes: 0 })
+        Ok(Self { file, bytes: 0, torn: false })
     }
 
     /// Reads the good records of a file and cuts off what follows them.
@@ -173,18 +175,24 @@ impl Tail {
             rest = after;
         }
         let good = u64::try_from(bytes.len() - rest.len()).unwrap_or(u64::MAX);
-        let mut tail = Self { file, bytes: good };
+        let mut tail = Self { file, bytes: good, torn: true };
         tail.cut()?;
         Ok(tail)
     }
 
     fn append(&mut self, bytes: &[u8], medium: &dyn Medium) -> io::Result<()> {
+        if self.torn {
+            // What is written behind garbage is not found again.
+            self.cut()?;
+        }
+        self.torn = true;
         let written = self.file.write_all(bytes).and_then(|()| medium.sync(&self.file));
         if let Err(error) = written {
-            // The first error is the one to report; a file that cannot be cut is cut at the next start.
+            // The first error is the one to report; a file that cannot be cut now is cut before it grows.
             let _ = self.cut();
             return Err(error);
         }
+        self.torn = false;
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(())
     }
@@ -192,6 +200,7 @@ impl Tail {
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.bytes)?;
         self.file.seek(SeekFrom::Start(self.bytes))?;
+        self.torn = false;
         Ok(())
     }
 }

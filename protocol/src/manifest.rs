@@ -173,6 +173,17 @@ impl KindTerms {
         Micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// The units that `dollars` pay for at `price` for [`KindTerms::per_units`], rounded down; nothing if
+    /// they cost nothing.
+    pub fn units(&self, dollars: Micros, price: Micros) -> Option<u64> {
+        if price.is_zero() {
+            return None;
+        }
+        let (dollars, price) = (u128::from(dollars.0), u128::from(price.0));
+        let units = mul_div(dollars, u128::from(self.per_units), price);
+        Some(u64::try_from(units).unwrap_or(u64::MAX))
+    }
+
     /// The stake that a device offering `capacity` units needs.
     pub fn stake(&self, capacity: u64) -> Tokens {
         let per = mul_div(self.stake_per.0, u128::from(capacity), u128::from(self.per_units));

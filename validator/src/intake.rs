@@ -9,7 +9,8 @@
 //! theirs, which make the next group; whoever finds the disk free takes that there, and all of a group are
 //! answered together. Who repeats what is on its way to the disk waits for it as well. A group holds what
 //! the requests under way hold, which the shells bound ([`crate::http::SUBMITS_MAX`]). If it cannot be made
-//! durable, all of it is taken back and refused; a block may still carry it, which nobody minds.
+//! durable, or the journal panics, all of it is taken back and refused, and so is who repeated some of it; a
+//! block may still carry it, which nobody minds.
 
 use evidence::{
     BlockEvidence, Head, Ingest, Journal, Sizes,
@@ -23,6 +24,7 @@ use protocol::{
 };
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -128,9 +130,16 @@ impl Intake {
             answers.push(answer);
         }
         let promises = answers.iter().any(|answer| answer.acceptance().is_some());
-        if promises && !self.is_durable(guard) {
+        if promises {
+            let (before, last) = self.wait(guard);
             for answer in &mut answers {
-                if answer.acceptance().is_some() {
+                // What is repeated may be in either group.
+                let durable = match answer {
+                    Answer::Accepted(_) => last,
+                    Answer::Replayed(_) => before && last,
+                    Answer::Refused(_) => true,
+                };
+                if !durable {
                     *answer = Answer::Refused(Reason::QueueFull);
                 }
             }
@@ -138,17 +147,18 @@ impl Intake {
         answers
     }
 
-    /// Waits for all that was accepted so far. False if the last of it could not be made durable.
-    fn is_durable<'s>(&'s self, mut state: MutexGuard<'s, State>) -> bool {
-        let last = if state.group.records.is_empty() {
-            state.syncing.clone()
-        } else {
-            Some(state.group.durable.clone())
+    /// Waits for all that was accepted so far: whether the group at the disk is durable, and the group
+    /// that waits. One that is not there is.
+    fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (bool, bool) {
+        let before = state.syncing.clone();
+        let last = (!state.group.records.is_empty()).then(|| state.group.durable.clone());
+        let known = |group: &Option<Durable>| match group {
+            Some(group) => group.get().copied(),
+            None => Some(true),
         };
-        let Some(last) = last else { return true };
         loop {
-            if let Some(durable) = last.get() {
-                return *durable;
+            if let (Some(before), Some(last)) = (known(&before), known(&last)) {
+                return (before, last);
             }
             state = if state.syncing.is_some() {
                 self.turn.wait(state).unwrap_or_else(PoisonError::into_inner)
@@ -164,16 +174,23 @@ impl Intake {
         state.syncing = Some(group.durable.clone());
         drop(state);
         let records = group.records.iter().map(|(epoch, bytes)| (*epoch, bytes.as_slice()));
-        let written = self.journal().append(records);
+        // A panic must not leave those who wait for this group, and all after them, waiting for ever.
+        // The journal mends itself before it is written to again.
+        let written = catch_unwind(AssertUnwindSafe(|| self.journal().append(records)));
+        let failure = match &written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the journal panicked".to_owned()),
+        };
         let mut state = self.lock();
-        if let Err(error) = &written {
+        if let Some(error) = &failure {
             tracing::error!(%error, "evidence could not be made durable and is refused");
             for (_, bytes) in &group.records {
                 state.ingest.retract(bytes);
             }
         }
         // Nobody else sets it: who is at the disk with a group took it out of the state.
-        let _ = group.durable.set(written.is_ok());
+        let _ = group.durable.set(failure.is_none());
         state.syncing = None;
         self.turn.notify_all();
         state

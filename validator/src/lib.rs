@@ -8,7 +8,8 @@
 //! 3. every final block's blobs go into the archive ([`follow`]);
 //! 4. the grace is over: [`settle`](mod@settle) replays the epoch from the archive, writes the statement
 //!    and votes; [`verify`](mod@verify) is the same for anybody, from the archive alone;
-//! 5. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
+//! 5. a validator that votes twice is accused before the contract that holds its bond ([`mod@accuse`]);
+//! 6. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
 //!
 //! Trust: whoever holds the validator's account votes for it, and whoever holds its evidence key signs
 //! acceptances and batches; both are this process's. HTTP listens where it is told, on loopback unless
@@ -20,6 +21,7 @@
 //! * settlement reads the archive and nothing else;
 //! * no rule of the economy is decided here.
 
+pub mod accuse;
 pub mod files;
 pub mod follow;
 pub mod http;

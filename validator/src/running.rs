@@ -1,6 +1,7 @@
 //! Starting and stopping the worker.
 
 use crate::{
+    accuse::accuse,
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
@@ -17,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
 
 /// How long a failed step rests before it is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 /// What a worker is made from.
 pub struct Config {
@@ -107,6 +108,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     )?;
     let intake = Arc::new(intake);
     let others = Arc::new(Others::new(&config.others)?);
+    let accusing = accuse(client.clone(), config.signer.clone(), config.ledger.double_votes());
     let files = Files { client, archive: config.archive, others };
     let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
     let next = follower.resume(accepted).await?;
@@ -119,6 +121,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tasks = vec![
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
+        tokio::spawn(accusing),
         tokio::spawn(async move {
             if let Err(error) = axum::serve(config.http, router).await {
                 tracing::error!(%error, "the validator's HTTP stopped");

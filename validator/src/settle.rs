@@ -20,7 +20,10 @@ use evidence::{ArchiveError, segment};
 use futures::{StreamExt as _, stream};
 use protocol::{Digest, Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
 use settlement::{SettleError, Settled};
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 use tracing::Instrument as _;
 
 /// How many networks are settled at once.
@@ -72,11 +75,22 @@ pub struct Settler {
     said: BTreeMap<NetworkId, Said>,
 }
 
-/// The newest epochs for which something was said.
-#[derive(Clone, Copy, Debug, Default)]
+/// The epochs for which something was said.
+#[derive(Clone, Debug, Default)]
 struct Said {
-    announced: Option<Epoch>,
+    /// Whose inputs are announced, of those that are open.
+    announced: BTreeSet<Epoch>,
     voted: Option<Epoch>,
+}
+
+impl Said {
+    /// The epochs to announce, when `open` is the first that can become final and `begun` the last that
+    /// has begun. Later ones do not wait for one whose inputs are still to come, nor are they said again
+    /// for its sake.
+    fn to_announce(&mut self, open: Epoch, begun: Epoch) -> Vec<Epoch> {
+        self.announced = self.announced.split_off(&open);
+        (open.0..=begun.0).map(Epoch).filter(|epoch| !self.announced.contains(epoch)).collect()
+    }
 }
 
 /// Whether a network has rules in `epoch`.
@@ -102,7 +116,7 @@ impl Settler {
     pub async fn settle_due(&mut self, recorded: Height) -> Result<usize, CallError> {
         let networks = (1..=self.files.client.networks().await?).map(NetworkId);
         let works = networks.map(|network| {
-            let mut said = self.said.get(&network).copied().unwrap_or_default();
+            let mut said = self.said.get(&network).cloned().unwrap_or_default();
             let span = tracing::info_span!("settle", %network, %recorded);
             let settler = &*self;
             let work = async move {
@@ -135,13 +149,9 @@ impl Settler {
     ) -> Result<(), SettleEpochError> {
         let mut open = self.next_epoch(network).await?;
         let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
-        let from = said.announced.map_or(open, |epoch| open.max(epoch.next()));
-        let mut all = true;
-        for epoch in (from.0..=begun.0).map(Epoch) {
-            // Later epochs do not wait for one whose inputs are still to come.
-            all &= self.announce(network, epoch).await?;
-            if all {
-                said.announced = Some(epoch);
+        for epoch in said.to_announce(open, begun) {
+            if self.announce(network, epoch).await? {
+                said.announced.insert(epoch);
             }
         }
         // A vote that does not make the epoch final waits for those of others.
@@ -325,5 +335,24 @@ pub fn outcome(settled: &Settled) -> Outcome {
             toppedUp: U256::from(totals.topped_up.0),
             bootstrapped: U256::from(totals.bootstrapped.0),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_announced_once_though_an_earlier_ones_inputs_are_missing() {
+        let mut said = Said::default();
+        let epochs = |numbers: &[u64]| numbers.iter().copied().map(Epoch).collect::<Vec<_>>();
+        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
+        // The inputs of 3 are missing.
+        said.announced.extend(epochs(&[4, 5]));
+        assert_eq!(said.to_announce(Epoch(3), Epoch(5)), epochs(&[3]));
+        assert_eq!(said.to_announce(Epoch(3), Epoch(6)), epochs(&[3, 6]));
+        said.announced.insert(Epoch(3));
+        assert_eq!(said.to_announce(Epoch(5), Epoch(6)), epochs(&[6]));
+        assert_eq!(said.announced, BTreeSet::from([Epoch(5)]), "only open epochs are kept");
     }
 }

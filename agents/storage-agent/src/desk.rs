@@ -233,7 +233,7 @@ impl Desk {
         }
         self.counts(&rail)?;
         self.covers(&rail).await?;
-        let paid = pays_for(rail.rate, &self.kind().await?);
+        let paid = self.room(rail.rate).await?;
         if u64::try_from(body.len()) != Ok(put.shard.bytes) {
             return Err(Refusal::BadShard);
         }
@@ -293,10 +293,16 @@ impl Desk {
         if !commit.added.is_empty() {
             self.covers(&rail).await?;
         }
-        let paid = pays_for(rail.rate, &self.kind().await?);
+        let paid = self.room(rail.rate).await?;
         let dataset = self.blocking(move |store| store.commit(&commit, paid)).await?;
         let signature = self.secret.sign(&dataset.signing_bytes(self.settings.chain_id));
         Ok((Response::Committed(Committed { dataset, signature }), Bytes::new()))
+    }
+
+    /// How many bytes a rate pays for; any number if they cost nothing.
+    async fn room(&self, rate: Micros) -> Result<u64, Refusal> {
+        let kind = self.kind().await?;
+        Ok(kind.units(rate, kind.price).unwrap_or(u64::MAX))
     }
 
     /// The terms of a rail that `peer` may act on.
@@ -360,16 +366,6 @@ impl transport::Handler for Desk {
         };
         length.saturating_add(length / 16).saturating_add(SLICE_HEAD_MAX)
     }
-}
-
-/// How many bytes a rate pays for; any number if they cost nothing.
-fn pays_for(rate: Micros, kind: &KindTerms) -> u64 {
-    if kind.price.is_zero() {
-        return u64::MAX;
-    }
-    let (rate, price) = (u128::from(rate.0), u128::from(kind.price.0));
-    let bytes = protocol::units::mul_div(rate, u128::from(kind.per_units), price);
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn busy(error: &agent::LedgerError) -> Refusal {

@@ -8,7 +8,8 @@
 //!   allows does not even that: the ledger goes on where all clocks are behind its head.
 //! * **capture** records the block, its receipts and what it overwrites, durably, before its state is
 //!   applied (see [`crate::history`]).
-//! * **finalized** removes from the queues what the block took and publishes the new head.
+//! * **finalized** removes from the queues what the block took, records the committee that the first block
+//!   of a term elected, and publishes the new head.
 //!
 //! A failure of storage is not a verdict about a block: it stops the program with its cause, and a
 //! restart recovers ([`fail_stop`]).
@@ -16,6 +17,8 @@
 use crate::{
     block::{Block, Body, MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES, blob_hash},
     committee::ValidatorKeys,
+    committees::{Committees, Seats},
+    faults::Faults,
     header::{ConsensusContext, Header},
     history::{Finalized, History, Undo},
     outcome::{Executed, Outcomes},
@@ -36,6 +39,7 @@ use commonware_glue::stateful::{Application, Finality, Input, Proposed, db::Read
 use commonware_runtime::{Clock, Spawner};
 use commonware_storage::Context as StorageContext;
 use commonware_utils::SystemTimeExt as _;
+use contracts::address::VALIDATORS;
 use execution::{
     ExecuteError, Key, Patience, Receipt, Store, account_at, execute_block, propose_block,
 };
@@ -55,10 +59,14 @@ const BUILD_TIME: Duration = Duration::from_millis(750);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) chain: Chain,
+    pub(crate) committees: Committees,
+    pub(crate) faults: Faults,
     pub(crate) genesis: Arc<Block>,
     pub(crate) keys: ValidatorKeys,
     pub(crate) history: Arc<History>,
     pub(crate) queues: Arc<Queues>,
+    /// The last height whose block may have changed who our peers are ([`crate::peers`]).
+    pub(crate) peers: watch::Sender<u64>,
     /// The last block whose state is applied.
     pub(crate) head: watch::Sender<Arc<Finalized>>,
     pub(crate) outcomes: Outcomes,
@@ -92,7 +100,7 @@ impl App {
         let mut taken = Taken::default();
         let mut next = Some(parent);
         while let Some(block) = next.filter(|block| block.inner().header().height > last_final) {
-            for (sender, nonce) in self.senders(block.inner()) {
+            for (sender, nonce) in self.senders(block.inner()).await {
                 let free = taken.nonces.entry(sender).or_default();
                 *free = (*free).max(nonce.saturating_add(1));
             }
@@ -103,17 +111,54 @@ impl App {
     }
 
     /// Senders and nonces of a block's transactions.
-    fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
+    async fn senders(&self, block: &Block) -> Vec<(Address, u64)> {
         match self.0.outcomes.get(block.hash()) {
             Some(executed) => executed.used.clone(),
-            None => used(&decode(block).unwrap_or_default()),
+            None => used(&self.decode(block).await.unwrap_or_default()),
+        }
+    }
+
+    /// Decodes all transactions of a block; nothing if one is no transaction.
+    async fn decode(&self, block: &Block) -> Option<Vec<Transaction>> {
+        let recovery = &self.0.queues.recovery;
+        match recovery.decode(block.transactions().to_vec()).await {
+            Ok(transactions) => {
+                recovery.remember(transactions.iter().map(|tx| (*tx.tx_hash(), tx.signer())));
+                Some(transactions)
+            }
+            Err(error) => {
+                tracing::warn!(height = block.header().height, %error, "block holds no transaction");
+                None
+            }
+        }
+    }
+
+    /// The committees that matter to the child of `parent`, whose state `batch` is.
+    async fn seats<E: Spawner + StorageContext>(&self, batch: &Batch<E>, parent: &Header) -> Seats {
+        match self.0.committees.seats(&BatchStore::<E>(batch), parent).await {
+            Ok(seats) => seats,
+            Err(error) => fail_stop("failed to read the committee", &error),
+        }
+    }
+
+    /// Records whom the first block of a term elected, and says when peers may have changed. This is done
+    /// before the head moves, because the engine of a term begins when the head is the last block before it.
+    async fn keep_committees(&self, block: &Finalized, store: &impl Store) {
+        let Shared { committees, history, peers, .. } = &*self.0;
+        let height = block.height();
+        let begins = height == committees.first_height(committees.term(height));
+        if begins && let Err(error) = committees.keep(store, &block.header, history).await {
+            fail_stop("failed to keep the committee of the next term", &error);
+        }
+        let mut logs = block.receipts.iter().flat_map(|receipt| receipt.envelope.logs());
+        if begins || logs.any(|log| log.address == VALIDATORS) {
+            peers.send_replace(height);
         }
     }
 
     /// Builds the block after `parent`.
     async fn build<E: Spawner + StorageContext>(
         &self,
-        parent: &Header,
         mut header: Header,
         (batch, taken): (Batch<E>, Taken),
         patience: Patience,
@@ -132,7 +177,7 @@ impl App {
             proposal.included.iter().map(|index| &candidates[*index]).collect();
         let body = Body {
             transactions: chosen.iter().map(|tx| Bytes::from(tx.encoded_2718())).collect(),
-            blobs: shared.queues.blob_candidates(&taken.blobs),
+            blobs: shared.queues.blob_candidates(&taken.blobs, header.height),
         };
         let outcome = proposal.outcome;
         let sealed = state::seal::<E>(batch, header.height, &outcome.writes).await?;
@@ -141,7 +186,6 @@ impl App {
         header.gas_used = outcome.gas_used;
         let block = Block::build(header, body)
             .map_err(|error| ExecuteError::Internal(format!("built a bad body: {error}")))?;
-        debug_assert_eq!(shared.chain.check(block.header(), parent), Ok(()));
         let used = chosen.iter().map(|tx| (tx.signer(), nonce(tx))).collect();
         let executed = Executed::new(block.header().height, outcome, used);
         shared.outcomes.insert(block.hash(), executed);
@@ -154,7 +198,7 @@ impl App {
         store: &impl Store,
         block: &Block,
     ) -> Result<Option<(Executed, Writes)>, ExecuteError> {
-        let Some(transactions) = decode(block) else { return Ok(None) };
+        let Some(transactions) = self.decode(block).await else { return Ok(None) };
         let header = block.header();
         let outcome = match execute_block(store, &environment(header), &transactions).await {
             Ok(outcome) => outcome,
@@ -213,19 +257,6 @@ impl App {
 
 type Writes = BTreeMap<execution::Key, Option<execution::Value>>;
 
-/// Decodes all transactions of a block; nothing if one is no transaction.
-fn decode(block: &Block) -> Option<Vec<Transaction>> {
-    let decoded: Result<Vec<_>, _> =
-        block.transactions().iter().map(|bytes| execution::decode(bytes)).collect();
-    match decoded {
-        Ok(transactions) => Some(transactions),
-        Err(error) => {
-            tracing::warn!(height = block.header().height, %error, "block holds no transaction");
-            None
-        }
-    }
-}
-
 fn nonce(tx: &Transaction) -> u64 {
     alloy_consensus::Transaction::nonce(tx.inner())
 }
@@ -271,11 +302,18 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         let taken = self.taken(parent.clone(), ancestry).await;
         let round = (context.epoch().get(), context.view(), context.parent.0);
         let now = runtime.current().epoch_millis();
-        let header = self.0.chain.draft(parent.inner().header(), &self.0.keys, round, now)?;
+        #[cfg(test)]
+        let now = now + crate::testing::ahead(&self.0.keys);
+        let parent = parent.inner().header();
+        let seats = self.seats::<E>(&batch, parent).await;
+        let header = self.0.chain.draft((parent, &seats), &self.0.keys, round, now)?;
         let until = runtime.current() + BUILD_TIME;
         let patience = Patience::while_true(move || runtime.current() < until);
-        match self.build::<E>(parent.inner().header(), header, (batch, taken), patience).await {
-            Ok((block, merkleized)) => Some(Proposed { block, merkleized }),
+        match self.build::<E>(header, (batch, taken), patience).await {
+            Ok((block, merkleized)) => {
+                debug_assert_eq!(self.0.chain.check(block.header(), parent, &seats), Ok(()));
+                Some(Proposed { block, merkleized })
+            }
             Err(error) => fail_stop("failed to build a block", &error),
         }
     }
@@ -291,12 +329,13 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         let block = ancestry.next().await?;
         if finality == Finality::Candidate {
             let parent = ancestry.next().await?;
-            let header = block.inner().header();
-            if let Err(error) = self.0.chain.check(header, parent.inner().header()) {
+            let (header, parent) = (block.inner().header(), parent.inner().header());
+            let seats = self.seats::<E>(&batch, parent).await;
+            if let Err(error) = self.0.chain.check(header, parent, &seats) {
                 tracing::warn!(height = header.height, %error, "block breaks a rule");
                 return None;
             }
-            if header.timestamp_ms > earliest(parent.inner().header()) {
+            if header.timestamp_ms > earliest(parent) {
                 let early = Duration::from_millis(header.timestamp_ms.saturating_sub(SKEW_MS));
                 runtime.sleep_until(SystemTime::UNIX_EPOCH + early).await;
             }
@@ -348,6 +387,7 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
             }
         }
         self.0.outcomes.forget(height);
+        self.keep_committees(finalized, &AppliedStore(&readers)).await;
         let finalized = Arc::new(finalized.clone());
         self.0.head.send_if_modified(|head| {
             let newer = height > head.height();

@@ -214,7 +214,7 @@ impl Read for Block {
 }
 
 /// Reads a list within (count, bytes each, bytes in all), stopping at the first excess.
-fn read_bounded(
+pub(crate) fn read_bounded(
     buf: &mut impl Buf,
     (count, each, total): (usize, usize, usize),
 ) -> Result<Vec<Bytes>, Error> {

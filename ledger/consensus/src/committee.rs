@@ -11,9 +11,10 @@ use crate::{
     seed::{KEY_BYTES, SeedKey, SeedSecret},
 };
 use alloy_primitives::{Address, B256, FixedBytes};
-use commonware_codec::{Copying, DecodeExt as _};
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
 use commonware_utils::ordered::Set;
+use contracts::{REGISTRATION_NAMESPACE, registration};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -82,6 +83,16 @@ impl ValidatorKeys {
         }
     }
 
+    /// The signature with which `owner` registers these keys for `account` in the contract `Validators` of
+    /// the ledger `chain_id`.
+    pub fn proof(&self, chain_id: u64, owner: Address, account: Address) -> [u8; 64] {
+        let key = B256::from(self.network_key());
+        let payload = registration(chain_id, owner, account, key);
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(&self.network.sign(REGISTRATION_NAMESPACE, &payload).encode());
+        bytes
+    }
+
     pub(crate) const fn signer(&self) -> &ed25519::PrivateKey {
         &self.network
     }
@@ -103,6 +114,38 @@ pub struct Validator {
     pub possession: FixedBytes<REVEAL_BYTES>,
     /// Account that receives the tips of this seat's blocks.
     pub account: Address,
+}
+
+/// Length of an encoded validator.
+const VALIDATOR_BYTES: usize = 32 + KEY_BYTES + REVEAL_BYTES + 20;
+
+impl Validator {
+    /// Key, seed key, possession and account, one after the other.
+    pub(crate) fn to_bytes(&self) -> [u8; VALIDATOR_BYTES] {
+        let mut bytes = [0; VALIDATOR_BYTES];
+        let mut rest = &mut bytes[..];
+        let parts: [&[u8]; 4] =
+            [&self.key.0, &self.seed_key.0, &self.possession.0, &self.account.0.0];
+        for part in parts {
+            let (here, after) = rest.split_at_mut(part.len());
+            here.copy_from_slice(part);
+            rest = after;
+        }
+        bytes
+    }
+
+    /// Reads what [`Validator::to_bytes`] wrote. Nothing is checked.
+    pub(crate) fn from_bytes(bytes: &[u8; VALIDATOR_BYTES]) -> Self {
+        const SEED: usize = 32;
+        const POSSESSION: usize = SEED + KEY_BYTES;
+        const ACCOUNT: usize = POSSESSION + REVEAL_BYTES;
+        Self {
+            key: B256::from_slice(&bytes[..SEED]),
+            seed_key: FixedBytes::from_slice(&bytes[SEED..POSSESSION]),
+            possession: FixedBytes::from_slice(&bytes[POSSESSION..ACCOUNT]),
+            account: Address::from_slice(&bytes[ACCOUNT..]),
+        }
+    }
 }
 
 /// A list of validators that is no committee.
@@ -139,10 +182,29 @@ impl Committee {
     /// # Errors
     /// Too few, too many, malformed or repeated keys, or possession that is not proven.
     pub fn new(validators: &[Validator]) -> Result<Self, CommitteeError> {
+        Self::of(validators, Seat::new)
+    }
+
+    /// As [`Committee::new`], but seats that this committee has too are not checked again: checking
+    /// possession takes about a millisecond a seat.
+    pub(crate) fn successor(&self, validators: &[Validator]) -> Result<Self, CommitteeError> {
+        Self::of(validators, |validator| {
+            let at = self.seats.binary_search_by_key(&validator.key, |seat| seat.validator.key);
+            match at.ok().map(|at| &self.seats[at]) {
+                Some(seat) if seat.validator == *validator => Ok(seat.clone()),
+                _ => Seat::new(validator),
+            }
+        })
+    }
+
+    fn of(
+        validators: &[Validator],
+        seat: impl FnMut(&Validator) -> Result<Seat, CommitteeError>,
+    ) -> Result<Self, CommitteeError> {
         if validators.is_empty() || validators.len() > MAX_COMMITTEE {
             return Err(CommitteeError::Size(validators.len()));
         }
-        let mut seats = validators.iter().map(Seat::new).collect::<Result<Vec<_>, _>>()?;
+        let mut seats = validators.iter().map(seat).collect::<Result<Vec<_>, _>>()?;
         seats.sort_by_key(|seat| seat.validator.key);
         if let Some(pair) =
             seats.windows(2).find(|pair| pair[0].validator.key == pair[1].validator.key)
@@ -224,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn a_successor_is_checked_where_it_differs() {
+        let validators = seats(4);
+        let committee = Committee::new(&validators[..3]).unwrap();
+        let next = committee.successor(&validators[1..]).unwrap();
+        assert_eq!(next.digest(), Committee::new(&validators[1..]).unwrap().digest());
+        let rogue = Validator { possession: validators[0].possession, ..validators[1] };
+        let error = committee.successor(&[validators[2], rogue]).unwrap_err();
+        assert_eq!(error, CommitteeError::SeedKey(rogue.key));
+        assert_eq!(committee.successor(&[]).unwrap_err(), CommitteeError::Size(0));
+    }
+
+    #[test]
     fn bad_committees_are_refused() {
         assert_eq!(Committee::new(&[]).unwrap_err(), CommitteeError::Size(0));
         let one = seats(1)[0];
@@ -252,5 +326,6 @@ mod tests {
         let json = serde_json::to_string(&validator).unwrap();
         assert!(json.contains("seedKey"));
         assert_eq!(serde_json::from_str::<Validator>(&json).unwrap(), validator);
+        assert_eq!(Validator::from_bytes(&validator.to_bytes()), validator);
     }
 }

@@ -13,13 +13,16 @@ use crate::{
     application::{App, Shared},
     block::Block,
     committee::{Committee, ValidatorKeys},
+    committees::ReadError,
     genesis::Genesis,
+    gossip::Gossip,
     header::StateCommitment,
     history::{Finalized, History, HistoryError, Undo},
     network::{self, Channel, MAILBOX, Peer, SYNC_OPERATIONS},
     pace::Paced,
+    peers::{self, Directory},
     query::{Answers, Asked, Certificates},
-    state::{self, BUFFER_BYTES, StateDb, StateOperation},
+    state::{self, BUFFER_BYTES, PastStore, StateDb, StateOperation},
     terms::{self, Schemes},
 };
 use commonware_broadcast::buffered;
@@ -92,8 +95,6 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
     pub(crate) pace: Duration,
-    /// Length of a term in blocks.
-    pub(crate) term_length: NonZeroU64,
     /// Final blocks kept for peers that lag.
     pub(crate) blocks_served: usize,
 }
@@ -105,6 +106,8 @@ pub(crate) enum EngineError {
     History(#[from] HistoryError),
     #[error(transparent)]
     State(#[from] StoreError),
+    #[error("cannot read the committees: {0}")]
+    Committees(#[from] ReadError),
     #[error("the engine ended while it started")]
     Stopped,
     #[error("the history begins with a block that is not the genesis block")]
@@ -151,9 +154,11 @@ pub(crate) async fn start<E: Runtime>(
     let cache = page_cache();
     let namespace = terms::namespace(shared.genesis.hash());
     let (keys, listen) = (&shared.keys, (settings.listen, &settings.peers[..]));
-    let net = network::start(context.child("network"), keys, listen, &namespace);
-    let epocher = FixedEpocher::new(settings.term_length);
-    let schemes = Schemes::new(namespace, keys, Arc::clone(&shared.chain.committee));
+    let most_peers = settings.peers.len() + peers::room(&shared);
+    let most = NonZeroUsize::MIN.saturating_add(most_peers);
+    let net = network::start(context.child("network"), keys, listen, most, &namespace);
+    let epocher = FixedEpocher::new(shared.chain.term_length);
+    let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
     let plan = SyncPlan::init(context.child("plan"), &settings.prefix).await;
@@ -190,11 +195,22 @@ pub(crate) async fn start<E: Runtime>(
     );
     marshal_actor.start(mailbox.clone(), buffer, resolver);
     stateful.start();
+    let databases = mailbox.subscribe_databases().await;
+    keep_committees::<E>(&shared, &databases).await?;
+    let peers = Directory::new(Arc::clone(&shared), databases.clone(), listen, most_peers);
+    let oracle = net.oracle.clone();
+    context.child("peers").spawn(move |_| peers.run(oracle));
     let answers = Answers {
         shared: Arc::clone(&shared),
-        databases: mailbox.subscribe_databases().await,
+        databases,
         certificates: certificates(marshal.clone()),
     };
+    let gossip = Gossip {
+        shared: Arc::clone(&shared),
+        databases: answers.databases.clone(),
+        blocker: net.oracle.clone(),
+    };
+    gossip.start(context, net.gossip);
     answers.start(context, questions);
     let (mut head, paced) =
         (shared.head.subscribe(), Paced { inner: mailbox, pace: settings.pace });
@@ -219,6 +235,18 @@ fn begin_at(shared: &Shared, applied: u64) -> Result<u64, EngineError> {
         shared.head.send_replace(Arc::new(block));
     }
     Ok(shared.history.head()?.unwrap_or(applied))
+}
+
+/// Reads the committees of the head's term and of the next from the state at the head.
+async fn keep_committees<E: Runtime>(
+    shared: &Shared,
+    databases: &state::Databases<E>,
+) -> Result<(), EngineError> {
+    let head = Arc::clone(&shared.head.borrow());
+    let history = Arc::clone(&shared.history);
+    let store = PastStore { databases: databases.clone(), history, height: head.height() };
+    shared.peers.send_replace(head.height());
+    Ok(shared.committees.keep(&store, &head.header, &shared.history).await?)
 }
 
 /// How state is fetched and applied by a syncing node.

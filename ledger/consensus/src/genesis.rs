@@ -12,12 +12,18 @@ use crate::{
 use alloy_primitives::{Address, B256, Bloom, U256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
 use commonware_cryptography::{Hasher as _, Sha256};
-use contracts::{GenesisConfig, address::SETTLEMENTS};
+use contracts::{
+    GenesisConfig, GenesisValidator,
+    address::{SETTLEMENTS, VALIDATORS},
+};
 use execution::{
     BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, Key, Slots, Value, call_at_genesis, contracts_at_genesis,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// The bond of a first validator if nothing else is said: 1,000 coins, in wei.
+pub const FIRST_BOND: u128 = 1_000 * 1_000_000_000_000_000_000;
 
 /// The version of the file that this program reads.
 pub const GENESIS_FORMAT: u32 = 1;
@@ -55,11 +61,38 @@ pub struct Founding {
     /// Blocks of a committee's term.
     pub term_length: u64,
     /// The first validators.
-    pub validators: Vec<Validator>,
-    /// Coins in wei by account.
+    pub validators: Vec<FirstValidator>,
+    /// Coins in wei by account. Those of the validators' bonds come on top.
     pub allocations: BTreeMap<Address, U256>,
-    /// The system contracts. Its list of validators is replaced by the seats of those above.
+    /// The system contracts. Its validators and its length of a term are replaced by those above.
     pub contracts: GenesisConfig,
+}
+
+/// A validator of the first two terms. Its account owns the bond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstValidator {
+    /// Its seat.
+    pub seat: Validator,
+    /// Where others reach it, as `ip:port`, or empty.
+    pub endpoint: String,
+    /// Its bond in wei.
+    pub bond: u128,
+}
+
+impl From<Validator> for FirstValidator {
+    /// With [`FIRST_BOND`] and no endpoint.
+    fn from(seat: Validator) -> Self {
+        Self { seat, endpoint: String::new(), bond: FIRST_BOND }
+    }
+}
+
+impl From<&FirstValidator> for GenesisValidator {
+    fn from(first: &FirstValidator) -> Self {
+        let FirstValidator { seat, endpoint, bond } = first;
+        let Validator { key, seed_key, possession, account } = *seat;
+        let (owner, endpoint) = (account, endpoint.clone());
+        Self { key, seed_key, possession, account, owner, endpoint, bond: *bond }
+    }
 }
 
 /// A genesis file no ledger can begin with.
@@ -77,6 +110,9 @@ pub enum GenesisError {
     /// The system contracts refuse their configuration.
     #[error("the system contracts refuse the configuration: {0}")]
     Contracts(String),
+    /// The file and the storage of its contracts do not agree.
+    #[error("the validators' contract has other terms than the file, or another number of seats")]
+    Terms,
     /// The validators are no committee.
     #[error(transparent)]
     Committee(#[from] CommitteeError),
@@ -93,14 +129,14 @@ impl Genesis {
             timestamp_ms,
             term_length,
             validators,
-            allocations,
+            mut allocations,
             mut contracts,
         } = founding;
-        let mut seats: BTreeMap<Address, u64> = BTreeMap::new();
-        for validator in &validators {
-            *seats.entry(validator.account).or_default() += 1;
-        }
-        contracts.validators = seats.into_iter().collect();
+        contracts.validators = validators.iter().map(GenesisValidator::from).collect();
+        contracts.seats.term_length = term_length;
+        let bonds = allocations.entry(VALIDATORS).or_default();
+        *bonds = bonds.checked_add(contracts.bonded()).ok_or(GenesisError::Supply)?;
+        let validators = validators.into_iter().map(|first| first.seat).collect();
         let slots = contracts_at_genesis(&contracts, chain_id, timestamp_ms / 1000)
             .map_err(|failure| GenesisError::Contracts(format!("{failure:?}")))?;
         let genesis = Self {
@@ -133,19 +169,35 @@ impl Genesis {
         if supply.is_none_or(|supply| supply.bit(255)) {
             return Err(GenesisError::Supply);
         }
-        Ok(Committee::new(&self.validators)?)
+        let committee = Committee::new(&self.validators)?;
+        if self.contracts.contains_key(&VALIDATORS) {
+            // The second word of the answer is the length of a term.
+            let length = self.ask(VALIDATORS, "terms()", &[], 1);
+            let seats = self.ask(VALIDATORS, "allSeats(uint64)", &[0; 32], 0);
+            let said = [self.term_length, u64::try_from(self.validators.len()).unwrap_or(u64::MAX)];
+            if [length, seats] != said.map(|said| Some(U256::from(said))) {
+                return Err(GenesisError::Terms);
+            }
+        }
+        Ok(committee)
     }
 
-    /// Blocks in which a final root can be disputed; none if the file has no settlements.
-    pub(crate) fn dispute_blocks(&self) -> u64 {
+    /// A word of what a view answers at height 0; nothing if the file has no such contract.
+    fn ask(&self, contract: Address, function: &str, input: &[u8], word: usize) -> Option<U256> {
+        let input = [&keccak256(function)[..4], input].concat();
         let answer = call_at_genesis(
             &mut self.contracts.clone(),
             (self.chain_id, self.timestamp_ms / 1000),
             Address::ZERO,
-            SETTLEMENTS,
-            &keccak256("disputeWindow()")[..4],
+            contract,
+            &input,
         );
-        let epochs = answer.ok().and_then(|word| U256::try_from_be_slice(&word));
+        U256::try_from_be_slice(answer.ok()?.chunks(32).nth(word)?)
+    }
+
+    /// Blocks in which a final root can be disputed; none if the file has no settlements.
+    pub(crate) fn dispute_blocks(&self) -> u64 {
+        let epochs = self.ask(SETTLEMENTS, "disputeWindow()", &[], 0);
         self.epoch_length.saturating_mul(epochs.map_or(0, |epochs| epochs.saturating_to()))
     }
 

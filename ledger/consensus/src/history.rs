@@ -22,6 +22,10 @@
 //! | `blobs` | height, index | bytes |
 //! | `undo` | state key (32) ‖ height (8, BE) | 72 bytes, or none if the key was absent |
 //! | `undo_keys` | height | state keys the block wrote, 32 bytes each |
+//! | `committees` | term | the seats by key, 196 bytes each: key, seed key, possession, account |
+//!
+//! `committees` is younger than the others: a file without it is read as before and gets it, with the
+//! terms from then on.
 
 mod memory;
 mod receipt;
@@ -30,6 +34,7 @@ pub use memory::MemoryFile;
 
 use crate::{
     block::{Block, Body, blob_hash},
+    committee::{Committee, Validator},
     header::Header,
 };
 use alloy_primitives::{B256, Bloom, keccak256};
@@ -56,6 +61,7 @@ const RECEIPTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("r
 const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
 const UNDO: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("undo");
 const UNDO_KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo_keys");
+const COMMITTEES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("committees");
 
 /// The version of the tables.
 const FORMAT: u8 = 1;
@@ -249,6 +255,7 @@ impl History {
             txn.open_table(BLOBS)?;
             txn.open_table(UNDO)?;
             txn.open_table(UNDO_KEYS)?;
+            txn.open_table(COMMITTEES)?;
         }
         txn.commit()?;
         Ok(this)
@@ -311,6 +318,39 @@ impl History {
         self.prune(&txn, height)?;
         txn.commit()?;
         Ok(())
+    }
+
+    /// Records the committee of a term. Recording it again changes nothing.
+    ///
+    /// # Errors
+    /// The file failed.
+    pub(crate) fn record_committee(
+        &self,
+        term: u64,
+        committee: &Committee,
+    ) -> Result<(), HistoryError> {
+        if self.begin_read()?.open_table(COMMITTEES)?.get(term)?.is_some() {
+            return Ok(());
+        }
+        let seats: Vec<u8> = committee.validators().flat_map(Validator::to_bytes).collect();
+        let txn = self.begin_write()?;
+        txn.open_table(COMMITTEES)?.insert(term, &seats[..])?;
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// The validators of a term, by key, or nothing if this node never knew them.
+    ///
+    /// # Errors
+    /// The file failed.
+    pub fn committee(&self, term: u64) -> Result<Option<Vec<Validator>>, HistoryError> {
+        let committees = self.begin_read()?.open_table(COMMITTEES)?;
+        let Some(seats) = committees.get(term)? else { return Ok(None) };
+        let (seats, rest) = seats.value().as_chunks();
+        if !rest.is_empty() {
+            return Err(HistoryError::Corrupt("a committee's seats are cut off"));
+        }
+        Ok(Some(seats.iter().map(Validator::from_bytes).collect()))
     }
 
     fn prune(&self, txn: &WriteTransaction, head: u64) -> Result<(), HistoryError> {

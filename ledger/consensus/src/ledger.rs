@@ -5,10 +5,12 @@
 //! handle outlives a stopped ledger: then the latter gives [`QueryError::Stopped`].
 
 use crate::{
+    committee::Validator,
+    faults::DoubleVote,
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
-    mempool::{BlobRefused, PoolRefused},
+    mempool::{BlobRefused, PoolRefused, Source},
     query::{Asking, Query, QueryError},
     queues::{Queues, Transaction},
     state::StateProof,
@@ -46,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) queues: Arc<Queues>,
     pub(crate) head: watch::Receiver<Arc<Finalized>>,
     pub(crate) queries: Asking,
+    pub(crate) faults: watch::Receiver<Vec<DoubleVote>>,
 }
 
 /// A handle on a running ledger.
@@ -68,9 +71,11 @@ impl Ledger {
         self.0.genesis.chain_id
     }
 
-    /// Takes a signed transaction (EIP-2718 bytes) to be put into a block, and gives its hash.
+    /// Takes a signed transaction (EIP-2718 bytes) to be put into a block, and gives its hash. Peers
+    /// are told of it until a final block holds it.
     ///
-    /// It waits in memory only: one that no block holds when the program ends has to be sent again.
+    /// It waits in memory only: one that no block holds when the program ends has to be sent again,
+    /// unless a peer has it.
     ///
     /// # Errors
     /// Why it was not taken.
@@ -79,12 +84,13 @@ impl Ledger {
         let height = self.head().height();
         let account = self.account(tx.signer(), height).await?;
         validate(&tx, &account, self.chain_id())?;
-        Ok(self.0.queues.insert(tx, &account, height)?)
+        Ok(self.0.queues.insert(tx, (&account, height), (Source::Own, true))?)
     }
 
     /// Takes an evidence blob to be carried by a block, and gives its BLAKE3 hash.
     ///
-    /// It waits in memory only: whoever needs it carried keeps it until a final block holds it.
+    /// It waits in memory only: whoever needs it carried keeps it until a final block holds it. Peers
+    /// are told of it too, and take it if this node has a seat.
     ///
     /// # Errors
     /// It is too large or known, or the queue is full and should be tried again later.
@@ -92,7 +98,7 @@ impl Ledger {
         if self.0.queries.is_closed() {
             return Err(BlobRefused::Stopped);
         }
-        self.0.queues.insert_blob(blob)
+        self.0.queues.insert_blob(blob, Source::Own)
     }
 
     /// A transaction that waits for a block, or whose block is final and not readable yet: whoever asks
@@ -110,7 +116,7 @@ impl Ledger {
         decoded.map(Some).map_err(|_| HistoryError::Corrupt("a transaction does not decode"))
     }
 
-    /// Number of waiting transactions, and bytes of waiting blobs.
+    /// Number of waiting transactions, and bytes of this node's own waiting blobs.
     pub fn load(&self) -> (usize, usize) {
         self.0.queues.load()
     }
@@ -141,6 +147,25 @@ impl Ledger {
     /// The history could not be read.
     pub fn header(&self, height: u64) -> Result<Option<Header>, HistoryError> {
         self.0.history.header(height)
+    }
+
+    /// The validators of a term, by key; nothing for a term that is not elected yet, or that ended before
+    /// this node began. A header names their [`crate::Committee`] by its digest.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    pub fn committee(&self, term: u64) -> Result<Option<Vec<Validator>>, HistoryError> {
+        self.0.history.committee(term)
+    }
+
+    /// The term of a height.
+    pub fn term(&self, height: u64) -> u64 {
+        height / self.0.genesis.term_length.max(1)
+    }
+
+    /// The double votes that this node saw since it started, at most 256 of them, one a seat and term.
+    pub fn double_votes(&self) -> watch::Receiver<Vec<DoubleVote>> {
+        self.0.faults.clone()
     }
 
     /// The block at a height with its receipts.

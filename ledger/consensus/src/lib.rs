@@ -25,8 +25,11 @@
 mod application;
 mod block;
 mod committee;
+mod committees;
 mod engine;
+mod faults;
 mod genesis;
+mod gossip;
 mod header;
 mod history;
 mod ledger;
@@ -34,8 +37,10 @@ mod mempool;
 mod network;
 mod outcome;
 mod pace;
+mod peers;
 mod query;
 mod queues;
+mod recovery;
 mod rules;
 mod seed;
 mod state;
@@ -52,7 +57,8 @@ pub use block::{
 pub use committee::{
     Committee, CommitteeError, MAX_COMMITTEE, SecretError, Validator, ValidatorKeys,
 };
-pub use genesis::{Founding, GENESIS_FORMAT, Genesis, GenesisError};
+pub use faults::DoubleVote;
+pub use genesis::{FIRST_BOND, FirstValidator, Founding, GENESIS_FORMAT, Genesis, GenesisError};
 pub use header::{Header, REVEAL_BYTES, StateCommitment, VERSION};
 pub use history::{Finalized, History, HistoryError, Located, MemoryFile, Place, Retention};
 pub use ledger::{Ledger, Rejected, Subscription};

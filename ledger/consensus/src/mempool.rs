@@ -13,15 +13,20 @@
 //!   ([`Limits::gapped`]), they go first when the pool is full, and by themselves after
 //!   [`GAP_BLOCKS`];
 //! * when full, a newcomer evicts the lowest-paying *last* transaction of some other sender, never
-//!   one from the middle of a queue, and only if it pays more or fills a block sooner;
+//!   one from the middle of a queue, and only if it pays more or fills a block sooner, or pays as much
+//!   and comes from a [`Source`] that fills less than its share (see [`eviction`]);
+//! * what came from this node's own clients is due to be sent to peers again and again
+//!   ([`AGAIN_BLOCKS`]) until it leaves: peers may have lost it, and some are new;
 //! * one that used up a block's time alone is tried after all others, and goes after
 //!   [`LATE_MAX`] times;
 //! * all order is by price, then by arrival: two pools with one history give one answer.
 
 mod blobs;
+mod eviction;
 
 pub use blobs::BlobRefused;
 pub(crate) use blobs::Blobs;
+use eviction::{Tail, Used};
 
 use alloy_primitives::{Address, B256, U256};
 use std::{
@@ -37,6 +42,18 @@ const GAP_BLOCKS: u64 = 600;
 
 /// Blocks whose time a transaction may use up.
 const LATE_MAX: u8 = 3;
+
+/// Blocks after which what no final block holds is sent to peers again.
+const AGAIN_BLOCKS: u64 = 8;
+
+/// Who gave this node a transaction or a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// Its own clients.
+    Own,
+    /// The peer with this network key.
+    Peer([u8; 32]),
+}
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +160,8 @@ struct Sender<T> {
     next: u64,
     /// Every nonce from `next` to before this one waits.
     free: u64,
-    /// Transactions behind a nonce that is missing.
-    gapped: usize,
+    /// Transactions behind a nonce that is missing, by source.
+    gapped: BTreeMap<Source, usize>,
     /// Where the last transaction stands in [`Mempool::tails`].
     tail: Option<Tail>,
     /// What all waiting transactions may cost.
@@ -165,7 +182,7 @@ impl<T> Sender<T> {
     /// The last transaction before `nonce`.
     fn tail_before(&self, nonce: u64) -> Option<Tail> {
         let (_, waiting) = self.queue.range(..nonce).next_back()?;
-        Some(Tail::new(&waiting.pooled, self.free))
+        Some(Tail::new(&waiting.pooled, self.free, waiting.source))
     }
 }
 
@@ -176,32 +193,10 @@ struct Waiting<T> {
     since: u64,
     /// Blocks whose time it used up.
     late: u8,
+    source: Source,
+    /// The height from which on it is due to be sent again, if that is for this node to do.
+    again: Option<u64>,
     pooled: Pooled<T>,
-}
-
-/// A sender's last transaction, in the order of eviction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Tail {
-    /// Whether no nonce is missing before it.
-    ready: bool,
-    max_fee: u128,
-    max_tip: u128,
-    hash: B256,
-    sender: Address,
-    nonce: u64,
-    bytes: usize,
-}
-
-impl Tail {
-    fn new<T>(pooled: &Pooled<T>, free: u64) -> Self {
-        let Pooled { hash, sender, nonce, max_fee, max_tip, bytes, .. } = *pooled;
-        Self { ready: nonce <= free, max_fee, max_tip, hash, sender, nonce, bytes }
-    }
-
-    /// Whether it goes to make room for `new`.
-    fn yields_to(&self, new: &Self) -> bool {
-        (self.ready, self.max_fee) < (new.ready, new.max_fee)
-    }
 }
 
 /// The waiting transactions.
@@ -210,17 +205,20 @@ pub(crate) struct Mempool<T> {
     limits: Limits,
     senders: BTreeMap<Address, Sender<T>>,
     hashes: BTreeMap<B256, (Address, u64)>,
-    /// The last transaction of each sender, the first to go first.
-    tails: BTreeSet<Tail>,
-    /// Senders with transactions behind a missing nonce, and how many those are.
+    /// The last transaction of each sender, by source, the first to go first.
+    tails: BTreeMap<Source, BTreeSet<Tail>>,
+    /// Senders with transactions behind a missing nonce.
     gaps: BTreeSet<Address>,
-    gapped: usize,
+    /// What of the limits is used, and by whom.
+    used: Used,
+    held: BTreeMap<Source, Used>,
+    /// What is to be sent again, by the height from which on it is due.
+    again: BTreeSet<(u64, B256)>,
     /// Senders whose accounts changed or whose transactions an execution skipped: to be checked
     /// against final state.
     suspects: BTreeSet<Address>,
     /// The last final height that [`Mempool::finalized`] was told of.
     height: u64,
-    bytes: usize,
     arrivals: u64,
 }
 
@@ -230,12 +228,13 @@ impl<T: Clone> Mempool<T> {
             limits,
             senders: BTreeMap::new(),
             hashes: BTreeMap::new(),
-            tails: BTreeSet::new(),
+            tails: BTreeMap::new(),
             gaps: BTreeSet::new(),
-            gapped: 0,
+            used: Used { transactions: 0, bytes: 0, gapped: 0 },
+            held: BTreeMap::new(),
+            again: BTreeSet::new(),
             suspects: BTreeSet::new(),
             height: 0,
-            bytes: 0,
             arrivals: 0,
         }
     }
@@ -257,16 +256,25 @@ impl<T: Clone> Mempool<T> {
         self.senders.get(&sender).map_or(next, |state| state.free_from(state.next.max(next)))
     }
 
-    /// Takes a transaction of a sender with this standing.
+    /// Takes a transaction of a sender with this standing, from a source. One that a peer gave is
+    /// this node's own to send as soon as its own clients give it as well.
     ///
     /// A standing read before the last final block may lack what that block used, and the sender may
     /// have left the pool with it; then the sender is checked again after the next block.
     ///
     /// # Errors
     /// Why it was not taken; the pool is unchanged then.
-    pub(crate) fn insert(&mut self, new: Pooled<T>, seen: Standing) -> Result<(), PoolRefused> {
+    pub(crate) fn insert(
+        &mut self,
+        new: Pooled<T>,
+        seen: Standing,
+        source: Source,
+    ) -> Result<(), PoolRefused> {
         let Standing { height, next, balance } = seen;
         if self.hashes.contains_key(&new.hash) {
+            if source == Source::Own {
+                self.claim(&new.hash);
+            }
             return Err(PoolRefused::Known);
         }
         let state = self.senders.get(&new.sender);
@@ -277,17 +285,18 @@ impl<T: Clone> Mempool<T> {
         if new.nonce - next >= self.limits.per_sender {
             return Err(PoolRefused::NonceTooHigh { next, nonce: new.nonce });
         }
-        let old = state.and_then(|state| state.queue.get(&new.nonce)).map(|old| &old.pooled);
-        if old.is_some_and(|old| !new.replaces(old)) {
+        let old = state.and_then(|state| state.queue.get(&new.nonce));
+        let old = old.map(|old| (&old.pooled, old.source));
+        if old.is_some_and(|(old, _)| !new.replaces(old)) {
             return Err(PoolRefused::Underpriced);
         }
-        let others =
-            state.map_or(U256::ZERO, |state| state.cost) - old.map_or(U256::ZERO, |old| old.cost);
+        let others = state.map_or(U256::ZERO, |state| state.cost)
+            - old.map_or(U256::ZERO, |(old, _)| old.cost);
         if others.saturating_add(new.cost) > balance {
             return Err(PoolRefused::Funds { balance });
         }
         let free = state.map_or(next, |state| state.free_from(next));
-        for Tail { sender, nonce, .. } in self.victims(&Tail::new(&new, free), old)? {
+        for Tail { sender, nonce, .. } in self.victims(&Tail::new(&new, free, source), old)? {
             self.remove(sender, nonce);
             self.refresh(sender);
         }
@@ -296,39 +305,13 @@ impl<T: Clone> Mempool<T> {
         if height < self.height {
             self.suspects.insert(new.sender);
         }
-        self.add(new, next, height);
+        self.add(new, next, height, source);
         Ok(())
     }
 
-    /// Whom `new` pushes out, if anybody.
-    fn victims(&self, new: &Tail, old: Option<&Pooled<T>>) -> Result<Vec<Tail>, PoolRefused> {
-        let mut count = self.len() + 1 - old.map_or(0, |_| 1);
-        let mut bytes = self.bytes + new.bytes - old.map_or(0, |old| old.bytes);
-        let mut gapped = self.gapped + usize::from(!new.ready && old.is_none());
-        let mut victims = Vec::new();
-        let mut tails = self.tails.iter().filter(|tail| tail.sender != new.sender).peekable();
-        // What becomes a sender's last transaction when the one behind it goes.
-        let mut bared: BTreeSet<Tail> = BTreeSet::new();
-        let limits = &self.limits;
-        while count > limits.transactions || bytes > limits.bytes || gapped > limits.gapped {
-            let cheapest = match (tails.peek(), bared.first()) {
-                (Some(tail), Some(bare)) if bare < *tail => bared.pop_first(),
-                (None, _) => bared.pop_first(),
-                _ => tails.next().copied(),
-            };
-            let cheapest = cheapest.filter(|tail| tail.yields_to(new)).ok_or(PoolRefused::Full)?;
-            count -= 1;
-            bytes -= cheapest.bytes;
-            gapped -= usize::from(!cheapest.ready);
-            let state = self.senders.get(&cheapest.sender);
-            bared.extend(state.and_then(|state| state.tail_before(cheapest.nonce)));
-            victims.push(cheapest);
-        }
-        Ok(victims)
-    }
-
-    fn add(&mut self, pooled: Pooled<T>, next: u64, height: u64) {
-        self.bytes += pooled.bytes;
+    fn add(&mut self, pooled: Pooled<T>, next: u64, height: u64, source: Source) {
+        self.used.add(pooled.bytes);
+        self.held.entry(source).or_default().add(pooled.bytes);
         self.hashes.insert(pooled.hash, (pooled.sender, pooled.nonce));
         let arrival = self.arrivals;
         self.arrivals += 1;
@@ -336,25 +319,32 @@ impl<T: Clone> Mempool<T> {
         let sender = self.senders.entry(address).or_insert_with(|| Sender {
             next,
             free: next,
-            gapped: 0,
+            gapped: BTreeMap::new(),
             tail: None,
             cost: U256::ZERO,
             queue: BTreeMap::new(),
         });
         sender.cost += pooled.cost;
         let since = self.height.max(height);
-        sender.queue.insert(pooled.nonce, Waiting { arrival, since, late: 0, pooled });
+        let again = (source == Source::Own).then(|| since.saturating_add(AGAIN_BLOCKS));
+        self.again.extend(again.map(|at| (at, pooled.hash)));
+        let waiting = Waiting { arrival, since, late: 0, source, again, pooled };
+        sender.queue.insert(waiting.pooled.nonce, waiting);
         self.refresh(address);
     }
 
     /// Takes a transaction out; [`Mempool::refresh`] follows.
     fn remove(&mut self, sender: Address, nonce: u64) {
         let Some(state) = self.senders.get_mut(&sender) else { return };
-        if let Some(Waiting { pooled, .. }) = state.queue.remove(&nonce) {
+        if let Some(Waiting { pooled, source, again, .. }) = state.queue.remove(&nonce) {
             state.cost -= pooled.cost;
             state.free = state.free.min(nonce);
-            self.bytes -= pooled.bytes;
+            self.used.remove(pooled.bytes);
+            if let Some(held) = self.held.get_mut(&source) {
+                held.remove(pooled.bytes);
+            }
             self.hashes.remove(&pooled.hash);
+            again.map(|at| self.again.remove(&(at, pooled.hash)));
         }
     }
 
@@ -362,23 +352,74 @@ impl<T: Clone> Mempool<T> {
     fn refresh(&mut self, sender: Address) {
         let Some(state) = self.senders.get_mut(&sender) else { return };
         state.free = state.free_from(state.next);
-        let ready = usize::try_from(state.free - state.next).unwrap_or(usize::MAX);
-        let gapped = state.queue.len().saturating_sub(ready);
-        self.gapped = self.gapped - state.gapped + gapped;
-        state.gapped = gapped;
-        if gapped == 0 {
+        let mut gapped = BTreeMap::new();
+        for waiting in state.queue.range(state.free..).map(|(_, waiting)| waiting) {
+            *gapped.entry(waiting.source).or_default() += 1;
+        }
+        if gapped.is_empty() {
             self.gaps.remove(&sender);
         } else {
             self.gaps.insert(sender);
         }
-        if let Some(tail) = state.tail.take() {
-            self.tails.remove(&tail);
+        for (source, count) in &gapped {
+            self.used.gapped += count;
+            self.held.entry(*source).or_default().gapped += count;
+        }
+        for (source, count) in std::mem::replace(&mut state.gapped, gapped) {
+            self.used.gapped -= count;
+            self.held.entry(source).or_default().gapped -= count;
+        }
+        self.held.retain(|_, held| *held != Used::default());
+        if let Some(tail) = state.tail.take()
+            && let Some(tails) = self.tails.get_mut(&tail.source)
+        {
+            tails.remove(&tail);
         }
         state.tail = state.tail_before(u64::MAX);
-        self.tails.extend(state.tail);
+        if let Some(tail) = state.tail {
+            self.tails.entry(tail.source).or_default().insert(tail);
+        }
+        self.tails.retain(|_, tails| !tails.is_empty());
         if state.queue.is_empty() {
             self.senders.remove(&sender);
         }
+    }
+
+    /// Makes a waiting transaction this node's own.
+    fn claim(&mut self, hash: &B256) {
+        let Some((sender, nonce)) = self.hashes.get(hash).copied() else { return };
+        let waiting = self.senders.get_mut(&sender).and_then(|state| state.queue.get_mut(&nonce));
+        let Some(waiting) = waiting.filter(|waiting| waiting.source != Source::Own) else { return };
+        let before = std::mem::replace(&mut waiting.source, Source::Own);
+        let at = self.height.saturating_add(AGAIN_BLOCKS);
+        waiting.again = Some(at);
+        let bytes = waiting.pooled.bytes;
+        self.again.insert((at, *hash));
+        self.held.entry(Source::Own).or_default().add(bytes);
+        if let Some(held) = self.held.get_mut(&before) {
+            held.remove(bytes);
+        }
+        self.refresh(sender);
+    }
+
+    /// What of this node's own is due at `height` to be sent to peers again, at most `count`, the
+    /// longest due first.
+    pub(crate) fn due(&mut self, height: u64, count: usize) -> Vec<B256> {
+        let later = (height.saturating_add(1), B256::ZERO);
+        let due: Vec<_> = self.again.range(..later).take(count).copied().collect();
+        let at = height.saturating_add(AGAIN_BLOCKS);
+        for (old, hash) in &due {
+            self.again.remove(&(*old, *hash));
+            let place = self.hashes.get(hash);
+            let waiting = place.and_then(|(sender, nonce)| {
+                self.senders.get_mut(sender).and_then(|state| state.queue.get_mut(nonce))
+            });
+            if let Some(waiting) = waiting {
+                waiting.again = Some(at);
+                self.again.insert((at, *hash));
+            }
+        }
+        due.into_iter().map(|(_, hash)| hash).collect()
     }
 
     /// What a block at `base_fee` should try, best tip first: at most `bytes` bytes and `count`

@@ -1,11 +1,13 @@
 //! The validators' own network: commonware's authenticated p2p with known addresses (`lookup`).
 //!
-//! Nothing is looked up and nobody is discovered: peers and their addresses are given. Mailboxes are
-//! sized by commonware as peers times tracked sets times quota, so all three are kept small.
+//! Nobody is discovered: peers and their addresses are given, by the configuration and by the ledger
+//! ([`crate::peers`]). Mailboxes are sized by commonware as peers times tracked sets times quota, and take
+//! their memory at once, so all three are kept small.
 
 use crate::{
     block::Block,
     committee::{MAX_COMMITTEE, ValidatorKeys},
+    gossip::Topic,
     state::StateOperation,
 };
 use commonware_codec::{Copying, DecodeExt as _, FixedSize as _};
@@ -38,12 +40,16 @@ pub(crate) const MAILBOX: NonZeroUsize = NZUsize!(256);
 /// Messages a peer may send a second, on each channel.
 const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(128));
 
-type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
-type Receiver = lookup::Receiver<ed25519::PublicKey>;
+/// Messages of gossip a peer may send a second, on each of its channels: more than an honest one does
+/// ([`crate::gossip`]).
+const GOSSIP_PER_SECOND: Quota = Quota::per_second(NZU32!(32));
+
+pub(crate) type Sender<E> = lookup::Sender<ed25519::PublicKey, E>;
+pub(crate) type Receiver = lookup::Receiver<ed25519::PublicKey>;
 /// Both ends of a channel.
 pub(crate) type Channel<E> = (Sender<E>, Receiver);
 
-/// Another validator and where it listens.
+/// Another node and where it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its Ed25519 key.
@@ -62,7 +68,14 @@ pub(crate) struct Net<E: Clock> {
     pub(crate) blocks: Channel<E>,
     /// Requests for state.
     pub(crate) state: Channel<E>,
+    /// Waiting transactions, and evidence blobs.
+    pub(crate) gossip: (Channel<E>, Channel<E>),
     pub(crate) oracle: Oracle<ed25519::PublicKey>,
+}
+
+/// The key of these bytes, if they are one.
+pub(crate) fn public_key(bytes: &[u8; 32]) -> Option<ed25519::PublicKey> {
+    ed25519::PublicKey::decode(Copying(&bytes[..])).ok()
 }
 
 /// The longest message any part sends.
@@ -75,6 +88,8 @@ fn message_limit() -> u32 {
             SYNC_OPERATIONS,
             StateOperation::SIZE,
         ),
+        Topic::Transactions.message_bytes(),
+        Topic::Blobs.message_bytes(),
     ])
 }
 
@@ -105,30 +120,29 @@ fn config<H: Upgrader>(
     lookup::Config {
         allow_private_ips: true,
         allow_dns: false,
-        tracked_peer_sets: NZUsize!(2),
+        // A set names the seats of the term before it too (see `peers`), so older sets are of no use.
+        tracked_peer_sets: NZUsize!(1),
         ..config
     }
 }
 
-/// Listens on `listen` and connects to `peers`; `namespace` names the ledger.
+/// Listens on `listen` and connects to `peers`, of whom there may be `most_peers` later, ourselves included;
+/// `namespace` names the ledger.
 pub(crate) fn start<E>(
     context: E,
     keys: &ValidatorKeys,
     (listen, peers): (SocketAddr, &[Peer]),
+    most_peers: NonZeroUsize,
     namespace: &[u8],
 ) -> Net<E>
 where
     E: Spawner + Clock + CryptoRng + RuntimeNetwork + Resolver + Metrics,
 {
     let handshake = handshake(keys);
-    let most_peers = NonZeroUsize::new(peers.len() + 2).unwrap_or(NonZeroUsize::MIN);
     let config = config(handshake, namespace, listen, most_peers);
     let (mut network, mut oracle) = Network::new(context, config);
     let addresses = std::iter::once((keys.signer().public_key(), Address::from(listen))).chain(
-        peers.iter().filter_map(|peer| {
-            let key = ed25519::PublicKey::decode(Copying(&peer.key[..])).ok()?;
-            Some((key, Address::from(peer.address)))
-        }),
+        peers.iter().filter_map(|peer| Some((public_key(&peer.key)?, Address::from(peer.address)))),
     );
     // The network cannot have stopped before it starts.
     let _: commonware_actor::Feedback = oracle.track(0, Map::from_iter_dedup(addresses));
@@ -138,6 +152,7 @@ where
         backfill: channel(3),
         blocks: channel(4),
         state: channel(5),
+        gossip: (network.register(6, GOSSIP_PER_SECOND), network.register(7, GOSSIP_PER_SECOND)),
         oracle,
     };
     network.start();

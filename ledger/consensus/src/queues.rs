@@ -1,8 +1,13 @@
-//! The waiting transactions and blobs behind their locks, and a block's way out of them.
+//! The waiting transactions and blobs behind their locks, their way in from clients and peers, and
+//! their ways out: into a block, and to peers (see [`crate::gossip`]).
 //!
 //! No lock is held across an await, and none while another is taken.
 
-use crate::mempool::{BlobRefused, Blobs, Limits, Mempool, PoolRefused, Pooled, Standing};
+use crate::{
+    gossip::{Outbox, Topic},
+    mempool::{BlobRefused, Blobs, Limits, Mempool, PoolRefused, Pooled, Source, Standing},
+    recovery::Recovery,
+};
 use alloy_consensus::Transaction as _;
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, U256};
@@ -21,6 +26,10 @@ pub type Transaction = Recovered<TxEnvelope>;
 pub(crate) struct Queues {
     transactions: Mutex<Mempool<Transaction>>,
     blobs: Mutex<Blobs>,
+    /// Senders of what waits and of what blocks hold.
+    pub(crate) recovery: Recovery,
+    /// What peers are to be told of.
+    told: [Outbox; 2],
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -29,16 +38,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Queues {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { transactions: Mutex::new(Mempool::new(limits)), blobs: Mutex::new(Blobs::default()) }
+    pub(crate) fn new(limits: Limits, recovery: Recovery) -> Self {
+        Self {
+            transactions: Mutex::new(Mempool::new(limits)),
+            blobs: Mutex::new(Blobs::default()),
+            recovery,
+            told: Default::default(),
+        }
+    }
+
+    /// What peers are to be told of.
+    pub(crate) const fn outbox(&self, topic: Topic) -> &Outbox {
+        let [transactions, blobs] = &self.told;
+        match topic {
+            Topic::Transactions => transactions,
+            Topic::Blobs => blobs,
+        }
     }
 
     /// Takes a valid transaction whose sender's account is `account` after the final block `height`.
+    /// Peers are told of it, unless they will have been told by `source`.
     pub(crate) fn insert(
         &self,
         tx: Transaction,
-        account: &Account,
-        height: u64,
+        (account, height): (&Account, u64),
+        (source, tell): (Source, bool),
     ) -> Result<B256, PoolRefused> {
         let hash = *tx.tx_hash();
         let pooled = Pooled {
@@ -54,12 +78,38 @@ impl Queues {
             tx,
         };
         let seen = Standing { height, next: account.nonce, balance: account.balance };
-        lock(&self.transactions).insert(pooled, seen)?;
+        let sender = pooled.sender;
+        lock(&self.transactions).insert(pooled, seen, source)?;
+        self.recovery.remember([(hash, sender)]);
+        if tell {
+            self.outbox(Topic::Transactions).push(hash);
+        }
         Ok(hash)
     }
 
-    pub(crate) fn insert_blob(&self, blob: Bytes) -> Result<B256, BlobRefused> {
-        lock(&self.blobs).insert(blob)
+    /// Takes a blob of an author. Peers are told of our own.
+    pub(crate) fn insert_blob(&self, blob: Bytes, author: Source) -> Result<B256, BlobRefused> {
+        let hash = lock(&self.blobs).insert(blob, author)?;
+        if author == Source::Own {
+            self.outbox(Topic::Blobs).push(hash);
+        }
+        Ok(hash)
+    }
+
+    /// The bytes of something that waits, as peers are sent them.
+    pub(crate) fn bytes(&self, topic: Topic, hash: &B256) -> Option<Bytes> {
+        match topic {
+            Topic::Transactions => self.get(hash).map(|tx| tx.encoded_2718().into()),
+            Topic::Blobs => lock(&self.blobs).get(hash).cloned(),
+        }
+    }
+
+    /// What peers are to be told of again at `height`, at most `count`.
+    pub(crate) fn due(&self, topic: Topic, height: u64, count: usize) -> Vec<B256> {
+        match topic {
+            Topic::Transactions => lock(&self.transactions).due(height, count),
+            Topic::Blobs => lock(&self.blobs).due(height, count),
+        }
     }
 
     pub(crate) fn get(&self, hash: &B256) -> Option<Transaction> {
@@ -70,7 +120,7 @@ impl Queues {
         lock(&self.transactions).pending_nonce(sender, next)
     }
 
-    /// Waiting transactions, and bytes of waiting blobs.
+    /// Waiting transactions, and bytes of our own waiting blobs.
     pub(crate) fn load(&self) -> (usize, usize) {
         let transactions = lock(&self.transactions).len();
         (transactions, lock(&self.blobs).bytes())
@@ -86,8 +136,8 @@ impl Queues {
         lock(&self.transactions).candidates(base_fee, used, limits)
     }
 
-    pub(crate) fn blob_candidates(&self, carried: &BTreeSet<B256>) -> Vec<Bytes> {
-        lock(&self.blobs).candidates(carried)
+    pub(crate) fn blob_candidates(&self, carried: &BTreeSet<B256>, height: u64) -> Vec<Bytes> {
+        lock(&self.blobs).candidates(carried, height)
     }
 
     /// Deals with a candidate that could not run: one that never can goes at once, one that state may
@@ -117,7 +167,7 @@ impl Queues {
         (used, touched): (&[(Address, u64)], &[Address]),
         carried: impl IntoIterator<Item = B256>,
     ) -> BTreeSet<Address> {
-        lock(&self.blobs).finalized(carried);
+        lock(&self.blobs).finalized(height, carried);
         let mut transactions = lock(&self.transactions);
         transactions.finalized(height, used.iter().copied());
         for account in touched {

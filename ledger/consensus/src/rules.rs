@@ -1,4 +1,5 @@
-//! The rules of a header that need nothing but the header, its parent and the committees.
+//! The rules of a header that need nothing but the header, its parent and the committees of its term and
+//! of the next ([`crate::committees`]).
 //!
 //! A header made by [`draft`] keeps every rule that [`check`] checks; the fields that only execution
 //! knows (state, receipts, gas used, blooms) are compared by the application afterwards.
@@ -8,9 +9,17 @@
 //! [`SKEW_MS`] less). A ledger that stood still catches up with the first block, at whose height
 //! nobody was away: if the hours of a stop became blocks, they would pass as epochs in which no device
 //! could report. A stop longer than the bound takes a few blocks more, at their pace.
+//!
+//! Many validators keep time together: a block ahead of more than a third of their clocks has no quorum
+//! until those have caught up, and its view is over long before. So as long as that many are right, the
+//! ledger is ahead of none of them by more than [`SKEW_MS`], whatever a proposer's clock says, which
+//! costs that proposer its turn. Where more are wrong, or there is one validator, a wrong clock takes the
+//! ledger's time along, by at most [`MAX_STEP_MS`] a block. A proposer whose clock is behind makes one
+//! small step; the next makes up for it.
 
 use crate::{
-    committee::{Committee, ValidatorKeys},
+    committee::ValidatorKeys,
+    committees::Seats,
     header::{Header, REVEAL_BYTES, StateCommitment},
     seed::Message,
 };
@@ -18,7 +27,7 @@ use alloy_primitives::{B256, Bloom};
 use commonware_consensus::types::View;
 use commonware_cryptography::Signer as _;
 use execution::{BLOCK_GAS_LIMIT, BlockEnv, next_base_fee};
-use std::sync::Arc;
+use std::num::NonZeroU64;
 
 /// Most milliseconds between a block's time and its parent's: 30 days.
 pub(crate) const MAX_STEP_MS: u64 = 30 * 86_400_000;
@@ -30,8 +39,7 @@ pub(crate) const SKEW_MS: u64 = 500;
 pub(crate) struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) epoch_length: u64,
-    /// The validators of genesis hold every term.
-    pub(crate) committee: Arc<Committee>,
+    pub(crate) term_length: NonZeroU64,
 }
 
 /// A rule that a header breaks. The block and all built on it are invalid for good.
@@ -41,6 +49,8 @@ pub(crate) enum RuleError {
     ChainId,
     #[error("it does not follow its parent")]
     Parent,
+    #[error("its term is not its height's")]
+    Term,
     #[error("its time is not after its parent's, or too far after it")]
     Time,
     #[error("its proposer has no seat")]
@@ -69,8 +79,13 @@ impl Chain {
         Message { chain_id: self.chain_id, epoch: self.epoch(height), height, previous }
     }
 
-    /// Checks `header` against its parent.
-    pub(crate) fn check(&self, header: &Header, parent: &Header) -> Result<(), RuleError> {
+    /// Checks `header` against its parent; `seats` are those of the state after the parent.
+    pub(crate) fn check(
+        &self,
+        header: &Header,
+        parent: &Header,
+        seats: &Seats,
+    ) -> Result<(), RuleError> {
         let holds = |holds: bool, error| if holds { Ok(()) } else { Err(error) };
         let height = header.height;
         holds(header.chain_id == self.chain_id, RuleError::ChainId)?;
@@ -78,15 +93,16 @@ impl Chain {
             parent.height.checked_add(1) == Some(height) && header.parent == parent.digest(),
             RuleError::Parent,
         )?;
+        holds(header.term == height / self.term_length, RuleError::Term)?;
         let step = header.timestamp_ms.checked_sub(parent.timestamp_ms);
         holds(step.is_some_and(|step| (1..=MAX_STEP_MS).contains(&step)), RuleError::Time)?;
         let (account, seed_key) =
-            self.committee.seat(&header.proposer).ok_or(RuleError::Proposer)?;
+            seats.running.seat(&header.proposer).ok_or(RuleError::Proposer)?;
         holds(header.beneficiary == account, RuleError::Beneficiary)?;
         holds(header.epoch == self.epoch(height), RuleError::Epoch)?;
         let base_fee = next_base_fee(parent.base_fee, parent.gas_used, parent.gas_limit);
         holds(header.gas_limit == BLOCK_GAS_LIMIT && header.base_fee == base_fee, RuleError::Gas)?;
-        holds(header.committee == self.committee.digest(), RuleError::Committee)?;
+        holds(header.committee == seats.named, RuleError::Committee)?;
         let message = self.message(height, parent.mix);
         holds(seed_key.verify(&message, &header.reveal), RuleError::Reveal)?;
         holds(header.mix == message.mix(&header.reveal), RuleError::Mix)
@@ -96,14 +112,14 @@ impl Chain {
     /// seat at that height. `view` and `term` are simplex's, `now_ms` is this node's clock.
     pub(crate) fn draft(
         &self,
-        parent: &Header,
+        (parent, seats): (&Header, &Seats),
         keys: &ValidatorKeys,
         (term, view, parent_view): (u64, View, View),
         now_ms: u64,
     ) -> Option<Header> {
         let height = parent.height.checked_add(1)?;
         let proposer = keys.signer().public_key();
-        let (beneficiary, _) = self.committee.seat(&proposer)?;
+        let (beneficiary, _) = seats.running.seat(&proposer)?;
         let message = self.message(height, parent.mix);
         let reveal: [u8; REVEAL_BYTES] = keys.seed().reveal(&message);
         let latest = parent.timestamp_ms.saturating_add(MAX_STEP_MS);
@@ -127,7 +143,7 @@ impl Chain {
             receipts_root: B256::ZERO,
             logs_bloom: Bloom::ZERO,
             blobs_root: B256::ZERO,
-            committee: self.committee.digest(),
+            committee: seats.named,
             reveal,
             mix: message.mix(&reveal),
             epoch: self.epoch(height),

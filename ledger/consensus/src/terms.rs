@@ -1,13 +1,19 @@
 //! One simplex engine a term.
 //!
-//! A term is a range of heights with one committee (design 5). Its engine is rooted in the last block
-//! of the term before; when the term's own last block is final, the engine ends and the next begins.
-//! A seat in the committee signs; anybody else follows.
+//! A term is a range of heights with one committee (design 5, [`crate::committees`]). Its engine is rooted
+//! in the last block of the term before; when the term's own last block is final, the engine ends and the
+//! next begins. Who has a seat in the term's committee signs; anybody else follows, and may have a seat
+//! again in the next.
+//!
+//! A node that lags hears votes or certificates of a later term, and asks who sent them for the last block
+//! of its own: its certificate is by a committee that the node knows, and the state after it tells the next.
+//! So it goes from term to term until it is there.
 
 use crate::{
     application::Shared,
-    committee::{Committee, ValidatorKeys},
+    committee::Committee,
     engine::{Automaton, Marshal, Runtime, Settings, VIEWS_KEPT},
+    faults::Watched,
     history::Finalized,
     network::{Channel, MAILBOX},
     state::BUFFER_BYTES,
@@ -24,7 +30,7 @@ use commonware_consensus::{
 };
 use commonware_cryptography::{
     Sha256,
-    certificate::{self, Scoped},
+    certificate::{self, Scheme as _, Scoped},
     ed25519, sha256,
 };
 use commonware_p2p::{
@@ -42,22 +48,22 @@ pub(crate) fn namespace(genesis: B256) -> Vec<u8> {
     [b"wayleave/ledger/1/", genesis.as_slice()].concat()
 }
 
-/// The signing scheme of every term: with our vote if we have a seat.
+/// The signing scheme of every known term: with our vote if we have a seat in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Schemes {
     namespace: Vec<u8>,
-    key: ed25519::PrivateKey,
-    committee: Arc<Committee>,
+    shared: Arc<Shared>,
 }
 
 impl Schemes {
-    pub(crate) fn new(namespace: Vec<u8>, keys: &ValidatorKeys, committee: Arc<Committee>) -> Self {
-        Self { namespace, key: keys.signer().clone(), committee }
+    pub(crate) const fn new(namespace: Vec<u8>, shared: Arc<Shared>) -> Self {
+        Self { namespace, shared }
     }
 
-    fn scheme(&self) -> Scheme {
-        let seats = self.committee.participants();
-        Scheme::signer(&self.namespace, seats.clone(), self.key.clone())
+    fn scheme(&self, committee: &Committee) -> Scheme {
+        let seats = committee.participants();
+        let key = self.shared.keys.signer().clone();
+        Scheme::signer(&self.namespace, seats.clone(), key)
             .unwrap_or_else(|| Scheme::verifier(&self.namespace, seats))
     }
 }
@@ -66,8 +72,11 @@ impl certificate::Provider for Schemes {
     type Scope = Term;
     type Scheme = Scheme;
 
-    fn scoped(&self, _: Term) -> Option<Scoped<Scheme>> {
-        Some(Scoped::scheme(Arc::new(self.scheme())))
+    /// Nothing for terms whose committee is not known yet or no longer: what they certify is refused for
+    /// now, and nobody is blamed.
+    fn scoped(&self, term: Term) -> Option<Scoped<Scheme>> {
+        let committee = self.shared.committees.get(term.get())?;
+        Some(Scoped::scheme(Arc::new(self.scheme(&committee))))
     }
 }
 
@@ -91,11 +100,29 @@ type Simplex<E> = simplex::Config<
     sha256::Digest,
     Automaton<E>,
     Automaton<E>,
-    Automaton<E>,
+    Watched<E, Automaton<E>>,
     Sequential,
 >;
-/// Votes of terms that have no engine here.
-type Later = mpsc::Receiver<(u64, (ed25519::PublicKey, IoBuf))>;
+/// Messages of terms that have no engine here.
+type Unclaimed = mpsc::Receiver<(u64, (ed25519::PublicKey, IoBuf))>;
+
+/// Votes and certificates of terms that have no engine here.
+struct Later {
+    votes: Unclaimed,
+    certificates: Unclaimed,
+}
+
+impl Later {
+    /// The term of the next such message and who sent it; nothing once the network has stopped.
+    async fn next(&mut self) -> Option<(u64, ed25519::PublicKey)> {
+        tokio::select! {
+            biased;
+            vote = self.votes.recv() => vote,
+            certificate = self.certificates.recv() => certificate,
+        }
+        .map(|(term, (peer, _))| (term, peer))
+    }
+}
 
 impl<E: Runtime> Terms<E> {
     fn partition(&self, term: u64) -> String {
@@ -103,7 +130,7 @@ impl<E: Runtime> Terms<E> {
     }
 
     fn last_height(&self, term: u64) -> u64 {
-        term.saturating_add(1).saturating_mul(self.settings.term_length.get()).saturating_sub(1)
+        self.shared.committees.last_height(term)
     }
 
     /// The block in which the engine of `term` is rooted, once it is final.
@@ -138,9 +165,9 @@ impl<E: Runtime> Terms<E> {
                 // In this order, so that a seeded run repeats itself.
                 biased;
                 changed = head.changed() => changed.ok()?,
-                // Somebody votes in a later term: ask them how ours ended.
-                message = later.recv() => {
-                    let (theirs, (peer, _)) = message?;
+                // Somebody is in a later term: ask them how ours ended.
+                message = later.next() => {
+                    let (theirs, peer) = message?;
                     if theirs > term {
                         self.marshal.hint_finalized(Height::new(last), NonEmptyVec::new(peer));
                     }
@@ -153,31 +180,43 @@ impl<E: Runtime> Terms<E> {
     /// Runs until the ledger ends.
     pub(crate) async fn run(self, runtime: E, channels: (Channel<E>, Channel<E>, Channel<E>)) {
         let (votes, certificates, resolver) = channels;
-        let (mux, mut votes, mut later) =
+        let (mux, mut votes, later_votes) =
             Muxer::builder(runtime.child("vote_mux"), votes.0, votes.1).with_backup().build();
         mux.start();
-        let (mux, mut certificates) =
-            Muxer::new(runtime.child("certificate_mux"), certificates.0, certificates.1);
+        let (mux, mut certificates, later_certificates) =
+            Muxer::builder(runtime.child("certificate_mux"), certificates.0, certificates.1)
+                .with_backup()
+                .build();
         mux.start();
         let (mux, mut resolver) = Muxer::new(runtime.child("resolver_mux"), resolver.0, resolver.1);
         mux.start();
+        let mut later = Later { votes: later_votes, certificates: later_certificates };
         let mut head = self.shared.head.subscribe();
-        let mut term = head.borrow().height().saturating_add(1) / self.settings.term_length.get();
+        let mut term = self.shared.committees.term(head.borrow().height().saturating_add(1));
         loop {
             let Some(root) = self.root(term).await else {
                 tracing::error!(term, "no final block to begin the term with");
                 return;
             };
-            tracing::info!(term, "term begins");
+            let Some(committee) = self.shared.committees.get(term) else {
+                tracing::error!(term, "no committee for the term");
+                return;
+            };
             let registered = (
                 votes.register(term).await,
                 certificates.register(term).await,
                 resolver.register(term).await,
             );
             let (Ok(votes), Ok(certificates), Ok(resolver)) = registered else { return };
+            let scheme = self.schemes.scheme(&committee);
+            let seated = scheme.me().is_some();
+            tracing::info!(term, seats = committee.validators().count(), seated, "term begins");
+            let faults = (self.shared.faults.clone(), committee);
+            let watch = runtime.child("faults").with_attribute("term", term);
+            let reporter = Watched::new(watch, scheme.clone(), faults, self.automaton.clone());
             let engine = simplex::Engine::new(
                 runtime.child("simplex").with_attribute("term", term),
-                self.config(term, root),
+                self.config(term, root, (scheme, reporter)),
             );
             let engine: Handle<()> = engine.start(votes, certificates, resolver);
             if self.wait_for_end(term, &mut head, &mut later).await.is_none() {
@@ -192,17 +231,22 @@ impl<E: Runtime> Terms<E> {
         }
     }
 
-    fn config(&self, term: u64, floor: Root) -> Simplex<E> {
+    fn config(
+        &self,
+        term: u64,
+        floor: Root,
+        (scheme, reporter): (Scheme, Watched<E, Automaton<E>>),
+    ) -> Simplex<E> {
         // A leader waits for a pace before it proposes, so others wait longer for it.
         let leader_timeout = 2 * self.settings.pace + Duration::from_secs(1);
         let certification_timeout = leader_timeout + Duration::from_secs(1);
         simplex::Config {
-            scheme: self.schemes.scheme(),
+            scheme,
             elector: RoundRobin::<Sha256>::default(),
             blocker: self.blocker.clone(),
             automaton: self.automaton.clone(),
             relay: self.automaton.clone(),
-            reporter: self.automaton.clone(),
+            reporter,
             strategy: Sequential,
             partition: self.partition(term),
             mailbox_size: MAILBOX,
@@ -222,7 +266,11 @@ impl<E: Runtime> Terms<E> {
             fetch_timeout: NZDuration!(Duration::from_secs(1)),
             fetch_retry_delay: Duration::from_millis(100),
             forward: ForwardPolicy::Disabled,
-            track_historical_votes: false,
+            // So that a double vote is found whenever its second half comes.
+            track_historical_votes: true,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use crate::{
     Config, Finalized, Founding, Genesis, History, Ledger, MemoryFile, Retention, ValidatorKeys,
-    validator::Launch,
+    recovery::Recovery, validator::Launch,
 };
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
@@ -11,9 +11,9 @@ use alloy_primitives::{Address, Bytes, TxKind, U256, address};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use commonware_runtime::{Supervisor as _, deterministic};
-use contracts::GenesisConfig;
+use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 pub(crate) const CHAIN: u64 = 0xDE91;
 pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
@@ -36,12 +36,15 @@ pub(crate) fn genesis(seats: u8, term_length: u64) -> Genesis {
         chain_id: CHAIN,
         timestamp_ms: 0,
         term_length,
-        validators: (0..seats).map(|n| keys(n).validator(Address::repeat_byte(0xA0 + n))).collect(),
+        validators: (0..seats)
+            .map(|n| keys(n).validator(Address::repeat_byte(0xA0 + n)).into())
+            .collect(),
         allocations: people.clone().map(|account| (account, U256::from(FUNDS))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,
@@ -55,7 +58,19 @@ pub(crate) fn genesis(seats: u8, term_length: u64) -> Genesis {
 }
 
 pub(crate) fn transaction(n: u8, nonce: u64, to: Address, value: u128, input: Bytes) -> Vec<u8> {
-    let tx = TxEip1559 {
+    signed(n, call(nonce, to, value, input))
+}
+
+/// A transfer to nobody that pays `times` the usual price.
+pub(crate) fn dear(n: u8, nonce: u64, times: u128) -> Vec<u8> {
+    let mut tx = call(nonce, NOBODY, COIN, Bytes::new());
+    tx.max_fee_per_gas *= times;
+    tx.max_priority_fee_per_gas *= times;
+    signed(n, tx)
+}
+
+fn call(nonce: u64, to: Address, value: u128, input: Bytes) -> TxEip1559 {
+    TxEip1559 {
         chain_id: CHAIN,
         nonce,
         gas_limit: if input.is_empty() { 21_000 } else { 500_000 },
@@ -65,7 +80,10 @@ pub(crate) fn transaction(n: u8, nonce: u64, to: Address, value: u128, input: By
         value: U256::from(value),
         input,
         ..TxEip1559::default()
-    };
+    }
+}
+
+fn signed(n: u8, tx: TxEip1559) -> Vec<u8> {
     let signature = signer(n).sign_hash_sync(&tx.signature_hash()).unwrap();
     tx.into_signed(signature).encoded_2718()
 }
@@ -92,6 +110,20 @@ pub(crate) fn delegation(sender: (u8, u64), authority: (u8, u64)) -> Vec<u8> {
 
 pub(crate) fn transfer(n: u8, nonce: u64, value: u128) -> Vec<u8> {
     transaction(n, nonce, NOBODY, value, Bytes::new())
+}
+
+thread_local! {
+    static AHEAD: Cell<Option<([u8; 32], u64)>> = const { Cell::new(None) };
+}
+
+/// Sets the clock by which a validator proposes ahead, in this thread and until it ends.
+pub(crate) fn set_ahead(keys: &ValidatorKeys, ms: u64) {
+    AHEAD.set(Some((keys.network_key(), ms)));
+}
+
+/// Milliseconds that the clock of a proposer is ahead.
+pub(crate) fn ahead(keys: &ValidatorKeys) -> u64 {
+    AHEAD.get().map_or(0, |(key, ms)| if key == keys.network_key() { ms } else { 0 })
 }
 
 /// One validator's disk, across power cuts.
@@ -149,6 +181,7 @@ pub(crate) async fn launch(
         committee: Arc::new(config.genesis.check().unwrap()),
         history,
         listen: config.listen,
+        recovery: Recovery::sequential(),
         config,
     };
     let context = context.child("validator").with_attribute("n", n);

@@ -13,7 +13,9 @@
 use crate::{
     application::Shared,
     committee::ValidatorKeys,
+    committees::Committees,
     engine::{self, EngineError, Runtime, Settings},
+    faults::Faults,
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention},
     ledger::{Inner, Ledger},
@@ -22,6 +24,7 @@ use crate::{
     outcome::Outcomes,
     query,
     queues::Queues,
+    recovery::Recovery,
     rules::Chain,
 };
 use commonware_runtime::{Runner as _, tokio as runtime};
@@ -29,7 +32,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     net::{SocketAddr, TcpListener},
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -62,9 +65,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the validators' network listens. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The other validators.
+    /// Other nodes and where they listen, whatever the ledger says of them: those to begin with, and those
+    /// who have no seat.
     pub peers: Vec<Peer>,
-    /// The keys of our seat.
+    /// Our keys: they vote in every term in which they have a seat, and name this node to others.
     pub keys: ValidatorKeys,
     /// Least time between two blocks.
     pub pace: Duration,
@@ -180,9 +184,6 @@ impl Running {
 /// Why it did not start; nothing runs then.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
-    if committee.validators().all(|seat| seat.key != config.keys.network_key()) {
-        tracing::warn!("these keys have no seat: the node follows without voting");
-    }
     let lock = lock(&config.data)?;
     let listen = free_address(config.listen)?;
     let history = History::open(
@@ -194,7 +195,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
     let prefix = "ledger".to_owned();
-    let launch = Launch { prefix, committee, history: Arc::new(history), listen, config };
+    let recovery = Recovery::parallel(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let history = Arc::new(history);
+    let launch = Launch { prefix, committee, history, listen, recovery, config };
     let engine = launch.config.data.join("engine");
     let builder = thread::Builder::new().name("ledger".to_owned()).stack_size(STACK_BYTES);
     let thread = builder.spawn(move || {
@@ -232,6 +235,8 @@ pub(crate) struct Launch {
     pub(crate) committee: Arc<crate::committee::Committee>,
     pub(crate) history: Arc<History>,
     pub(crate) listen: SocketAddr,
+    /// Who checks signatures.
+    pub(crate) recovery: Recovery,
     pub(crate) config: Config,
 }
 
@@ -259,7 +264,7 @@ fn run(launch: Launch, engine: &Path, ready: Ready, stopped: oneshot::Receiver<(
 impl Launch {
     /// Starts the ledger below `context` and gives its handle.
     pub(crate) async fn start<E: Runtime>(self, context: &E) -> Result<Ledger, EngineError> {
-        let Self { prefix, committee, history, listen, config } = self;
+        let Self { prefix, committee, history, listen, recovery, config } = self;
         let genesis =
             engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee))
                 .await?;
@@ -267,17 +272,26 @@ impl Launch {
         let first = history.finalized(0)?.ok_or(HistoryError::Corrupt("genesis is missing"))?;
         let (queries, questions) = query::lanes();
         let (head, watched) = watch::channel(Arc::<Finalized>::new(first));
-        let queues = Arc::new(Queues::new(config.limits));
+        let queues = Arc::new(Queues::new(config.limits, recovery));
+        // The genesis was checked: a term has at least two blocks.
+        let term_length = NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX);
+        let committees = Committees::new(term_length, committee);
+        committees.recall(&history)?;
+        let faults = Faults::default();
+        let seen = faults.subscribe();
         let shared = Arc::new(Shared {
             chain: Chain {
                 chain_id: config.genesis.chain_id,
                 epoch_length: config.genesis.epoch_length,
-                committee,
+                term_length,
             },
+            committees,
+            faults,
             genesis: Arc::clone(&genesis),
             keys: config.keys,
             history: Arc::clone(&history),
             queues: Arc::clone(&queues),
+            peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
         });
@@ -286,8 +300,6 @@ impl Launch {
             listen,
             peers: config.peers,
             pace: config.pace,
-            // The genesis was checked: a term has at least two blocks.
-            term_length: NonZeroU64::new(config.genesis.term_length).unwrap_or(NonZeroU64::MAX),
             blocks_served: config.blocks_served,
         };
         engine::start(context, &settings, shared, questions).await?;
@@ -298,6 +310,7 @@ impl Launch {
             queues,
             head: watched,
             queries,
+            faults: seen,
         })))
     }
 }

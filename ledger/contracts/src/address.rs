@@ -20,14 +20,16 @@ pub const RAILS: Address = address!("0x57a1000000000000000000000000000000000005"
 pub const SETTLEMENTS: Address = address!("0x57a1000000000000000000000000000000000006");
 /// Pauses and breakers.
 pub const GUARD: Address = address!("0x57a1000000000000000000000000000000000007");
+/// Validators: bonds, keys and committees.
+pub const VALIDATORS: Address = address!("0x57a1000000000000000000000000000000000008");
 /// The test stablecoin of a devnet.
 pub const STABLECOIN: Address = address!("0x57a1000000000000000000000000000000000010");
 /// The address of network tokens, without the network.
 pub const TOKENS_BASE: Address = address!("0x57a1000000000000000000010000000000000000");
 
 /// The contracts that are there from the first block, in the order of their addresses.
-pub const SINGLETONS: [Address; 8] =
-    [DOLLARS, NETWORKS, DEVICES, STAKES, RAILS, SETTLEMENTS, GUARD, STABLECOIN];
+pub const SINGLETONS: [Address; 9] =
+    [DOLLARS, NETWORKS, DEVICES, STAKES, RAILS, SETTLEMENTS, GUARD, VALIDATORS, STABLECOIN];
 
 /// The length of the part of an address that all network tokens share.
 const TOKEN_PREFIX: usize = 12;

@@ -20,18 +20,30 @@ const KECCAK_WORD_GAS: u64 = 6;
 pub(crate) struct Context<'a> {
     env: &'a mut dyn Env,
     caller: Address,
+    value: U256,
     is_static: bool,
 }
 
 impl<'a> Context<'a> {
     /// A context for a call by `caller`.
     pub(crate) fn new(env: &'a mut dyn Env, caller: Address, is_static: bool) -> Self {
-        Self { env, caller, is_static }
+        Self { env, caller, value: U256::ZERO, is_static }
+    }
+
+    /// The same call with coin.
+    pub(crate) const fn with_value(mut self, value: U256) -> Self {
+        self.value = value;
+        self
     }
 
     /// Who called the contract.
     pub(crate) const fn caller(&self) -> Address {
         self.caller
+    }
+
+    /// The coin that came with the call, in the smallest unit.
+    pub(crate) const fn value(&self) -> U256 {
+        self.value
     }
 
     pub(crate) fn height(&self) -> u64 {
@@ -79,6 +91,22 @@ impl<'a> Context<'a> {
 
     pub(crate) fn has_code(&mut self, account: Address) -> Result<bool, Failure> {
         Ok(self.env.has_code(account)?)
+    }
+
+    /// Pays coin that `contract` holds.
+    pub(crate) fn pay(
+        &mut self,
+        contract: Address,
+        to: Address,
+        amount: U256,
+    ) -> Result<(), Failure> {
+        self.writable()?;
+        Ok(self.env.pay(contract, to, amount)?)
+    }
+
+    /// The coin of an account.
+    pub(crate) fn coin(&mut self, account: Address) -> Result<U256, Failure> {
+        Ok(self.env.balance(account)?)
     }
 
     pub(crate) fn charge(&mut self, gas: u64) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use crate::abi::IToken::NoSuchToken;
 use crate::address::{self, is_system};
 use crate::context::Context;
 use crate::env::{Call, Env, Failure, ensure};
-use crate::{devices, dollars, guard, networks, rails, settlements, stakes, tokens};
+use crate::{devices, dollars, guard, networks, rails, settlements, stakes, tokens, validators};
 use alloy_primitives::FixedBytes;
 use alloy_sol_types::{SolCall, SolInterface};
 
@@ -24,10 +24,11 @@ pub const INPUT_MAX: usize = 128 * 1024;
 /// [`Failure::Revert`] carries the ABI encoding of an error of [`crate::abi`]; [`Failure::Fault`] passes
 /// on what the environment said.
 pub fn call(env: &mut dyn Env, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
-    let mut cx = Context::new(env, call.caller, call.is_static);
+    let mut cx = Context::new(env, call.caller, call.is_static).with_value(call.value);
     cx.charge_words(CALL_GAS, INPUT_WORD_GAS, call.input.len())?;
     ensure!(call.is_direct, NotDirect {});
-    ensure!(call.value.is_zero(), NotPayable { value: call.value });
+    let takes_coin = call.contract == address::VALIDATORS && validators::takes_coin(call.input);
+    ensure!(call.value.is_zero() || takes_coin, NotPayable { value: call.value });
     let selector = selector(call.input)?;
     if !call.is_static {
         guard::check(&mut cx, call.contract, selector)?;
@@ -41,6 +42,7 @@ pub fn call(env: &mut dyn Env, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         address::RAILS => rails::call(cx, input),
         address::SETTLEMENTS => settlements::call(cx, input),
         address::GUARD => guard::call(cx, input),
+        address::VALIDATORS => validators::call(cx, input),
         token if is_system(token) => tokens::call(cx, token, input),
         other => Err(NoSuchToken { token: other }.into()),
     }

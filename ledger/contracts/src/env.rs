@@ -31,6 +31,13 @@ pub trait Env {
     /// Whether an account has code.
     fn has_code(&mut self, account: Address) -> Result<bool, Fault>;
 
+    /// Pays coin that `contract` holds to an account, in the smallest unit. No code runs there. Never
+    /// called within a static call.
+    fn pay(&mut self, contract: Address, to: Address, amount: U256) -> Result<(), Fault>;
+
+    /// The coin of an account, in the smallest unit.
+    fn balance(&mut self, account: Address) -> Result<U256, Fault>;
+
     /// The height of the block.
     fn height(&self) -> u64;
 
@@ -48,7 +55,8 @@ pub struct Call<'a> {
     pub contract: Address,
     /// The account or contract that calls.
     pub caller: Address,
-    /// The coin that comes with the call; anything but zero reverts.
+    /// The coin that comes with the call and that the contract holds already; functions that take none
+    /// revert unless it is zero.
     pub value: U256,
     /// Selector and arguments.
     pub input: &'a [u8],

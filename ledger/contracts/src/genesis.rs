@@ -7,13 +7,17 @@ use crate::guard::{Breaker, Guard};
 use crate::networks::{Founding, Networks};
 use crate::settlements::{Clock, Settlements};
 use crate::tokens::Token;
-use alloy_primitives::{Address, U256};
+use crate::validators::Validators;
+use alloy_primitives::{Address, B256, FixedBytes, U256};
 use protocol::clock::EpochClock;
 use protocol::manifest::Manifest;
 use protocol::{Epoch, Micros, NetworkId, Ppm, Tokens, cbor};
 
 /// The decimals of dollars and of the stablecoin.
 const DOLLAR_DECIMALS: u8 = 6;
+
+/// One coin in its smallest unit.
+const COIN: u128 = 1_000_000_000_000_000_000;
 
 /// What the ledger begins with.
 #[derive(Clone, Debug)]
@@ -22,8 +26,11 @@ pub struct GenesisConfig {
     pub clock: EpochClock,
     /// Epochs in which a final root can be disputed; every manifest's unbonding must be longer.
     pub dispute_epochs: u64,
-    /// The accounts of validators with their seats; at least one, each once, each with a seat.
-    pub validators: Vec<(Address, u64)>,
+    /// The validators of the first two terms, a seat each: at least one, each key once. The coin of their
+    /// bonds ([`GenesisConfig::bonded`]) must be allocated to [`crate::address::VALIDATORS`].
+    pub validators: Vec<GenesisValidator>,
+    /// How later committees are elected.
+    pub seats: SeatRules,
     /// Who may pause functions.
     pub guardian: Address,
     /// The longest pause of a function, in blocks.
@@ -39,6 +46,53 @@ pub struct GenesisConfig {
     /// Networks that exist from the first block, numbered from 1 in this order; their manifests hold
     /// from epoch 0.
     pub networks: Vec<GenesisNetwork>,
+}
+
+impl GenesisConfig {
+    /// The sum of all bonds, in the coin's smallest unit.
+    pub fn bonded(&self) -> U256 {
+        self.validators.iter().map(|validator| U256::from(validator.bond)).sum()
+    }
+}
+
+/// A validator from the first block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenesisValidator {
+    /// Ed25519 public key (RFC 8032).
+    pub key: B256,
+    /// BLS12-381 public key in the second group, compressed. Its possession is checked by who checks the
+    /// genesis file.
+    pub seed_key: FixedBytes<96>,
+    /// Proof that the seed key's secret is held.
+    pub possession: FixedBytes<48>,
+    /// Who gets the seat's tips and votes in `Settlements`.
+    pub account: Address,
+    /// Who owns the bond; usually the account.
+    pub owner: Address,
+    /// The p2p address as `ip:port`, or empty.
+    pub endpoint: String,
+    /// What this seat adds to its owner's bond, in the coin's smallest unit.
+    pub bond: u128,
+}
+
+/// How committees are elected (design 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatRules {
+    /// Blocks of a term; at least 2.
+    pub term_length: u64,
+    /// The most seats of a committee: 1 to [`crate::SEATS_MAX`].
+    pub seats_max: u64,
+    /// The least bond of a key, in the coin's smallest unit; at least 1.
+    pub bond_min: u128,
+    /// Terms after its own in which a double vote is heard: 1 to [`crate::UNBONDING_TERMS_MAX`].
+    pub unbonding_terms: u64,
+}
+
+impl Default for SeatRules {
+    /// Terms of an hour at a block a second, 64 seats of at least a coin, and 14 days.
+    fn default() -> Self {
+        Self { term_length: 3_600, seats_max: 64, bond_min: COIN, unbonding_terms: 336 }
+    }
 }
 
 /// A network that exists from the first block.
@@ -69,6 +123,7 @@ pub fn genesis(config: &GenesisConfig, env: &mut dyn Env) -> Result<Vec<NetworkI
         cx.mark(contract)?;
     }
     settlements(cx, config)?;
+    Validators::new().found(cx, config)?;
     let guard = Guard::new();
     guard.guardian.set(cx, &config.guardian)?;
     let mut pauses = guard.pauses.get(cx)?;
@@ -93,12 +148,8 @@ pub fn genesis(config: &GenesisConfig, env: &mut dyn Env) -> Result<Vec<NetworkI
 }
 
 fn settlements(cx: &mut Context<'_>, config: &GenesisConfig) -> Result<(), Failure> {
-    let invalid = |what: &str| Failure::from(Fault::Storage(format!("genesis: {what}")));
     if config.clock.length == 0 || config.breaker_window == 0 {
         return Err(invalid("an epoch and a breaker's window need at least one block"));
-    }
-    if config.validators.is_empty() {
-        return Err(invalid("there is no validator"));
     }
     let settlements = Settlements::new();
     settlements.clock.set(
@@ -108,17 +159,12 @@ fn settlements(cx: &mut Context<'_>, config: &GenesisConfig) -> Result<(), Failu
             grace: config.clock.grace,
             dispute: config.dispute_epochs,
         },
-    )?;
-    let mut all = 0u64;
-    for (validator, seats) in &config.validators {
-        if *seats == 0 || settlements.seats.get(cx, *validator)? != 0 {
-            return Err(invalid("a validator stands twice or has no seat"));
-        }
-        settlements.validators.push(cx, validator)?;
-        settlements.seats.set(cx, *validator, seats)?;
-        all = all.checked_add(*seats).ok_or_else(|| invalid("too many seats"))?;
-    }
-    settlements.all_seats.set(cx, &all)
+    )
+}
+
+/// A configuration that makes no sense.
+pub(crate) fn invalid(what: &str) -> Failure {
+    Fault::Storage(format!("genesis: {what}")).into()
 }
 
 fn found(cx: &mut Context<'_>, network: &GenesisNetwork) -> Result<NetworkId, Failure> {

@@ -2,7 +2,9 @@
 
 use crate::context::Context;
 use crate::env::{Env, Failure};
-use crate::{address, devices, dollars, guard, networks, rails, settlements, stakes, tokens};
+use crate::{
+    address, devices, dollars, guard, networks, rails, settlements, stakes, tokens, validators,
+};
 use alloy_primitives::{Address, U256};
 use std::collections::BTreeSet;
 
@@ -49,6 +51,7 @@ pub fn check_invariants(env: &mut dyn Env, accounts: &BTreeSet<Address>) -> Resu
     stakes::invariants::check(cx)?;
     rails::invariants::check(cx, &accounts)?;
     settlements::invariants::check(cx, &accounts)?;
+    validators::invariants::check(cx, &accounts)?;
     guard::invariants::check(cx)
 }
 

@@ -7,7 +7,7 @@
 //! is the layout, `calls.rs` the transitions, `invariants.rs` what always holds, `tests.rs`.
 //!
 //! Invariants:
-//! * no function takes coin, none is reached by DELEGATECALL, none calls into code;
+//! * one function takes coin (`Validators.bond`), none is reached by DELEGATECALL, none calls into code;
 //! * all arithmetic is checked, every list and text is bounded;
 //! * each asset is made in one function: dollars in `Dollars.deposit`, a network's token when it is
 //!   founded and when settled pay is claimed, the test stablecoin at genesis;
@@ -33,12 +33,16 @@ mod stakes;
 mod storage;
 pub mod testing;
 mod tokens;
+mod validators;
 
 pub use address::is_system;
 pub use dispatch::{INPUT_MAX, call};
 pub use env::{Call, Env, Failure, Fault};
-pub use genesis::{GenesisConfig, GenesisNetwork, genesis};
+pub use genesis::{GenesisConfig, GenesisNetwork, GenesisValidator, SeatRules, genesis};
 pub use invariants::{Broken, check_invariants};
+pub use validators::{
+    REGISTRATION_NAMESPACE, SEATS_MAX, UNBONDING_TERMS_MAX, begin_block, registration,
+};
 
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,94 @@
 
 use crate::env::{Call, Env, Failure, Fault};
 use crate::invariants::{Broken, check_invariants};
-use alloy_primitives::{Address, LogData, U256};
+use crate::signature::POSSESSION_DOMAIN;
+use crate::validators::{REGISTRATION_NAMESPACE, registration};
+use crate::{GenesisValidator, abi::IValidators::registerCall};
+use alloy_primitives::{Address, B256, FixedBytes, LogData, U256};
 use alloy_sol_types::{SolCall, SolEvent};
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_cryptography::{
+    Signer as _,
+    bls12381::primitives::{group::Private, ops, variant::MinSig},
+    ed25519,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gas of reading a slot.
 const LOAD_GAS: u64 = 100;
 /// Gas of writing a slot, and of a log.
 const STORE_GAS: u64 = 5_000;
+
+/// The secret keys of a validator.
+#[derive(Clone, Debug)]
+pub struct SeatKeys {
+    network: ed25519::PrivateKey,
+    seed: Private,
+}
+
+impl SeatKeys {
+    /// The keys with this number.
+    ///
+    /// # Panics
+    /// For number 0, which is no seed key.
+    pub fn derive(number: u64) -> Self {
+        let mut secret = [0; 32];
+        secret[24..].copy_from_slice(&number.to_be_bytes());
+        let network = ed25519::PrivateKey::decode(Copying(&secret[..]));
+        let seed = Private::decode(Copying(&secret[..]));
+        Self {
+            network: network.expect("any 32 bytes are a secret of Ed25519"),
+            seed: seed.expect("a small number is a secret of BLS12-381 unless it is 0"),
+        }
+    }
+
+    /// The secret that votes.
+    pub const fn network(&self) -> &ed25519::PrivateKey {
+        &self.network
+    }
+
+    /// The public key that votes.
+    pub fn key(&self) -> B256 {
+        B256::from_slice(self.network.public_key().as_ref())
+    }
+
+    /// What registers these keys for an owner.
+    pub fn register(
+        &self,
+        chain_id: u64,
+        owner: Address,
+        account: Address,
+        endpoint: &str,
+    ) -> registerCall {
+        let key = self.key();
+        let payload = registration(chain_id, owner, account, key);
+        registerCall {
+            key,
+            seedKey: ops::compute_public::<MinSig>(&self.seed).encode().to_vec().into(),
+            possession: ops::sign_proof_of_possession::<MinSig>(&self.seed, POSSESSION_DOMAIN)
+                .encode()
+                .to_vec()
+                .into(),
+            proof: self.network.sign(REGISTRATION_NAMESPACE, &payload).encode().to_vec().into(),
+            account,
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// A validator of a genesis with these keys, whose account owns the bond.
+    pub fn genesis(&self, account: Address, bond: u128) -> GenesisValidator {
+        let call = self.register(0, account, account, "");
+        GenesisValidator {
+            key: call.key,
+            seed_key: FixedBytes::from_slice(&call.seedKey),
+            possession: FixedBytes::from_slice(&call.possession),
+            account,
+            owner: account,
+            endpoint: String::new(),
+            bond,
+        }
+    }
+}
 
 /// State in memory.
 #[derive(Clone, Debug)]
@@ -29,6 +109,8 @@ pub struct Memory {
     pub code: BTreeSet<Address>,
     /// Accounts that took part.
     pub accounts: BTreeSet<Address>,
+    /// Coin by account, in the smallest unit.
+    pub coins: BTreeMap<Address, U256>,
     slots: BTreeMap<(Address, U256), U256>,
     logs: Vec<(Address, LogData)>,
     undo: Vec<((Address, U256), U256)>,
@@ -45,6 +127,7 @@ impl Memory {
             gas_limit: u64::MAX,
             code: BTreeSet::new(),
             accounts: BTreeSet::new(),
+            coins: BTreeMap::new(),
             slots: BTreeMap::new(),
             logs: Vec::new(),
             undo: Vec::new(),
@@ -62,12 +145,26 @@ impl Memory {
         contract: Address,
         call: &C,
     ) -> Result<C::Return, Failure> {
+        self.send_coin(caller, contract, call, U256::ZERO)
+    }
+
+    /// As [`Memory::send`], with coin of the caller, which is made if it has none.
+    ///
+    /// # Errors
+    /// As [`crate::call`].
+    pub fn send_coin<C: SolCall>(
+        &mut self,
+        caller: Address,
+        contract: Address,
+        call: &C,
+        value: U256,
+    ) -> Result<C::Return, Failure> {
         self.accounts.insert(caller);
         let input = call.abi_encode();
         let output = self.run(&Call {
             contract,
             caller,
-            value: U256::ZERO,
+            value,
             input: &input,
             is_static: false,
             is_direct: true,
@@ -99,15 +196,35 @@ impl Memory {
     pub fn run(&mut self, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
         self.undo.clear();
         self.gas_used = 0;
-        let logs = self.logs.len();
+        let (logs, coins) = (self.logs.len(), self.coins.clone());
+        if !call.value.is_zero() {
+            let purse = self.coins.entry(call.caller).or_default();
+            *purse = purse.saturating_sub(call.value);
+            *self.coins.entry(call.contract).or_default() += call.value;
+        }
         let result = crate::call(self, call);
         if result.is_err() {
+            self.coins = coins;
             self.logs.truncate(logs);
             for (key, value) in std::mem::take(&mut self.undo).into_iter().rev() {
                 self.slots.insert(key, value);
             }
         }
         result
+    }
+
+    /// Moves on to `height`, and does on the way what executors do at the beginning of a block.
+    ///
+    /// # Panics
+    /// When an election fails, which no state of the contracts makes it do.
+    pub fn advance(&mut self, height: u64) {
+        while self.height < height {
+            self.height += 1;
+            let gas_limit = std::mem::replace(&mut self.gas_limit, u64::MAX);
+            let begun = crate::begin_block(self, B256::repeat_byte(0x6e));
+            self.gas_limit = gas_limit;
+            assert_eq!(begun, Ok(()), "block {} does not begin", self.height);
+        }
     }
 
     /// The gas that the last call used.
@@ -171,6 +288,20 @@ impl Env for Memory {
 
     fn has_code(&mut self, account: Address) -> Result<bool, Fault> {
         Ok(self.code.contains(&account))
+    }
+
+    fn pay(&mut self, contract: Address, to: Address, amount: U256) -> Result<(), Fault> {
+        self.use_gas(STORE_GAS)?;
+        let purse = self.coins.entry(contract).or_default();
+        let left = purse.checked_sub(amount);
+        *purse = left.ok_or_else(|| Fault::Storage(format!("{contract} has too little coin")))?;
+        *self.coins.entry(to).or_default() += amount;
+        Ok(())
+    }
+
+    fn balance(&mut self, account: Address) -> Result<U256, Fault> {
+        self.use_gas(LOAD_GAS)?;
+        Ok(self.coins.get(&account).copied().unwrap_or_default())
     }
 
     fn height(&self) -> u64 {

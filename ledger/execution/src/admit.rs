@@ -13,7 +13,7 @@ use alloy_consensus::{
 };
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_evm::tx::FromRecoveredTx as _;
-use alloy_primitives::U256;
+use alloy_primitives::{Address, B256, U256};
 use revm::{
     context::{TxEnv, result::InvalidTransaction},
     handler::validation::validate_initial_tx_gas,
@@ -173,11 +173,27 @@ impl From<InvalidTransaction> for InvalidTx {
 /// # Errors
 /// When the bytes are too many, are not exactly one transaction, or name no sender.
 pub fn decode(bytes: &[u8]) -> Result<Recovered<TxEnvelope>, DecodeError> {
+    decode_known(bytes, |_| None)
+}
+
+/// As [`decode`], with the sender that `known` gives for the transaction's hash, if it gives one. The
+/// hash covers the signature, so whoever recovered a sender once need not do it again: it costs more
+/// than all else here.
+///
+/// # Errors
+/// The bytes are no transaction.
+pub fn decode_known(
+    bytes: &[u8],
+    known: impl FnOnce(&B256) -> Option<Address>,
+) -> Result<Recovered<TxEnvelope>, DecodeError> {
     if bytes.len() > TX_BYTES_MAX {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let tx = TxEnvelope::decode_2718_exact(bytes)?;
-    Ok(tx.try_into_recovered()?)
+    match known(tx.tx_hash()) {
+        Some(sender) => Ok(Recovered::new_unchecked(tx, sender)),
+        None => Ok(tx.try_into_recovered()?),
+    }
 }
 
 /// The rules that need nothing but the transaction and the chain.

@@ -1,7 +1,7 @@
 //! A block of transactions: verified as it is, or chosen from candidates.
 //!
-//! The way of a block: the parent's hash is recorded (EIP-2935), each transaction runs in order and
-//! its changes are committed, then the changes and their undoing are drawn up.
+//! The way of a block: it begins (`begin.rs`: the parent's hash, elections), each transaction runs in
+//! order and its changes are committed, then the changes and their undoing are drawn up.
 //!
 //! A transaction that reads more of the state than one may (`TX_LOADS_MAX` values) stays in the
 //! block, fails, and pays all its gas, like one that ran out of gas. What it read counts for the
@@ -9,6 +9,7 @@
 
 use crate::{
     admit::{InvalidTx, check_form},
+    begin::begin,
     env::BlockEnv,
     key::{Key, Value},
     patience::Patience,
@@ -133,7 +134,7 @@ pub async fn execute_block<S: Store>(
 ) -> Result<BlockOutcome, ExecuteError> {
     let (env, txs) = (*env, txs.to_vec());
     suspended(store, move |loader| {
-        let mut block = Block::new(State::new(loader, Patience::ENDLESS), env);
+        let mut block = Block::new(State::new(loader, Patience::ENDLESS), env)?;
         for (index, tx) in txs.iter().enumerate() {
             block.run(tx).map_err(|stop| stop.verdict(index))?;
         }
@@ -156,7 +157,8 @@ pub async fn propose_block<S: Store>(
 ) -> Result<Proposal, ExecuteError> {
     let (env, candidates) = (*env, candidates.to_vec());
     suspended(store, move |loader| {
-        let mut block = Block::new(State::new(loader, patience), env);
+        let mut block = Block::new(State::new(loader, Patience::ENDLESS), env)?;
+        block.machine.state().set_patience(patience);
         let mut proposal = Proposal::default();
         for (index, tx) in candidates.iter().enumerate() {
             if block.gas_left() < TX_GAS_MIN || block.machine.state().is_late() {
@@ -265,9 +267,10 @@ struct Block {
 }
 
 impl Block {
-    fn new(mut state: State, env: BlockEnv) -> Self {
-        state.record_parent(env.number, env.parent_hash);
-        Self { machine: Machine::new(state, env.machine()), env, receipts: Vec::new(), gas_used: 0 }
+    fn new(mut state: State, env: BlockEnv) -> Result<Self, ExecuteError> {
+        begin(&mut state, &env).map_err(|stop| stop.verdict(0))?;
+        let machine = Machine::new(state, env.machine());
+        Ok(Self { machine, env, receipts: Vec::new(), gas_used: 0 })
     }
 
     fn gas_left(&self) -> u64 {

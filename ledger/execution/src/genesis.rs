@@ -136,6 +136,14 @@ impl Env for Recorder {
         Ok(self.slots.contains_key(&account))
     }
 
+    fn pay(&mut self, contract: Address, _: Address, _: U256) -> Result<(), Fault> {
+        Err(Fault::Storage(format!("no coin moves before the first block: {contract}")))
+    }
+
+    fn balance(&mut self, _: Address) -> Result<U256, Fault> {
+        Ok(U256::ZERO)
+    }
+
     fn height(&self) -> u64 {
         0
     }

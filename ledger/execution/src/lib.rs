@@ -14,12 +14,15 @@
 //!   chose.
 //! * [`BlockOutcome::writes`] holds only keys whose value changes, [`BlockOutcome::undo`] the values
 //!   they had: applying `undo` after `writes` restores the state to the bit.
+//! * Before its transactions a block does what is due at its height: the committee of the next term is
+//!   elected at the beginning of each term.
 //! * The hash of every parent block is kept in state (EIP-2935), and `BLOCKHASH` reads it there: no
 //!   list of ancestors is an input of execution.
 //!
 //! Never here: files, sockets, clocks, an asynchronous runtime, consensus, the mempool.
 
 mod admit;
+mod begin;
 mod block;
 mod call;
 mod env;
@@ -31,7 +34,7 @@ mod store;
 mod suspend;
 mod system;
 
-pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, validate};
+pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, decode_known, validate};
 pub use block::{
     BlockOutcome, ExecuteError, Proposal, Receipt, Skipped, execute_block, propose_block,
 };

@@ -98,6 +98,27 @@ impl State {
         Ok(value.map_or_else(Account::default, |value| Account::decode(&value)))
     }
 
+    /// A slot of a contract as it is now.
+    pub(crate) fn slot(&mut self, contract: Address, index: U256) -> Result<U256, Fault> {
+        let value = self.value(Key::Slot(contract, index))?;
+        Ok(value.map_or(U256::ZERO, |value| slot(&value)))
+    }
+
+    /// Writes a slot outside any transaction.
+    pub(crate) fn set_slot(&mut self, contract: Address, index: U256, word: U256) {
+        self.written.insert(Key::Slot(contract, index), slot_value(word));
+    }
+
+    /// What was loaded so far stays loaded, whatever becomes of the next transaction.
+    pub(crate) fn keep_loads(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// From now on the execution ends with `patience`.
+    pub(crate) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
     /// Keeps the parent's hash where `BLOCKHASH` and contracts find it (EIP-2935).
     pub(crate) fn record_parent(&mut self, number: u64, parent_hash: B256) {
         if let Some(parent) = number.checked_sub(1) {
@@ -283,8 +304,7 @@ impl Database for State {
     }
 
     fn storage(&mut self, address: Address, index: U256) -> Result<U256, Fault> {
-        let value = self.value(Key::Slot(address, index))?;
-        Ok(value.map_or(U256::ZERO, |value| slot(&value)))
+        self.slot(address, index)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Fault> {

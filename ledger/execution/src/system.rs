@@ -5,7 +5,8 @@
 //! what the contracts charge. A value that is not paid for is never loaded.
 //!
 //! Rules:
-//! * A call that reverts or halts leaves nothing: the machine undoes its frame.
+//! * A call that reverts or halts leaves nothing: the machine undoes its frame, coin included.
+//! * Coin that a contract pays costs what a call with value costs, and runs no code at the receiver.
 //! * Out of gas, and a write in a static call, take all the gas of the call.
 //! * A panic in a contract is the fault of the transaction that caused it and of nothing else: the
 //!   machine stops that transaction, and no block may hold it.
@@ -197,6 +198,33 @@ impl Env for Frame<'_> {
         self.take(self.params.warm_storage_read_cost())?;
         let (account, _) = self.account(account)?;
         Ok(*account.code_hash() != KECCAK256_EMPTY && !account.code_hash().is_zero())
+    }
+
+    fn pay(&mut self, contract: Address, to: Address, amount: U256) -> Result<(), Fault> {
+        self.writable()?;
+        // What a CALL with value pays (EIP-2929), without the stipend: no code runs there.
+        self.take(self.params.warm_storage_read_cost())?;
+        self.take(self.params.transfer_value_cost())?;
+        let absent = {
+            let (account, _) = self.account(to)?;
+            let code = *account.code_hash();
+            let codeless = code == KECCAK256_EMPTY || code.is_zero();
+            account.balance().is_zero() && account.nonce() == 0 && codeless
+        };
+        if absent {
+            self.take(self.params.new_account_cost(true, true))?;
+        }
+        match self.internals.transfer(contract, to, amount) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(Fault::Storage(format!("{contract} cannot pay: {error:?}"))),
+            Err(error) => Err(Fault::Storage(error.to_string())),
+        }
+    }
+
+    fn balance(&mut self, account: Address) -> Result<U256, Fault> {
+        self.take(self.params.warm_storage_read_cost())?;
+        let (account, _) = self.account(account)?;
+        Ok(*account.balance())
     }
 
     fn height(&self) -> u64 {

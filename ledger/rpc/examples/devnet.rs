@@ -8,7 +8,7 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_signer_local::PrivateKeySigner;
 use consensus::{Config, Founding, Genesis, ValidatorKeys};
-use contracts::GenesisConfig;
+use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
 use std::{error::Error, net::SocketAddr};
 
@@ -17,12 +17,13 @@ fn founding(user: Address, keys: &ValidatorKeys) -> Founding {
         chain_id: 0xDE91,
         timestamp_ms: 1_790_000_000_000,
         term_length: 1_000_000,
-        validators: vec![keys.validator(Address::repeat_byte(0xbe))],
+        validators: vec![keys.validator(Address::repeat_byte(0xbe)).into()],
         allocations: [(user, U256::from(10).pow(U256::from(21)))].into(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 30, grace: 4 },
             dispute_epochs: 1,
             validators: vec![],
+            seats: SeatRules::default(),
             guardian: user,
             pause_blocks_max: 1_000,
             breaker_window: 100,

@@ -96,6 +96,7 @@ fn present(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
 fn own(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     m.register_blocking_method("wayleave_ledger", |_, cx, _| wayleave::ledger(&cx))?;
     m.register_blocking_method("wayleave_header", |p, cx, _| wayleave::header(&p, &cx))?;
+    m.register_blocking_method("wayleave_committee", |p, cx, _| wayleave::committee(&p, &cx))?;
     m.register_async_method("wayleave_finalization", |p, cx, _| async move {
         wayleave::finalization(&p, &cx).await
     })?;

@@ -5,12 +5,13 @@
 //! | `wayleave_ledger()` | what the ledger is: chain id, genesis, lengths, last block, who is trusted |
 //! | `wayleave_header(block)` | a header's 709 bytes, whose SHA-256 is the block's hash |
 //! | `wayleave_finalization(block)` | the certificate of a header, if this node holds one |
+//! | `wayleave_committee(term)` | the validators of a term by key, as in a genesis file, if this node knows them |
 //! | `wayleave_proof(address, slots)` | what an account and its slots hold now, proven against a state root |
 
 use crate::{error::Error, height, server::Context};
 use alloy_eips::BlockId;
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
-use consensus::KeyProof;
+use consensus::{KeyProof, Validator};
 use execution::Key;
 use jsonrpsee::types::Params;
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub(crate) struct About {
     epoch_length: U64,
     /// Blocks of a committee's term.
     term_length: U64,
-    /// Seats of the first committee.
+    /// Seats of the running committee.
     validators: U64,
     /// Who must be trusted: the founder alone, or two thirds of a committee.
     trust: &'static str,
@@ -43,14 +44,17 @@ pub(crate) fn ledger(cx: &Context) -> Result<About, Error> {
     let genesis = cx.ledger.genesis();
     let number = |n: usize| U64::from(crate::format::count(n));
     let (transactions, blob_bytes) = cx.ledger.load();
+    let head = cx.ledger.head().height();
+    let running = cx.ledger.committee(cx.ledger.term(head))?;
+    let seats = running.map_or(genesis.validators.len(), |seats| seats.len());
     Ok(About {
         chain_id: U64::from(genesis.chain_id),
         genesis_hash: cx.ledger.genesis_hash(),
         epoch_length: U64::from(genesis.epoch_length),
         term_length: U64::from(genesis.term_length),
-        validators: number(genesis.validators.len()),
-        trust: if genesis.validators.len() == 1 { "founder-trusted" } else { "committee" },
-        head: U64::from(cx.ledger.head().height()),
+        validators: number(seats),
+        trust: if seats == 1 { "founder-trusted" } else { "committee" },
+        head: U64::from(head),
         oldest_state: U64::from(cx.ledger.oldest_state()?),
         waiting_transactions: number(transactions),
         waiting_blob_bytes: number(blob_bytes),
@@ -92,6 +96,16 @@ pub(crate) async fn finalization(params: &Params<'_>, cx: &Context) -> Result<Fi
     let height = height::find(cx, id).await?;
     let certificate = cx.ledger.certificate(height).await?;
     Ok(Finalization { height: U64::from(height), finalization: certificate.map(Bytes::from) })
+}
+
+/// The validators of a term. A header names them by the digest of [`consensus::Committee`], so nobody has
+/// to be believed.
+pub(crate) fn committee(
+    params: &Params<'_>,
+    cx: &Context,
+) -> Result<Option<Vec<Validator>>, Error> {
+    let term: U64 = params.sequence().next()?;
+    Ok(cx.ledger.committee(term.to())?)
 }
 
 /// Proven values of the last applied state.

@@ -9,7 +9,7 @@ use alloy_sol_types::SolCall;
 use anyhow::Context as _;
 use consensus::{Founding, Genesis, ValidatorKeys};
 use contracts::{
-    GenesisConfig, GenesisNetwork,
+    GenesisConfig, GenesisNetwork, SeatRules,
     abi::{IDevices, IDollars, IRails, IStakes, IToken},
     address,
 };
@@ -118,12 +118,13 @@ pub(crate) fn file(accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<
         chain_id: CHAIN_ID,
         timestamp_ms,
         term_length: u64::MAX / 2,
-        validators: vec![keys.validator(founder)],
+        validators: vec![keys.validator(founder).into()],
         allocations: accounts.all().map(|named| (named.account(), U256::from(COINS))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 30, grace: 4 },
             dispute_epochs: 4,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: founder,
             pause_blocks_max: 7_200,
             breaker_window: 7_200,

@@ -67,5 +67,8 @@ fn prices_and_stakes_follow_the_terms() {
     let terms = valid().kinds[0];
     assert_eq!(terms.dollars(1 << 29, terms.price), Micros(25_000));
     assert_eq!(terms.dollars(1, terms.price), Micros(0));
+    assert_eq!(terms.units(Micros(25_000), terms.price), Some(1 << 29));
+    assert_eq!(terms.units(Micros(u64::MAX), Micros(1)), Some(u64::MAX));
+    assert_eq!(terms.units(Micros(1), Micros::ZERO), None);
     assert_eq!(terms.stake(3 << 30), Tokens::whole(25));
 }

@@ -333,7 +333,10 @@ impl Keeper {
     ) -> Agent {
         let row = rail.and_then(|rail| kept.get(&rail.id));
         let held = row.map_or(0, |row| row.held);
-        let pays_for = rail.map_or(0, |rail| worth(rail.rate, &view.terms, self.plan.bytes));
+        let terms = &view.terms;
+        // At a price of nothing, what is planned.
+        let pays_for =
+            rail.map_or(0, |rail| terms.units(rail.rate, terms.price).unwrap_or(self.plan.bytes));
         Agent {
             device: device.id,
             peer,
@@ -490,19 +493,6 @@ fn reachable(view: &View) -> impl Iterator<Item = (&Device, Peer)> {
             }
         },
     )
-}
-
-/// How many bytes a rate pays for; at a price of nothing, what is planned.
-fn worth(rate: Micros, terms: &KindTerms, planned: u64) -> u64 {
-    if terms.price.is_zero() {
-        return planned;
-    }
-    let bytes = protocol::units::mul_div(
-        u128::from(rate.0),
-        u128::from(terms.per_units),
-        u128::from(terms.price.0),
-    );
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

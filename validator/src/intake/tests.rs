@@ -8,7 +8,14 @@ use protocol::{
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
 };
 
-use std::{fs::File, io, sync::mpsc};
+use std::{
+    fs::File,
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
 
 const CHAIN: u64 = 0xDE91;
 const CLOCK: EpochClock = EpochClock { length: 30, grace: 4 };
@@ -283,6 +290,56 @@ fn a_group_that_is_not_durable_is_refused_as_a_whole_and_may_come_again() {
     tell.send(Ok(())).unwrap();
     assert!(matches!(submit(intake, &[&envelope(1, 2)])[0], Answer::Accepted(_)));
     assert_eq!(Journal::open(folder.path()).unwrap().1, [envelope(1, 1), envelope(1, 2)]);
+}
+
+#[test]
+fn who_repeats_what_failed_is_refused_though_its_own_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, asks, tell) = slow(folder.path());
+    let (intake, full) = (&intake, Answer::Refused(Reason::QueueFull));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| submit(intake, &[&envelope(1, 1)]));
+        asks.recv().unwrap();
+        let both = scope.spawn(|| submit(intake, &[&envelope(1, 1), &envelope(1, 2)]));
+        until_waiting(intake, 2);
+        tell.send(Err(io::Error::other("the disk is gone"))).unwrap();
+        assert_eq!(first.join().unwrap(), std::slice::from_ref(&full));
+        asks.recv().unwrap();
+        tell.send(Ok(())).unwrap();
+        let answers = both.join().unwrap();
+        assert_eq!(answers[0], full);
+        assert!(matches!(answers[1], Answer::Accepted(_)));
+    });
+    assert_eq!(Journal::open(folder.path()).unwrap().1, [envelope(1, 2)]);
+}
+
+/// A disk that panics once, after half of its work.
+#[derive(Debug)]
+struct Panics(AtomicBool);
+
+impl Medium for Panics {
+    fn sync(&self, _: &File) -> io::Result<()> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "the first sync");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_at_the_disk_refuses_one_group_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let medium = Box::new(Panics(AtomicBool::new(false)));
+    let (journal, _) = Journal::open_on(folder.path(), medium).unwrap();
+    let secret = DeviceSecret::from_seed([9; 32]);
+    let ingest = Ingest::new(secret, CHAIN, crate::sizes(), Limits::default());
+    let intake = Intake::new(journal, ingest, (CHAIN, CLOCK));
+    intake.open_epoch(inputs(1));
+    intake.block(&block(40, &[]));
+    let refused = submit(&intake, &[&envelope(1, 1)]);
+    assert_eq!(refused, [Answer::Refused(Reason::QueueFull)]);
+    assert_eq!(intake.waiting_bytes(), 0);
+    assert!(matches!(submit(&intake, &[&envelope(1, 2)])[0], Answer::Accepted(_)));
+    // What was written before the panic was never answered.
+    assert_eq!(Journal::open(folder.path()).unwrap().1, [envelope(1, 2)]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use client::{
     address,
 };
 use consensus::{Config, Founding, Genesis, Retention, ValidatorKeys};
-use contracts::{GenesisConfig, GenesisNetwork};
+use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
 use evidence::Archive;
 use protocol::{
     Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
@@ -110,7 +110,7 @@ fn genesis() -> Genesis {
         // Header times rise by bounded steps: a ledger born in the past would lag behind all devices.
         timestamp_ms: Wall.now_ms(),
         term_length: 1_000,
-        validators: vec![keys.validator(founder().address())],
+        validators: vec![keys.validator(founder().address()).into()],
         allocations: people()
             .map(|account| (account, U256::from(1_000_000_000_000_000_000u64)))
             .collect(),
@@ -118,6 +118,7 @@ fn genesis() -> Genesis {
             clock: CLOCK,
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,

@@ -11,7 +11,7 @@ use client::{
     },
 };
 use consensus::{Config, Founding, Genesis, Running, ValidatorKeys};
-use contracts::{GenesisConfig, GenesisNetwork};
+use contracts::{GenesisConfig, GenesisNetwork, SeatRules};
 use protocol::{Epoch, Height, Micros, NetworkId, Ppm, Tokens, clock::EpochClock};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -34,12 +34,13 @@ fn genesis() -> Genesis {
         chain_id: 0xDE91,
         timestamp_ms: 0,
         term_length: 5,
-        validators: vec![keys().validator(Address::repeat_byte(0xA0))],
+        validators: vec![keys().validator(Address::repeat_byte(0xA0)).into()],
         allocations: people().map(|account| (account, U256::from(COIN))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 4, grace: 1 },
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,

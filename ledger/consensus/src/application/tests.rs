@@ -5,6 +5,8 @@ use crate::{
     BodyError, Finalized, History, Limits, MemoryFile, Retention,
     committee::Committee,
     engine,
+    mempool::Source,
+    recovery::Recovery,
     testing::{CHAIN, COIN, genesis, keys, transfer},
 };
 use alloy_primitives::U256;
@@ -47,12 +49,16 @@ impl Bench {
         .await;
         let first = history.finalized(0).unwrap().unwrap();
         let (head, _) = watch::channel(Arc::<Finalized>::new(first));
+        let term_length = std::num::NonZeroU64::new(file.term_length).unwrap();
         let shared = Shared {
-            chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, committee },
+            chain: Chain { chain_id: CHAIN, epoch_length: file.epoch_length, term_length },
+            committees: Committees::new(term_length, committee),
+            faults: Faults::default(),
             genesis: Arc::new(block.clone()),
             keys: keys(0),
             history: Arc::new(history),
-            queues: Arc::new(Queues::new(Limits::default())),
+            queues: Arc::new(Queues::new(Limits::default(), Recovery::sequential())),
+            peers: watch::Sender::new(0),
             head,
             outcomes: Outcomes::default(),
         };
@@ -63,7 +69,7 @@ impl Bench {
     fn queue(&self, raw: &[u8]) {
         let tx = execution::decode(raw).unwrap();
         let account = Account { balance: U256::MAX, ..Account::default() };
-        self.app.0.queues.insert(tx, &account, 0).unwrap();
+        self.app.0.queues.insert(tx, (&account, 0), (Source::Own, true)).unwrap();
     }
 
     fn round(&self, view: u64) -> ConsensusContext {
@@ -128,7 +134,7 @@ fn changed(block: &Block, change: impl FnOnce(&mut Header)) -> Block {
 fn what_is_proposed_is_accepted_and_nothing_else() {
     bench(async |bench| {
         bench.queue(&transfer(1, 0, COIN));
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence"), Source::Own).unwrap();
         let block = bench.propose(1).await.block;
         assert_eq!((block.transactions().len(), block.blobs().len()), (1, 1));
         for finality in [Finality::Candidate, Finality::Finalized] {
@@ -210,14 +216,16 @@ fn a_slow_state_stops_no_height_and_no_other_transaction() {
             let parent = bench.genesis.inner().header();
             let shared = &bench.app.0;
             let round = (0, View::new(1), View::zero());
-            let header = shared.chain.draft(parent, &shared.keys, round, 1_000).unwrap();
+            let batch = bench.batch().await;
+            let seats = bench.app.seats::<E>(&batch, parent).await;
+            let header = shared.chain.draft((parent, &seats), &shared.keys, round, 1_000).unwrap();
             let left = std::sync::atomic::AtomicUsize::new(reads);
             let order = std::sync::atomic::Ordering::Relaxed;
             let patience = Patience::while_true(move || {
                 left.fetch_update(order, order, |left| left.checked_sub(1)).is_ok()
             });
-            let parts = (bench.batch().await, Taken::default());
-            let (block, _) = bench.app.build::<E>(parent, header, parts, patience).await.unwrap();
+            let parts = (batch, Taken::default());
+            let (block, _) = bench.app.build::<E>(header, parts, patience).await.unwrap();
             let raw = block.transactions().to_vec();
             raw.iter().map(|tx| execution::decode(tx).unwrap().signer()).collect::<Vec<_>>()
         };
@@ -234,7 +242,7 @@ fn a_lost_proposal_loses_nothing_and_a_kept_one_is_not_repeated() {
         for nonce in 0..3 {
             bench.queue(&transfer(1, nonce, COIN));
         }
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"evidence"), Source::Own).unwrap();
         let lost = bench.propose(1).await;
         let again = bench.propose(2).await;
         assert_eq!(lost.block.body(), again.block.body());
@@ -242,7 +250,7 @@ fn a_lost_proposal_loses_nothing_and_a_kept_one_is_not_repeated() {
         // A child built before its parent is final takes what the parent left.
         bench.queue(&transfer(1, 3, COIN));
         bench.queue(&transfer(2, 0, COIN));
-        bench.app.0.queues.insert_blob(Bytes::from_static(b"more evidence")).unwrap();
+        bench.app.0.queues.insert_blob(Bytes::from_static(b"more evidence"), Source::Own).unwrap();
         let child = bench.propose_on(&again).await.block;
         assert_eq!(child.transactions().len(), 2);
         assert_eq!(child.blobs(), [Bytes::from_static(b"more evidence")]);

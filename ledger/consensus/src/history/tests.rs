@@ -218,3 +218,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_older_file_gets_the_table_of_committees() {
+    let file = MemoryFile::new();
+    let history = open(&file, Retention::default());
+    history.record(&block(0, 1), &Undo::new()).unwrap();
+    // As the program before this table left it.
+    let txn = history.begin_write().unwrap();
+    assert!(txn.delete_table(COMMITTEES).unwrap());
+    txn.commit().unwrap();
+    history.close();
+    let history = open(&file, Retention::default());
+    assert_eq!(history.head().unwrap(), Some(0));
+    assert_eq!(history.committee(0).unwrap(), None);
+}

@@ -22,9 +22,10 @@ fn a_receipt_is_seen_once_its_state_can_be_read() {
         genesis: Arc::new(testing::genesis(1, 10)),
         genesis_hash: B256::ZERO,
         history: Arc::new(history),
-        queues: Arc::new(Queues::new(Limits::default())),
+        queues: Arc::new(Queues::new(Limits::default(), crate::recovery::Recovery::sequential())),
         head,
         queries,
+        faults: watch::channel(Vec::new()).1,
     }));
     assert_eq!(ledger.transaction(hash).unwrap(), None);
     let waiting = ledger.waiting(hash).unwrap().unwrap();

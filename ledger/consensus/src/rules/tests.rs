@@ -1,5 +1,8 @@
 use super::*;
-use crate::genesis::{GENESIS_FORMAT, Genesis};
+use crate::{
+    committee::Committee,
+    genesis::{GENESIS_FORMAT, Genesis},
+};
 use alloy_primitives::Address;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,26 +26,30 @@ fn genesis() -> Genesis {
     }
 }
 
-fn chain() -> (Chain, Header) {
+/// The rules, the seats of all terms, and the header of height 0.
+fn chain() -> (Chain, Seats, Header) {
     let genesis = genesis();
     let committee = genesis.check().unwrap();
     let state =
         StateCommitment { root: B256::ZERO, ops_root: B256::ZERO, ops_start: 0, ops_end: 1 };
     let header = genesis.block(&committee, state).header().clone();
-    let committee = Arc::new(committee);
-    (Chain { chain_id: genesis.chain_id, epoch_length: genesis.epoch_length, committee }, header)
+    let seats = Seats { named: committee.digest(), running: Arc::new(committee) };
+    let (chain_id, epoch_length) = (genesis.chain_id, genesis.epoch_length);
+    let term_length = NonZeroU64::new(genesis.term_length).unwrap();
+    (Chain { chain_id, epoch_length, term_length }, seats, header)
 }
 
-fn draft(chain: &Chain, parent: &Header, now: u64) -> Header {
-    chain.draft(parent, &keys(1), (0, View::new(1), View::zero()), now).unwrap()
+fn draft(chain: &Chain, parent: (&Header, &Seats), now: u64) -> Header {
+    let term = (parent.0.height + 1) / chain.term_length;
+    chain.draft(parent, &keys(1), (term, View::new(1), View::zero()), now).unwrap()
 }
 
 #[test]
 fn a_draft_keeps_every_rule() {
-    let (chain, mut parent) = chain();
-    for height in 1..70 {
-        let header = draft(&chain, &parent, parent.timestamp_ms + 500);
-        assert_eq!(chain.check(&header, &parent), Ok(()));
+    let (chain, seats, mut parent) = chain();
+    for height in 1..130 {
+        let header = draft(&chain, (&parent, &seats), parent.timestamp_ms + 500);
+        assert_eq!(chain.check(&header, &parent, &seats), Ok(()));
         assert_eq!(header.epoch, height / 30);
         parent = header;
     }
@@ -50,16 +57,17 @@ fn a_draft_keeps_every_rule() {
 
 #[test]
 fn every_broken_rule_is_named() {
-    let (chain, parent) = chain();
-    let good = draft(&chain, &parent, parent.timestamp_ms + 500);
+    let (chain, seats, parent) = chain();
+    let good = draft(&chain, (&parent, &seats), parent.timestamp_ms + 500);
     let changed = |change: fn(&mut Header)| {
         let mut header = good.clone();
         change(&mut header);
-        chain.check(&header, &parent).unwrap_err()
+        chain.check(&header, &parent, &seats).unwrap_err()
     };
     assert_eq!(changed(|h| h.chain_id += 1), RuleError::ChainId);
     assert_eq!(changed(|h| h.height += 1), RuleError::Parent);
     assert_eq!(changed(|h| h.parent = B256::ZERO), RuleError::Parent);
+    assert_eq!(changed(|h| h.term += 1), RuleError::Term);
     assert_eq!(changed(|h| h.timestamp_ms -= 500), RuleError::Time);
     assert_eq!(changed(|h| h.timestamp_ms += MAX_STEP_MS), RuleError::Time);
     assert_eq!(changed(|h| h.proposer = keys(3).signer().public_key()), RuleError::Proposer);
@@ -71,34 +79,55 @@ fn every_broken_rule_is_named() {
     assert_eq!(changed(|h| h.reveal[5] ^= 1), RuleError::Reveal);
     assert_eq!(changed(|h| h.mix = B256::ZERO), RuleError::Mix);
     // Another seat's reveal does not do.
-    let other = chain.draft(&parent, &keys(2), (0, View::new(1), View::zero()), 0).unwrap();
+    let other =
+        chain.draft((&parent, &seats), &keys(2), (0, View::new(1), View::zero()), 0).unwrap();
     let mut header = good;
     (header.reveal, header.mix) = (other.reveal, other.mix);
-    assert_eq!(chain.check(&header, &parent), Err(RuleError::Reveal));
+    assert_eq!(chain.check(&header, &parent, &seats), Err(RuleError::Reveal));
+}
+
+#[test]
+fn a_proposer_has_a_seat_in_the_running_term_and_names_who_certifies_next() {
+    let (chain, seats, parent) = chain();
+    // The second validator has left; the block before the next term names a third committee.
+    let committee = |names: &[u8]| {
+        let validators: Vec<_> =
+            names.iter().map(|n| keys(*n).validator(Address::repeat_byte(*n))).collect();
+        Arc::new(Committee::new(&validators).unwrap())
+    };
+    let later = Seats { running: committee(&[1]), named: committee(&[3]).digest() };
+    let round = (0, View::new(1), View::zero());
+    let header = chain.draft((&parent, &later), &keys(1), round, 0).unwrap();
+    assert_eq!(header.committee, later.named);
+    assert_eq!(chain.check(&header, &parent, &later), Ok(()));
+    assert_eq!(chain.check(&header, &parent, &seats), Err(RuleError::Committee));
+    assert!(chain.draft((&parent, &later), &keys(2), round, 0).is_none());
+    let header = chain.draft((&parent, &seats), &keys(2), round, 0).unwrap();
+    assert_eq!(chain.check(&header, &parent, &later), Err(RuleError::Proposer));
 }
 
 #[test]
 fn time_goes_forward_whatever_the_clock_says() {
-    let (chain, parent) = chain();
-    assert_eq!(draft(&chain, &parent, 0).timestamp_ms, parent.timestamp_ms + 1);
-    let late = draft(&chain, &parent, u64::MAX);
+    let (chain, seats, parent) = chain();
+    assert_eq!(draft(&chain, (&parent, &seats), 0).timestamp_ms, parent.timestamp_ms + 1);
+    let late = draft(&chain, (&parent, &seats), u64::MAX);
     assert_eq!(late.timestamp_ms, parent.timestamp_ms + MAX_STEP_MS);
-    assert_eq!(chain.check(&late, &parent), Ok(()));
+    assert_eq!(chain.check(&late, &parent, &seats), Ok(()));
 }
 
 #[test]
 fn one_block_bridges_a_stop() {
-    let (chain, parent) = chain();
+    let (chain, seats, parent) = chain();
     let weekend = parent.timestamp_ms + 3 * 86_400_000;
-    let header = draft(&chain, &parent, weekend);
+    let header = draft(&chain, (&parent, &seats), weekend);
     assert_eq!(header.timestamp_ms, weekend);
-    assert_eq!(chain.check(&header, &parent), Ok(()));
+    assert_eq!(chain.check(&header, &parent, &seats), Ok(()));
 }
 
 #[test]
 fn strangers_draft_nothing() {
-    let (chain, parent) = chain();
-    assert!(chain.draft(&parent, &keys(9), (0, View::new(1), View::zero()), 0).is_none());
+    let (chain, seats, parent) = chain();
+    assert!(chain.draft((&parent, &seats), &keys(9), (0, View::new(1), View::zero()), 0).is_none());
 }
 
 #[test]
@@ -120,7 +149,7 @@ fn the_genesis_block_commits_to_the_file() {
     assert_eq!(digests.len(), 6);
     let json = serde_json::to_string_pretty(&genesis()).unwrap();
     assert_eq!(serde_json::from_str::<Genesis>(&json).unwrap().digest(), genesis().digest());
-    assert_eq!(chain().1.parent, genesis().digest());
+    assert_eq!(chain().2.parent, genesis().digest());
 }
 
 #[test]

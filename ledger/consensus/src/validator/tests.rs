@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     HistoryError, KeyProof, QueryError, Rejected, Subscription,
     testing::{
-        CHAIN, COIN, FUNDS, NOBODY, STABLE, World, block_at, delegation, genesis, included, launch,
-        roots, signer, transaction, transfer,
+        CHAIN, COIN, FUNDS, NOBODY, STABLE, World, block_at, delegation, genesis, included, keys,
+        launch, roots, set_ahead, signer, transaction, transfer,
     },
     trie, verify_state,
 };
@@ -401,7 +401,7 @@ fn four_validators_agree() {
                 let started = launch(&context, (n, genesis.clone()), Arc::new(history.unwrap()));
                 ledgers.push(started.await);
             }
-            // Each takes a transaction and a blob; each leads in its turn and carries its own.
+            // Three take a transaction and a blob; whoever leads carries all of them.
             let mut hashes = Vec::new();
             for (n, ledger) in (1u8..).zip(&ledgers[..3]) {
                 hashes.push(ledger.submit(&transfer(n, 0, COIN)).await.unwrap());
@@ -410,6 +410,7 @@ fn four_validators_agree() {
             for hash in hashes {
                 included(&ledgers[3], hash).await;
             }
+            block_at(&ledgers[3], 5).await;
             let height = ledgers[3].head().height();
             let mut heads = Vec::new();
             for ledger in &ledgers {
@@ -424,4 +425,31 @@ fn four_validators_agree() {
         })
     };
     assert_eq!(run(1), run(1));
+}
+
+#[test]
+fn a_proposer_days_ahead_loses_its_turn_and_takes_nobodys_time_along() {
+    let genesis = genesis(4, 1_000);
+    deterministic::Runner::seeded(5).start(async |context: deterministic::Context| {
+        set_ahead(&keys(3), 10 * 86_400_000);
+        let mut ledgers = Vec::new();
+        for n in 0..4u8 {
+            let file = crate::MemoryFile::new();
+            let history = History::open_in(file, genesis.digest(), Retention::default());
+            let started = launch(&context, (n, genesis.clone()), Arc::new(history.unwrap()));
+            ledgers.push(started.await);
+        }
+        // Two rounds of all, so it had its turn.
+        block_at(&ledgers[0], 12).await;
+        let hash = ledgers[3].submit(&transfer(1, 0, COIN)).await.unwrap();
+        let height = included(&ledgers[1], hash).await.place.height;
+        let now = context.current().duration_since(std::time::UNIX_EPOCH).unwrap();
+        for height in 1..=height {
+            let header = ledgers[1].header(height).unwrap().unwrap();
+            assert_ne!(header.beneficiary, Address::repeat_byte(0xA3));
+            assert!(Duration::from_millis(header.timestamp_ms) <= now + Duration::from_secs(1));
+        }
+        // It follows the others all the same.
+        block_at(&ledgers[3], height).await;
+    });
 }

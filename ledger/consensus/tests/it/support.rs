@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, TxKind, U256, address};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use consensus::{Config, Founding, Genesis, Ledger, Located, ValidatorKeys};
-use contracts::GenesisConfig;
+use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -26,12 +26,13 @@ pub(crate) fn genesis(chain_id: u64) -> Genesis {
         chain_id,
         timestamp_ms: 1_790_000_000_000,
         term_length: 64,
-        validators: vec![keys().validator(Address::repeat_byte(0xA0))],
+        validators: vec![keys().validator(Address::repeat_byte(0xA0)).into()],
         allocations: [(sender().address(), U256::from(1_000_000 * COIN))].into(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 8, grace: 2 },
             dispute_epochs: 1,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,

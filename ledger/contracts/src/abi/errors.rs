@@ -1,7 +1,8 @@
 //! Errors of system contracts by name, from the data of a revert.
 
 use super::{
-    IDevices, IDollars, IGuard, INetworks, IRails, ISettlements, IStakes, ISystem, IToken, IVotes,
+    IDevices, IDollars, IGuard, INetworks, IRails, ISettlements, IStakes, ISystem, IToken,
+    IValidators, IVotes,
 };
 use alloy_sol_types::{GenericContractError, SolInterface};
 use std::fmt;
@@ -26,6 +27,7 @@ pub fn named(data: &[u8]) -> Option<Named> {
         .or_else(|| custom::<INetworks::INetworksErrors>(data))
         .or_else(|| custom::<IDevices::IDevicesErrors>(data))
         .or_else(|| custom::<IStakes::IStakesErrors>(data))
+        .or_else(|| custom::<IValidators::IValidatorsErrors>(data))
         .or_else(|| custom::<IRails::IRailsErrors>(data))
         .or_else(|| custom::<ISettlements::ISettlementsErrors>(data))
         .or_else(|| custom::<IGuard::IGuardErrors>(data))

@@ -63,7 +63,7 @@ interface ISystem {
     error UnknownSelector(bytes4 selector);
     /// The arguments are not the ABI encoding of the function's parameters.
     error MalformedArguments(bytes4 selector);
-    /// No function takes coin.
+    /// The function takes no coin.
     error NotPayable(uint256 value);
     /// System contracts are called directly, never by DELEGATECALL or CALLCODE.
     error NotDirect();
@@ -325,6 +325,101 @@ interface IStakes {
     function total(uint64 network) external view returns (uint256);
 }
 
+/// Validators: the ledger's coin bonded for seats, keys, elected committees, and double votes.
+interface IValidators {
+    /// A seat of a committee: the keys of a validator, and who gets its tips and votes in Settlements.
+    struct Seat {
+        /// Ed25519 public key (RFC 8032): votes and names the peer.
+        bytes32 key;
+        /// BLS12-381 public key in the second group, 96 compressed bytes: reveals the seed.
+        bytes seedKey;
+        /// Proof that the seed key's secret is held, 48 compressed bytes.
+        bytes possession;
+        address account;
+    }
+
+    event Bonded(address indexed owner, uint256 amount, uint256 total);
+    event Unbonding(address indexed owner, uint256 amount, uint64 until);
+    event Withdrawn(address indexed owner, uint256 paid);
+    event Registered(bytes32 indexed key, address indexed owner, address account, string endpoint);
+    event Retired(bytes32 indexed key, address indexed owner);
+    event EndpointSet(bytes32 indexed key, string endpoint);
+    event Convicted(bytes32 indexed key, address indexed owner, address indexed reporter, uint64 term, uint64 view, uint256 locked, uint256 reward);
+    event Released(bytes32 indexed key, address indexed owner, uint256 taken, uint256 paid);
+
+    /// The key is or was registered, by whomever: every key is used once.
+    error KeyInUse(bytes32 key);
+    /// The key is no point, or the proof is not its signature for this ledger, owner and account.
+    error InvalidKey(bytes32 key);
+    /// The seed key is no point of its group, or its possession is not proven.
+    error InvalidSeedKey(bytes32 key);
+    /// Nobody could use what this account gets: it is zero or a system contract.
+    error InvalidAccount(address account);
+    error NotOwner(bytes32 key, address caller);
+    error KeyRetired(bytes32 key);
+    error TooManyKeys(address owner, uint64 limit);
+    /// Every place is taken, and the cheapest is backed by this much: bond more than that for each key.
+    error Full(uint64 limit, uint256 cheapest);
+    /// The bond must stay at least the least bond for each registered key.
+    error InsufficientBond(address owner, uint256 bond, uint256 needed);
+    error NothingUnbonding(address owner);
+    /// The coin is bound until this term begins.
+    error StillBound(address owner, uint64 until);
+    /// The bytes are no vote of simplex.
+    error MalformedVote();
+    /// The two votes are not of one seat and view, or may both be cast.
+    error NoConflict();
+    /// Double votes of a term are heard until the end of term `until`.
+    error TooLate(uint64 term, uint64 until);
+    /// No committee is known for the term, or it has no such seat.
+    error NoSuchSeat(uint64 term, uint64 signer);
+    /// One of the votes was not signed with this key for this ledger.
+    error InvalidVote(bytes32 key);
+    error AlreadyConvicted(bytes32 key);
+    /// Nothing of this key's bond is held.
+    error NothingLocked(bytes32 key);
+
+    /// Bonds the coin that comes with the call for the caller. Counts from the next election.
+    function bond() external payable;
+    /// Asks coin of the bond back. A further request joins the first and its time starts anew.
+    function unbond(uint256 amount) external;
+    /// Pays what was asked back, once no double vote that it answers for can be reported any more.
+    function withdraw() external returns (uint256 paid);
+    /// Registers a key of the caller. `proof` is the key's signature, `endpoint` its p2p address as
+    /// `ip:port`, or empty. When all places are taken, the cheapest key yields to a dearer one.
+    function register(bytes32 key, bytes calldata seedKey, bytes calldata possession, bytes calldata proof, address account, string calldata endpoint) external;
+    /// Puts a new key in the place of one of the caller's, which is retired.
+    function replace(bytes32 old, bytes32 key, bytes calldata seedKey, bytes calldata possession, bytes calldata proof, address account, string calldata endpoint) external;
+    /// Ends the use of a key with the committees it is in already. It cannot be registered again.
+    function retire(bytes32 key) external;
+    function setEndpoint(bytes32 key, string calldata endpoint) external;
+    /// Reports a double vote: two encoded votes of simplex (a tag, the vote) by one seat in one view, of
+    /// which an honest validator signs one. Pays the caller a hundredth of what is held.
+    function accuse(bytes calldata first, bytes calldata second) external;
+    /// Ends what is held for a convicted key: part is destroyed, the rest is the owner's. Anyone may send it.
+    function release(bytes32 key) external;
+
+    /// The seats of a term's committee by ascending key; none if it is not elected yet or forgotten.
+    function committee(uint64 term) external view returns (Seat[] memory);
+    /// The running term and the rules: blocks a term, most seats, terms in which double votes are heard,
+    /// and the least bond of a key.
+    function terms() external view returns (uint64 current, uint64 length, uint64 seatsMax, uint64 unbondingTerms, uint256 bondMin);
+    function seatsOf(uint64 term, address account) external view returns (uint64);
+    function allSeats(uint64 term) external view returns (uint64);
+    /// The keys in use, in no order that lasts.
+    function keyCount() external view returns (uint64);
+    function keyAt(uint64 index) external view returns (bytes32);
+    function keyInfo(bytes32 key) external view returns (address owner, address account, bytes memory seedKey, bytes memory possession, string memory endpoint, bool retired, bool convicted);
+    /// What an owner has bonded, without what is asked back, and for how many keys.
+    function bondOf(address owner) external view returns (uint256 amount, uint64 keys);
+    /// What is asked back, and the term from which it is paid.
+    function unbonding(address owner) external view returns (uint256 amount, uint64 until);
+    /// What is held for a convicted key, and the term from which it is released.
+    function lockOf(bytes32 key) external view returns (uint256 amount, uint64 until);
+    /// The hash of the genesis block, which votes are bound to; zero before the first block.
+    function genesisHash() external view returns (bytes32);
+}
+
 /// Rails: deposits, and money reserved from one payer towards one payee.
 interface IRails {
     struct OpenRail {
@@ -510,9 +605,10 @@ interface ISettlements {
     /// Claims would exceed what was approved.
     error ClaimExceedsApproved(uint64 network, uint256 claimed, uint256 approved);
 
-    /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats.
+    /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats of a round.
     function announce(uint64 network, uint64 epoch, bytes32 inputs) external;
-    /// Votes on an epoch after its grace. Final with 2/3 of the seats; a later vote replaces an earlier one.
+    /// Votes on an epoch after its grace. Final with 2/3 of the seats of a round; a later vote replaces an
+    /// earlier one.
     function vote(uint64 network, uint64 epoch, Outcome calldata outcome) external;
     /// Pays the leaf's account what is new in its leaf of a final epoch. Anyone may send it.
     function claim(uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 vested, uint256 cash);
@@ -535,12 +631,16 @@ interface ISettlements {
     function claimedTotal(uint64 network) external view returns (uint256 vested, uint256 cash);
     /// Dollars set aside to buy the network's token and burn it, in millionths.
     function toBurn(uint64 network) external view returns (uint256);
-    /// Whether a validator voted on an epoch, and for which ballot (keccak256 of the ABI encoding).
+    /// Whether a validator voted on an epoch in the running round, and for which ballot (keccak256 of the
+    /// ABI encoding).
     function ballotOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
-    /// The seats of a validator, and of all.
+    /// The same for the announcement of its inputs.
+    function announcementOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
+    /// The terms whose committees announce the inputs of an epoch and vote on its outcome in a transaction of
+    /// this block. A round that has not decided in time is followed by one of a later committee.
+    function voters(uint64 network, uint64 epoch) external view returns (uint64 announcing, uint64 voting);
+    /// The seats of a validator in the next term, and of all.
     function seats(address validator) external view returns (uint64 held, uint64 total);
-    function validatorCount() external view returns (uint64);
-    function validatorAt(uint64 index) external view returns (address);
     /// Blocks an epoch, and blocks of grace after it.
     function clock() external view returns (uint64 length, uint64 grace);
     /// The epoch of this block.

@@ -7,13 +7,14 @@ use crate::abi::IGuard::{
 };
 use crate::abi::ISettlements::{announceCall, claimCall, voteCall};
 use crate::abi::ISystem::Paused;
-use crate::address::{GUARD, SETTLEMENTS, is_system};
+use crate::abi::IValidators::accuseCall;
+use crate::address::{GUARD, SETTLEMENTS, VALIDATORS, is_system};
 use crate::context::{Checked as _, Context, narrow};
 use crate::env::{Failure, ensure};
 use alloy_primitives::{Address, B256, FixedBytes, U256};
 use alloy_sol_types::SolCall as _;
 
-/// What is never paused, besides the guard itself.
+/// What of settlements is never paused.
 const UNPAUSABLE: [[u8; 4]; 3] = [claimCall::SELECTOR, voteCall::SELECTOR, announceCall::SELECTOR];
 /// The whole of a share, in millionths.
 const WHOLE: u64 = 1_000_000;
@@ -84,7 +85,13 @@ impl Guard {
         until: u64,
     ) -> Result<(), Failure> {
         self.only_guardian(cx)?;
-        let open = target == GUARD || target == SETTLEMENTS && UNPAUSABLE.contains(&selector.0);
+        let open = match target {
+            GUARD => true,
+            SETTLEMENTS => UNPAUSABLE.contains(&selector.0),
+            // Nobody gains the time in which the report of a double vote comes too late.
+            VALIDATORS => selector.0 == accuseCall::SELECTOR,
+            _ => false,
+        };
         ensure!(is_system(target) && !open, NotPausable { target, selector });
         let Pauses { longest, latest } = self.pauses.get(cx)?;
         let height = cx.height();

@@ -1,7 +1,7 @@
 //! Announcing inputs and voting on outcomes.
 
 use super::policy;
-use super::state::{Before, ByValidator, Last, Outcome, Settlements};
+use super::state::{Before, Choices, Last, Outcome, Round, Rounds, Settlements};
 use crate::abi;
 use crate::abi::ISettlements::{
     AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
@@ -12,6 +12,7 @@ use crate::address::SETTLEMENTS;
 use crate::context::{Checked as _, Context};
 use crate::env::{Failure, ensure};
 use crate::networks::Networks;
+use crate::validators::Validators;
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId};
@@ -19,14 +20,24 @@ use protocol::{Epoch, NetworkId};
 /// How many epochs after its own an epoch can still become final; then it is void (`mod.rs`).
 pub(crate) const OPEN_EPOCHS: u64 = 30;
 
+/// How many terms a round lasts, that of its committee the last but one. Committees are known for longer.
+pub(crate) const ROUND_TERMS: u64 = 2;
+
+/// A validator's right to choose in the running round of an epoch.
+struct Voice {
+    validator: Address,
+    seats: u64,
+    round: Round,
+}
+
 /// A choice of one validator in one epoch of one network.
 struct Ballot<'a> {
     network: NetworkId,
     epoch: Epoch,
-    validator: Address,
-    seats: u64,
-    /// Where the validator's choice is kept.
-    kept: &'a ByValidator,
+    voice: Voice,
+    /// Where rounds and choices are kept.
+    rounds: &'a Rounds,
+    kept: &'a Choices,
     choice: B256,
 }
 
@@ -38,7 +49,7 @@ impl Settlements {
         epoch: Epoch,
         inputs: B256,
     ) -> Result<(), Failure> {
-        let (validator, seats) = self.validator(cx)?;
+        let voice = self.voice(cx, &self.announcing, (network, epoch))?;
         ensure!(!inputs.is_zero(), Empty {});
         let start = Networks::new().record(cx, network)?.start;
         let error = WrongEpoch { network: network.0, epoch: epoch.0, expected: start };
@@ -50,9 +61,10 @@ impl Settlements {
         let fixed = self.inputs.get2(cx, id, number)?;
         ensure!(fixed.is_zero(), AlreadyAnnounced { network: id, epoch: number });
 
-        let choice = cx.keccak(&("inputs", id, number, inputs).abi_encode())?;
-        let kept = &self.announced;
-        let ballot = Ballot { network, epoch, validator, seats, kept, choice };
+        let (round, validator) = (voice.round.number, voice.validator);
+        let choice = cx.keccak(&("inputs", id, number, round, inputs).abi_encode())?;
+        let (rounds, kept) = (&self.announcing, &self.announced);
+        let ballot = Ballot { network, epoch, voice, rounds, kept, choice };
         let decided = self.cast(cx, &ballot)?;
         cx.emit(SETTLEMENTS, &Announced { network: id, epoch: number, validator, inputs })?;
         if decided { self.inputs.set2(cx, id, number, &inputs) } else { Ok(()) }
@@ -65,7 +77,7 @@ impl Settlements {
         epoch: Epoch,
         outcome: &abi::Outcome,
     ) -> Result<(), Failure> {
-        let (validator, seats) = self.validator(cx)?;
+        let voice = self.voice(cx, &self.voting, (network, epoch))?;
         self.expect(cx, network, epoch)?;
         let end = self.clock(cx)?.epochs().grace_end(epoch);
         let (id, number) = (network.0, epoch.0);
@@ -78,9 +90,10 @@ impl Settlements {
         let before = self.latest(cx, network)?;
         policy::check(cx, (network, epoch), &before, &after)?;
 
-        let choice = cx.keccak(&("outcome", id, number, outcome.clone()).abi_encode())?;
-        let kept = &self.ballots;
-        let ballot = Ballot { network, epoch, validator, seats, kept, choice };
+        let (round, validator) = (voice.round.number, voice.validator);
+        let choice = cx.keccak(&("outcome", id, number, round, outcome.clone()).abi_encode())?;
+        let (rounds, kept) = (&self.voting, &self.ballots);
+        let ballot = Ballot { network, epoch, voice, rounds, kept, choice };
         let decided = self.cast(cx, &ballot)?;
         cx.emit(SETTLEMENTS, &Voted { network: id, epoch: number, validator, ballot: choice })?;
         if !decided {
@@ -94,12 +107,46 @@ impl Settlements {
         cx.emit(SETTLEMENTS, &Finalized { network: id, epoch: number, root, statement })
     }
 
-    /// The caller and its seats, or a revert if it is no validator.
-    fn validator(&self, cx: &mut Context<'_>) -> Result<(Address, u64), Failure> {
-        let caller = cx.caller();
-        let seats = self.seats.get(cx, caller)?;
+    /// The caller and its seats in the running round, or a revert if it has none.
+    fn voice(
+        &self,
+        cx: &mut Context<'_>,
+        rounds: &Rounds,
+        epoch: (NetworkId, Epoch),
+    ) -> Result<Voice, Failure> {
+        let (round, caller) = (self.round(cx, rounds, epoch)?, cx.caller());
+        let seats = Validators::new().seats_of(cx, round.term, caller)?;
         ensure!(seats != 0, NotValidator { caller });
-        Ok((caller, seats))
+        Ok(Voice { validator: caller, seats, round })
+    }
+
+    /// The round in which a choice of this block counts: the one begun, or one of the next term's committee
+    /// if none is or its time is over.
+    pub(super) fn round(
+        &self,
+        cx: &mut Context<'_>,
+        rounds: &Rounds,
+        (network, epoch): (NetworkId, Epoch),
+    ) -> Result<Round, Failure> {
+        let now = Validators::new().term(cx)?;
+        let begun = rounds.get2(cx, network.0, epoch.0)?;
+        if begun.number != 0 && now < begun.term.saturating_add(ROUND_TERMS) {
+            return Ok(begun);
+        }
+        Ok(Round { number: begun.number.plus(1)?, term: now.plus(1)? })
+    }
+
+    /// What a validator chose in the running round; zero if nothing.
+    pub(super) fn choice_of(
+        &self,
+        cx: &mut Context<'_>,
+        (rounds, kept): (&Rounds, &Choices),
+        epoch: (NetworkId, Epoch),
+        validator: Address,
+    ) -> Result<B256, Failure> {
+        let round = self.round(cx, rounds, epoch)?.number;
+        let of_epoch = kept.at_key(cx, epoch.0.0)?.at_key(cx, epoch.1.0)?;
+        of_epoch.at_key(cx, round)?.get(cx, validator)
     }
 
     /// The epoch that the next vote is for: the one after the newest final, or the first of the network,
@@ -148,17 +195,20 @@ impl Settlements {
 
     /// Counts a choice in place of the validator's earlier one; whether it now has 2/3 of the seats.
     fn cast(&self, cx: &mut Context<'_>, ballot: &Ballot<'_>) -> Result<bool, Failure> {
-        let Ballot { network, epoch, validator, seats, kept, choice } = *ballot;
-        let mine = kept.at_key(cx, network.0)?.at_key(cx, epoch.0)?;
-        let earlier = mine.get(cx, validator)?;
+        let Ballot { network, epoch, rounds, kept, choice, .. } = *ballot;
+        let Voice { validator, seats, round } = &ballot.voice;
+        rounds.set2(cx, network.0, epoch.0, round)?;
+        let of_epoch = kept.at_key(cx, network.0)?.at_key(cx, epoch.0)?;
+        let mine = of_epoch.at_key(cx, round.number)?;
+        let earlier = mine.get(cx, *validator)?;
         if !earlier.is_zero() {
-            let rest = self.tallies.get(cx, earlier)?.minus(seats)?;
+            let rest = self.tallies.get(cx, earlier)?.minus(*seats)?;
             self.tallies.set(cx, earlier, &rest)?;
         }
-        mine.set(cx, validator, &choice)?;
-        let tally = self.tallies.get(cx, choice)?.plus(seats)?;
+        mine.set(cx, *validator, &choice)?;
+        let tally = self.tallies.get(cx, choice)?.plus(*seats)?;
         self.tallies.set(cx, choice, &tally)?;
-        let all = self.all_seats.get(cx)?;
+        let all = Validators::new().all_seats(cx, round.term)?;
         Ok(u128::from(tally) * 3 >= u128::from(all) * 2)
     }
 }

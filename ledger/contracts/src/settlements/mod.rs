@@ -13,9 +13,15 @@
 //! that nobody can void an epoch in order not to pay for it; who wants to has to hold a third of the seats
 //! for that long, and who holds them can withhold every root anyway.
 //!
+//! **Who votes.** The committee of the next term (design 9): the first choice made for an epoch begins a
+//! *round* of the committee that follows the running one, which is elected already. If that committee has
+//! not decided when its own term and one more are over ([`ROUND_TERMS`]), the next choice begins a new
+//! round, of the committee then next, with nothing counted. So no committee that lost its validators holds
+//! an epoch open, and nobody votes with seats that were given up long ago. Inputs and outcome of an epoch
+//! are decided in rounds of their own; what is decided stays.
+//!
 //! Invariants: epochs of a network become final one after another, each once; totals never fall; what is
-//! claimed of an asset never exceeds what was approved; votes of an epoch are kept by validator, so that
-//! many validators need no new layout.
+//! claimed of an asset never exceeds what was approved; ballots of different rounds are never added.
 
 mod calls;
 mod claims;
@@ -30,8 +36,11 @@ use crate::abi::ISettlements::{self, ISettlementsCalls};
 use crate::context::Context;
 use crate::dispatch::{decode, empty, returns};
 use crate::env::Failure;
+use crate::validators::Validators;
 use alloy_primitives::U256;
 pub(crate) use calls::OPEN_EPOCHS;
+#[cfg(any(test, doc))]
+pub(crate) use calls::ROUND_TERMS;
 use protocol::{Epoch, NetworkId};
 pub(crate) use state::{Clock, Settlements};
 
@@ -108,21 +117,30 @@ fn call_committee(
     use ISettlementsCalls as C;
     Ok(match call {
         C::ballotOf(c) => {
-            let ballots = settlements.ballots.at_key(cx, c.network)?.at_key(cx, c.epoch)?;
-            returns::<ISettlements::ballotOfCall>(&ballots.get(cx, c.validator)?)
+            let epoch = (NetworkId(c.network), Epoch(c.epoch));
+            let kept = (&settlements.voting, &settlements.ballots);
+            let ballot = settlements.choice_of(cx, kept, epoch, c.validator)?;
+            returns::<ISettlements::ballotOfCall>(&ballot)
+        }
+        C::announcementOf(c) => {
+            let epoch = (NetworkId(c.network), Epoch(c.epoch));
+            let kept = (&settlements.announcing, &settlements.announced);
+            let choice = settlements.choice_of(cx, kept, epoch, c.validator)?;
+            returns::<ISettlements::announcementOfCall>(&choice)
+        }
+        C::voters(c) => {
+            let epoch = (NetworkId(c.network), Epoch(c.epoch));
+            let announcing = settlements.round(cx, &settlements.announcing, epoch)?.term;
+            let voting = settlements.round(cx, &settlements.voting, epoch)?.term;
+            let terms = ISettlements::votersReturn { announcing, voting };
+            returns::<ISettlements::votersCall>(&terms)
         }
         C::seats(c) => {
-            let held = settlements.seats.get(cx, c.validator)?;
-            let total = settlements.all_seats.get(cx)?;
+            let validators = Validators::new();
+            let next = validators.term(cx)?.saturating_add(1);
+            let held = validators.seats_of(cx, next, c.validator)?;
+            let total = validators.all_seats(cx, next)?;
             returns::<ISettlements::seatsCall>(&ISettlements::seatsReturn { held, total })
-        }
-        C::validatorCount(_) => {
-            let count = settlements.validators.len(cx)?;
-            returns::<ISettlements::validatorCountCall>(&count)
-        }
-        C::validatorAt(c) => {
-            let validator = settlements.validators.get(cx, c.index)?.unwrap_or_default();
-            returns::<ISettlements::validatorAtCall>(&validator)
         }
         C::clock(_) => {
             let Clock { length, grace, .. } = settlements.clock(cx)?;

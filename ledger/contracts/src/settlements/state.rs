@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! 0 { uint64 length; uint64 grace; uint64 dispute } clock      blocks; blocks; epochs
-//! 1 address[] validators
-//! 2 mapping(address => uint64) seats
-//! 3 uint64 allSeats
+//! 1 mapping(uint64 => mapping(uint64 => Round)) announcing   by network and epoch
+//! 2 mapping(uint64 => mapping(uint64 => Round)) voting         by network and epoch
+//! 3 mapping(uint64 => mapping(uint64 => Before)) befores       by network and final epoch
 //! 4 mapping(uint64 => { bool any; uint64 epoch; uint128 spent }) finals   by network
 //! 5 mapping(uint64 => mapping(uint64 => bytes32)) inputs       by network and epoch, once fixed
-//! 6 mapping(uint64 => mapping(uint64 => mapping(address => bytes32))) announced   by validator
-//! 7 mapping(uint64 => mapping(uint64 => mapping(address => bytes32))) ballots     by validator
+//! 6 mapping(uint64 => mapping(uint64 => Choices)) announced    by network and epoch
+//! 7 mapping(uint64 => mapping(uint64 => Choices)) ballots      by network and epoch
 //! 8 mapping(bytes32 => uint64) tallies                         seats, by ballot
 //! 9 mapping(uint64 => mapping(uint64 => Outcome)) outcomes     by network and epoch, once final
 //! 10 mapping(uint64 => mapping(address => Taken)) taken        by network and account
 //! 11 mapping(uint64 => Taken) takenTotal                       by network
-//! 12 mapping(uint64 => mapping(uint64 => Before)) befores      by network and final epoch
+//! Round   { uint64 number; uint64 term }
+//! Choices mapping(uint64 => mapping(address => bytes32))       by round and validator
 //! Outcome { bytes32 inputs | bytes32 statement | bytes32 root
 //!         | uint128 vested; uint128 slashed | uint128 cash; uint128 card
 //!         | uint128 credit; uint128 spent | uint128 burned; uint64 decided; bool settled
@@ -26,7 +27,7 @@ use crate::abi;
 use crate::address::SETTLEMENTS;
 use crate::context::{Context, narrow};
 use crate::env::Failure;
-use crate::storage::{List, Map, Place as _, Slot, record};
+use crate::storage::{Map, Place as _, Slot, record};
 use alloy_primitives::{Address, B256, U256};
 use protocol::clock::EpochClock;
 use protocol::{Epoch, Height, NetworkId};
@@ -147,19 +148,32 @@ record! {
     }
 }
 
-/// A mapping by network, epoch and validator.
-pub(super) type ByValidator = Map<u64, Map<u64, Map<Address, Slot<B256>>>>;
+record! {
+    /// A round in which one committee decides.
+    pub(crate) struct Round {
+        {
+            /// Counted from 1; 0 before the first.
+            number: u64,
+            /// The term of the committee.
+            term: u64,
+        }
+    }
+}
+
+/// Rounds by network and epoch.
+pub(super) type Rounds = Map<u64, Map<u64, Slot<Round>>>;
+/// Choices by network, epoch, round and validator.
+pub(super) type Choices = Map<u64, Map<u64, Map<u64, Map<Address, Slot<B256>>>>>;
 
 /// The state of all settlements.
 pub(crate) struct Settlements {
     pub(crate) clock: Slot<Clock>,
-    pub(crate) validators: List<Address>,
-    pub(crate) seats: Map<Address, Slot<u64>>,
-    pub(crate) all_seats: Slot<u64>,
+    pub(super) announcing: Rounds,
+    pub(super) voting: Rounds,
     pub(super) finals: Map<u64, Slot<Last>>,
     pub(super) inputs: Map<u64, Map<u64, Slot<B256>>>,
-    pub(super) announced: ByValidator,
-    pub(super) ballots: ByValidator,
+    pub(super) announced: Choices,
+    pub(super) ballots: Choices,
     pub(super) tallies: Map<B256, Slot<u64>>,
     pub(super) outcomes: Map<u64, Map<u64, Slot<Outcome>>>,
     pub(super) taken: Map<u64, Map<Address, Slot<Taken>>>,
@@ -172,9 +186,8 @@ impl Settlements {
         let slot = U256::from::<u8>;
         Self {
             clock: Slot::at(SETTLEMENTS, slot(0)),
-            validators: List::at(SETTLEMENTS, slot(1)),
-            seats: Map::at(SETTLEMENTS, slot(2)),
-            all_seats: Slot::at(SETTLEMENTS, slot(3)),
+            announcing: Map::at(SETTLEMENTS, slot(1)),
+            voting: Map::at(SETTLEMENTS, slot(2)),
             finals: Map::at(SETTLEMENTS, slot(4)),
             inputs: Map::at(SETTLEMENTS, slot(5)),
             announced: Map::at(SETTLEMENTS, slot(6)),
@@ -183,7 +196,7 @@ impl Settlements {
             outcomes: Map::at(SETTLEMENTS, slot(9)),
             taken: Map::at(SETTLEMENTS, slot(10)),
             taken_total: Map::at(SETTLEMENTS, slot(11)),
-            befores: Map::at(SETTLEMENTS, slot(12)),
+            befores: Map::at(SETTLEMENTS, slot(3)),
         }
     }
 

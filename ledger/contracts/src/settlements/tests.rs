@@ -6,13 +6,15 @@ use crate::abi::ISettlements::{
     SlashedTooMuch, TooEarly, TotalsFell, VestedTooMuch, WrongEpoch, WrongInputs, announceCall,
     claimCall, voteCall,
 };
+use crate::abi::IValidators;
 use crate::abi::{Leaf as AbiLeaf, Outcome};
-use crate::address::{DOLLARS, RAILS, SETTLEMENTS};
+use crate::address::{DOLLARS, RAILS, SETTLEMENTS, VALIDATORS};
 use crate::env::Failure;
-use crate::settlements::OPEN_EPOCHS;
+use crate::settlements::{OPEN_EPOCHS, ROUND_TERMS};
+use crate::testing::SeatKeys;
 use crate::tests::world::{
-    CLOCK, CUSTOMER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config, leaf, outcome,
-    rail,
+    CHAIN, CLOCK, COIN, CUSTOMER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config,
+    leaf, outcome, rail, seats,
 };
 use alloy_primitives::{Address, B256, U256};
 use protocol::leaf::Leaf;
@@ -208,8 +210,8 @@ fn a_token_at_its_largest_supply_does_not_hold_back_dollars() {
 #[test]
 fn two_thirds_of_the_seats_decide() {
     let names: Vec<Address> = (1..=4).map(Address::repeat_byte).collect();
-    let validators = names.iter().map(|name| (*name, 1)).chain([(VALIDATOR, 2)]).collect();
-    let mut world = World::with(&crate::GenesisConfig { validators, ..config() });
+    let of: Vec<_> = names.iter().map(|name| (*name, 1)).chain([(VALIDATOR, 2)]).collect();
+    let mut world = World::with(&crate::GenesisConfig { validators: seats(&of), ..config() });
     let (right, _) = outcome(0, &leaves(0, 0, 0));
     let wrong = Outcome { root: B256::repeat_byte(6), ..right.clone() };
     let announce = announceCall { network: NETWORK, epoch: 0, inputs: right.inputs };
@@ -242,6 +244,61 @@ fn two_thirds_of_the_seats_decide() {
     assert_ne!(world.view(SETTLEMENTS, &ballot(names[2])), same);
     let seats = world.view(SETTLEMENTS, &ISettlements::seatsCall { validator: VALIDATOR });
     assert_eq!((seats.held, seats.total), (2, 6));
+}
+
+#[test]
+fn a_round_without_a_quorum_is_followed_by_one_of_a_later_committee() {
+    let [one, two, three, late] = [1, 2, 3, 4].map(Address::repeat_byte);
+    let of = [(one, 1), (two, 1), (three, 1)];
+    let rules = crate::SeatRules {
+        term_length: 10,
+        seats_max: 6,
+        bond_min: COIN,
+        unbonding_terms: ROUND_TERMS + 1,
+    };
+    let genesis = crate::GenesisConfig { validators: seats(&of), seats: rules, ..config() };
+    let mut world = World::with(&genesis);
+    let (right, _) = outcome(0, &leaves(0, 0, 0));
+    let inputs = right.inputs;
+    let announce = announceCall { network: NETWORK, epoch: 0, inputs };
+    let vote = voteCall { network: NETWORK, epoch: 0, outcome: right.clone() };
+    let voters = ISettlements::votersCall { network: NETWORK, epoch: 0 };
+    let root = ISettlements::rootCall { network: NETWORK, epoch: 0 };
+    let ballot = |validator| ISettlements::ballotOfCall { network: NETWORK, epoch: 0, validator };
+    world.memory.advance(12);
+    // In term 1 the committee of term 2 decides.
+    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 2);
+    world.ok(one, SETTLEMENTS, &announce);
+    let said = ISettlements::announcementOfCall { network: NETWORK, epoch: 0, validator: one };
+    assert_ne!(world.view(SETTLEMENTS, &said), B256::ZERO);
+    world.ok(two, SETTLEMENTS, &announce);
+    world.ok(one, SETTLEMENTS, &vote);
+    // Two leave and one comes, in the committee of term 3.
+    world.bond(late, COIN);
+    world.ok(late, VALIDATORS, &SeatKeys::derive(9).register(CHAIN, late, late, ""));
+    for (owner, number) in [(two, 2), (three, 3)] {
+        let key = SeatKeys::derive(number).key();
+        world.ok(owner, VALIDATORS, &IValidators::retireCall { key });
+    }
+    // The round lasts until the term after that of its committee, and its voters stay the same.
+    world.memory.advance(39);
+    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 2);
+    let failure = world.fails(late, SETTLEMENTS, &vote);
+    assert_eq!(failure.revert(), Some(NotValidator { caller: late }));
+    assert_ne!(world.view(SETTLEMENTS, &ballot(one)), B256::ZERO);
+    // Then the committee of term 5 begins anew, whatever the others said.
+    world.memory.advance(40);
+    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 5);
+    assert_eq!(world.view(SETTLEMENTS, &ballot(one)), B256::ZERO);
+    let failure = world.fails(two, SETTLEMENTS, &vote);
+    assert_eq!(failure.revert(), Some(NotValidator { caller: two }));
+    world.ok(late, SETTLEMENTS, &vote);
+    assert_eq!(world.view(SETTLEMENTS, &root), B256::ZERO);
+    world.ok(one, SETTLEMENTS, &vote);
+    assert_eq!(world.view(SETTLEMENTS, &root), right.root);
+    // What was announced before stays.
+    let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 0 };
+    assert_eq!(world.view(SETTLEMENTS, &fixed), inputs);
 }
 
 /// Votes on epoch 1 after a sound epoch 0 with changed totals, and returns how that failed.
@@ -324,7 +381,6 @@ fn the_clock_counts_heights() {
         assert_eq!(world.view(SETTLEMENTS, &ISettlements::currentEpochCall {}), epoch);
     }
     assert_eq!(world.view(SETTLEMENTS, &ISettlements::disputeWindowCall {}), 2);
-    assert_eq!(world.view(SETTLEMENTS, &ISettlements::validatorCountCall {}), 1);
-    let first = ISettlements::validatorAtCall { index: 0 };
-    assert_eq!(world.view(SETTLEMENTS, &first), VALIDATOR);
+    let seats = world.view(SETTLEMENTS, &ISettlements::seatsCall { validator: VALIDATOR });
+    assert_eq!((seats.held, seats.total), (1, 1));
 }

@@ -43,6 +43,28 @@ impl<T: Record> List<T> {
         self.element(cx, index)?.get(cx).map(Some)
     }
 
+    /// All elements in order.
+    pub(crate) fn all(&self, cx: &mut Context<'_>) -> Result<Vec<T>, Failure> {
+        let length = self.len(cx)?;
+        let mut elements = Vec::new();
+        let mut slot = self.element(cx, 0)?.slot;
+        for _ in 0..length {
+            elements.push(Slot::<T>::at(self.contract, slot).get(cx)?);
+            slot = slot.wrapping_add(U256::from(T::WORDS));
+        }
+        Ok(elements)
+    }
+
+    /// Takes out all elements and returns them.
+    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Result<Vec<T>, Failure> {
+        let elements = self.all(cx)?;
+        for index in (0..).take(elements.len()) {
+            self.clear(cx, index)?;
+        }
+        self.length().set(cx, &0)?;
+        Ok(elements)
+    }
+
     /// The last element, if there is one.
     pub(crate) fn last(&self, cx: &mut Context<'_>) -> Result<Option<T>, Failure> {
         match self.len(cx)?.checked_sub(1) {

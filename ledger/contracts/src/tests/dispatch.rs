@@ -3,10 +3,11 @@
 use super::world::{CUSTOMER, FOUNDER, OPERATOR, STRANGER, World};
 use crate::abi::ISystem::{MalformedArguments, NotDirect, NotPayable, UnknownSelector};
 use crate::abi::{
-    IDevices, IDollars, IGuard, INetworks, IRails, ISettlements, IStakes, IToken, IVotes,
+    IDevices, IDollars, IGuard, INetworks, IRails, ISettlements, IStakes, IToken, IValidators,
+    IVotes,
 };
 use crate::address::{
-    self, DEVICES, DOLLARS, GUARD, NETWORKS, RAILS, SETTLEMENTS, STABLECOIN, STAKES,
+    self, DEVICES, DOLLARS, GUARD, NETWORKS, RAILS, SETTLEMENTS, STABLECOIN, STAKES, VALIDATORS,
 };
 use crate::env::{Call, Failure, Fault};
 use alloy_primitives::{Address, B256, U256};
@@ -31,6 +32,7 @@ fn contracts() -> Vec<(Address, Vec<[u8; 4]>)> {
         (RAILS, selectors::<IRails::IRailsCalls>()),
         (SETTLEMENTS, selectors::<ISettlements::ISettlementsCalls>()),
         (GUARD, selectors::<IGuard::IGuardCalls>()),
+        (VALIDATORS, selectors::<IValidators::IValidatorsCalls>()),
     ]
 }
 
@@ -201,7 +203,7 @@ fn a_broken_invariant_is_found() {
     world.fund(CUSTOMER, 500);
     let device = world.register(OPERATOR, 1);
     world.stake(OPERATOR, device, 20);
-    // Supplies, a network's sum of stakes and backing, all seats, the number of networks.
+    // Supplies, a network's sum of stakes and backing, all bonds, the number of networks.
     let sum = alloy_primitives::keccak256([U256::ONE, U256::from(3)].map(B256::from).concat());
     let backing = alloy_primitives::keccak256([U256::ONE, U256::from(6)].map(B256::from).concat());
     for (contract, slot) in [
@@ -209,7 +211,7 @@ fn a_broken_invariant_is_found() {
         (World::token(), U256::from(2)),
         (STAKES, sum.into()),
         (RAILS, backing.into()),
-        (SETTLEMENTS, U256::from(3)),
+        (VALIDATORS, U256::from(4)),
         (NETWORKS, U256::ZERO),
     ] {
         let mut memory = world.memory.clone();
@@ -221,15 +223,25 @@ fn a_broken_invariant_is_found() {
 
 #[test]
 fn a_configuration_that_makes_no_sense_is_refused() {
-    use super::world::{CHAIN, VALIDATOR, config};
-    use crate::{GenesisConfig, genesis, testing::Memory};
-    let twice = vec![(VALIDATOR, 1), (VALIDATOR, 1)];
+    use super::world::{CHAIN, VALIDATOR, config, seats};
+    use crate::{GenesisConfig, SeatRules, genesis, testing::Memory};
+    let (one, rules) = (seats(&[(VALIDATOR, 1)]).remove(0), config().seats);
+    let mut poor = one.clone();
+    poor.bond = rules.bond_min - 1;
+    let with = |seats| GenesisConfig { seats, ..config() };
     let mut broken = config();
     broken.networks[0].manifest.version = 2;
     for config in [
         GenesisConfig { validators: vec![], ..config() },
-        GenesisConfig { validators: vec![(VALIDATOR, 0)], ..config() },
-        GenesisConfig { validators: twice, ..config() },
+        GenesisConfig { validators: vec![poor], ..config() },
+        GenesisConfig { validators: vec![one.clone(), one], ..config() },
+        GenesisConfig { validators: seats(&[(VALIDATOR, 129)]), ..config() },
+        with(SeatRules { term_length: 1, ..rules }),
+        with(SeatRules { seats_max: 0, ..rules }),
+        with(SeatRules { seats_max: 257, ..rules }),
+        with(SeatRules { bond_min: 0, ..rules }),
+        with(SeatRules { unbonding_terms: 0, ..rules }),
+        with(SeatRules { unbonding_terms: 1_025, ..rules }),
         GenesisConfig { breaker_window: 0, ..config() },
         GenesisConfig { dispute_epochs: 3, ..config() },
         broken,

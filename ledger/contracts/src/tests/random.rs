@@ -4,18 +4,23 @@
 //! splits as the manifest says, and slashes within the stakes that the epoch's inputs named. Whatever is
 //! called in between, and however long settlement stands still, every invariant holds after every call, an
 //! honest root is never refused, every leaf can be claimed in full, no owner loses more than is still held
-//! of its stake, and at the end payers get back all they did not spend.
+//! of its stake, and at the end payers get back all they did not spend. Validators come, go, vote twice
+//! and are elected meanwhile, and at the end every coin of theirs has found its owner.
 
 use super::world::{
-    CLOCK, CUSTOMER, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, leaf, outcome,
-    promise, rail, registration, secret,
+    CHAIN, CLOCK, CUSTOMER, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config,
+    leaf, outcome, promise, rail, registration, seats, secret,
 };
 use crate::abi::ISystem::Overflow;
-use crate::abi::{IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IVotes};
-use crate::address::{DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES};
+use crate::abi::{IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IValidators, IVotes};
+use crate::address::{DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES, VALIDATORS};
 use crate::env::Failure;
+use crate::testing::SeatKeys;
+use crate::{GenesisConfig, SeatRules};
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
+use commonware_codec::Encode as _;
+use commonware_cryptography::Signer as _;
 use proptest::prelude::*;
 use protocol::leaf::Leaf;
 use protocol::{Epoch, Micros, Tokens};
@@ -43,11 +48,18 @@ struct Model {
     devices: Vec<B256>,
     /// What was bound and netted of each owner before an epoch began.
     stakes: BTreeMap<u64, BTreeMap<Address, (U256, U256)>>,
+    /// Validators' keys by number, with who registered them.
+    keys: Vec<(u64, Address)>,
 }
+
+/// Two thirds of the largest committee are the validator's that settles; the rest is fought for.
+const RULES: SeatRules =
+    SeatRules { term_length: 25, seats_max: 12, bond_min: 5_000, unbonding_terms: 2 };
 
 impl Model {
     fn new() -> Self {
-        let mut world = World::new();
+        let validators = seats(&[(VALIDATOR, 9)]);
+        let mut world = World::with(&GenesisConfig { validators, seats: RULES, ..config() });
         let devices = vec![world.register(OPERATOR, 1), world.register(STRANGER, 2)];
         world.stake(OPERATOR, devices[0], 100);
         world.ok(CUSTOMER, STABLECOIN, &IToken::transferCall { to: OPERATOR, value: SHARE });
@@ -65,6 +77,7 @@ impl Model {
             last: None,
             devices,
             stakes: BTreeMap::new(),
+            keys: Vec::new(),
         }
     }
 
@@ -97,7 +110,7 @@ impl Model {
             }
         }
         self.stakes.insert(self.world.epoch() + 1, stakes);
-        self.world.memory.height += blocks;
+        self.world.memory.advance(self.world.memory.height + blocks);
     }
 
     /// All that is held of an owner's stake.
@@ -177,8 +190,107 @@ impl Model {
             17 => self.step((5, who, whom, amount, number)),
             18 => self.step((9, who, whom, amount, number)),
             19 => self.step((13, who, whom, amount, number)),
+            26.. => self.validate(by, other, value, number),
             _ => (0..=number % 8).for_each(|more| self.settle(amount / (more + 1), number)),
         }
+    }
+
+    /// Something about validators.
+    fn validate(&mut self, by: Address, other: Address, amount: U256, number: u64) {
+        let which = usize::try_from(number / 9).unwrap() % self.keys.len().max(1);
+        let (secret, owner) = self.keys.get(which).copied().unwrap_or((1, VALIDATOR));
+        let by = if number.is_multiple_of(5) { by } else { owner };
+        let key = SeatKeys::derive(secret).key();
+        let next = 100 + u64::try_from(self.keys.len()).unwrap();
+        let fresh = SeatKeys::derive(next);
+        match number % 9 {
+            0 | 1 => {
+                let call = IValidators::bondCall {};
+                let result = self.world.memory.send_coin(other, VALIDATORS, &call, amount);
+                assert_eq!(result.is_ok(), !amount.is_zero());
+                self.world.memory.check().unwrap();
+            }
+            2 => drop(self.attempt(by, VALIDATORS, &IValidators::unbondCall { amount })),
+            3 => drop(self.attempt(by, VALIDATORS, &IValidators::withdrawCall {})),
+            4 | 5 => {
+                let call = fresh.register(CHAIN, other, by, "192.0.2.1:9");
+                if self.attempt(other, VALIDATORS, &call) {
+                    self.keys.push((next, other));
+                }
+            }
+            6 if number.is_multiple_of(4) => {
+                let call = fresh.register(CHAIN, owner, other, "");
+                let (key, old, account, endpoint) = (call.key, key, other, call.endpoint);
+                let (seed, possession, proof) = (call.seedKey, call.possession, call.proof);
+                let call = IValidators::replaceCall {
+                    old,
+                    key,
+                    seedKey: seed,
+                    possession,
+                    proof,
+                    account,
+                    endpoint,
+                };
+                if owner != VALIDATOR && self.attempt(owner, VALIDATORS, &call) {
+                    self.keys.push((next, owner));
+                }
+            }
+            6 if owner != VALIDATOR => {
+                self.attempt(by, VALIDATORS, &IValidators::retireCall { key });
+            }
+            6 => {
+                let call = IValidators::setEndpointCall { key, endpoint: "x".into() };
+                self.attempt(by, VALIDATORS, &call);
+            }
+            7 if owner != VALIDATOR => self.vote_twice(secret, number),
+            _ => drop(self.attempt(other, VALIDATORS, &IValidators::releaseCall { key })),
+        }
+    }
+
+    /// Reports a double vote of a key in this term or one of those before, if it had a seat.
+    fn vote_twice(&mut self, secret: u64, number: u64) {
+        let (keys, terms) = (SeatKeys::derive(secret), IValidators::termsCall {});
+        let now = self.world.view(VALIDATORS, &terms).current;
+        let term = now.saturating_sub(number % 4);
+        let seats = self.world.view(VALIDATORS, &IValidators::committeeCall { term });
+        let Some(place) = seats.iter().position(|seat| seat.key == keys.key()) else { return };
+        let varint = |number: u64| commonware_codec::varint::UInt(number).encode().to_vec();
+        let vote = |payload: u8| {
+            let body = [varint(term), varint(number), varint(1), vec![payload; 32]].concat();
+            let ledger = [b"wayleave/ledger/1/".as_slice(), &[0x6e; 32], b"_NOTARIZE"].concat();
+            let signature = keys.network().sign(&ledger, &body).encode().to_vec();
+            let place = varint(u64::try_from(place).unwrap());
+            [vec![0], body, place, signature].concat().into()
+        };
+        let call = IValidators::accuseCall { first: vote(1), second: vote(2) };
+        self.attempt(STRANGER, VALIDATORS, &call);
+        let info = self.world.view(VALIDATORS, &IValidators::keyInfoCall { key: keys.key() });
+        let window = term + RULES.unbonding_terms;
+        assert!(info.convicted || now > window, "a double vote within the window convicts");
+    }
+
+    /// Takes out all bonds but the validator's that settles: every coin is somebody's.
+    fn leave(&mut self) {
+        for (secret, owner) in self.keys.clone() {
+            let key = SeatKeys::derive(secret).key();
+            self.attempt(owner, VALIDATORS, &IValidators::retireCall { key });
+        }
+        for owner in PEOPLE {
+            let amount = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner }).amount;
+            if !amount.is_zero() {
+                self.world.ok(owner, VALIDATORS, &IValidators::unbondCall { amount });
+            }
+        }
+        self.pass(RULES.term_length * (RULES.unbonding_terms + 2));
+        for owner in PEOPLE {
+            self.attempt(owner, VALIDATORS, &IValidators::withdrawCall {});
+        }
+        for (secret, _) in self.keys.clone() {
+            let key = SeatKeys::derive(secret).key();
+            self.attempt(STRANGER, VALIDATORS, &IValidators::releaseCall { key });
+        }
+        let bonded = self.world.view(VALIDATORS, &IValidators::bondOfCall { owner: VALIDATOR });
+        assert_eq!(self.world.memory.coins[&VALIDATORS], bonded.amount);
     }
 
     /// The first rail from `first` on that ended and was not released.
@@ -376,7 +488,7 @@ proptest! {
     #[test]
     fn money_is_conserved(
         steps in proptest::collection::vec(
-            (0u8..26, any::<usize>(), any::<usize>(), 0u64..50_000, any::<u64>()), 40..140,
+            (0u8..32, any::<usize>(), any::<usize>(), 0u64..50_000, any::<u64>()), 40..140,
         ),
     ) {
         let mut model = Model::new();
@@ -384,5 +496,6 @@ proptest! {
             model.step(step);
         }
         model.drain();
+        model.leave();
     }
 }

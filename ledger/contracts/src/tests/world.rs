@@ -1,10 +1,10 @@
 //! A small ledger to test on: one network, a customer with dollars, an operator with a device.
 
-use crate::abi::{self, IDevices, IDollars, IRails, ISettlements, IStakes, IToken};
-use crate::address::{self, DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES};
+use crate::abi::{self, IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IValidators};
+use crate::address::{self, DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES, VALIDATORS};
 use crate::env::Failure;
-use crate::testing::Memory;
-use crate::{GenesisConfig, GenesisNetwork, genesis};
+use crate::testing::{Memory, SeatKeys};
+use crate::{GenesisConfig, GenesisNetwork, GenesisValidator, SeatRules, genesis};
 use alloy_primitives::{Address, B256, U256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
@@ -29,6 +29,9 @@ pub(crate) const OPERATOR: Address = Address::repeat_byte(0x0e);
 pub(crate) const STRANGER: Address = Address::repeat_byte(0x55);
 /// What every customer has in the beginning.
 pub(crate) const FUNDS: u64 = 1_000_000_000;
+/// What each validator of the genesis has bonded: ten coins.
+pub(crate) const BOND: u128 = 10 * COIN;
+pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
 /// The longest pause.
 pub(crate) const PAUSE: u64 = 50;
 
@@ -85,7 +88,8 @@ pub(crate) fn config() -> GenesisConfig {
     GenesisConfig {
         clock: CLOCK,
         dispute_epochs: 2,
-        validators: vec![(VALIDATOR, 1)],
+        validators: seats(&[(VALIDATOR, 1)]),
+        seats: SeatRules::default(),
         guardian: GUARDIAN,
         pause_blocks_max: PAUSE,
         breaker_window: 20,
@@ -100,6 +104,12 @@ pub(crate) fn config() -> GenesisConfig {
             supply: Tokens::whole(1_000_000),
         }],
     }
+}
+
+/// Validators of a genesis: accounts with their seats. The keys are numbered from 1.
+pub(crate) fn seats(of: &[(Address, u64)]) -> Vec<GenesisValidator> {
+    let accounts = of.iter().flat_map(|(account, count)| (0..*count).map(|_| *account));
+    (1..).zip(accounts).map(|(n, account)| SeatKeys::derive(n).genesis(account, BOND)).collect()
 }
 
 /// A key of a service, for vouchers.
@@ -152,6 +162,8 @@ impl World {
     pub(crate) fn with(config: &GenesisConfig) -> Self {
         let mut memory = Memory::new(CHAIN);
         memory.accounts.extend([FOUNDER, VALIDATOR, GUARDIAN, CUSTOMER, OPERATOR, STRANGER]);
+        memory.accounts.extend(config.validators.iter().map(|validator| validator.owner));
+        memory.coins.insert(VALIDATORS, config.bonded());
         genesis(config, &mut memory).unwrap();
         memory.check().unwrap();
         Self { memory }
@@ -182,11 +194,19 @@ impl World {
         CLOCK.epoch(Height(self.memory.height)).0
     }
 
+    /// Bonds coin that appears from nowhere.
+    pub(crate) fn bond(&mut self, owner: Address, amount: u128) {
+        let (call, amount) = (IValidators::bondCall {}, U256::from(amount));
+        let result = self.memory.send_coin(owner, VALIDATORS, &call, amount);
+        self.memory.check().unwrap();
+        result.unwrap();
+    }
+
     /// Moves on to the first block of an epoch.
     pub(crate) fn advance_to(&mut self, epoch: u64) {
         let height = CLOCK.first(Epoch(epoch)).0;
         assert!(height >= self.memory.height, "time does not run backwards");
-        self.memory.height = height;
+        self.memory.advance(height);
         self.memory.timestamp += 1;
     }
 
@@ -232,9 +252,9 @@ impl World {
         let (outcome, proven) = outcome(epoch, leaves);
         let inputs = outcome.inputs;
         let announce = ISettlements::announceCall { network: NETWORK, epoch, inputs };
-        self.memory.height = self.memory.height.max(CLOCK.first(Epoch(epoch)).0);
+        self.memory.advance(CLOCK.first(Epoch(epoch)).0);
         self.ok(VALIDATOR, SETTLEMENTS, &announce);
-        self.memory.height = self.memory.height.max(CLOCK.grace_end(Epoch(epoch)).0 + 1);
+        self.memory.advance(CLOCK.grace_end(Epoch(epoch)).0 + 1);
         let vote = ISettlements::voteCall { network: NETWORK, epoch, outcome };
         self.ok(VALIDATOR, SETTLEMENTS, &vote);
         proven

@@ -48,6 +48,11 @@ fn probe(env: &mut dyn Env, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
             b'n' => {
                 output.push(u8::try_from(env.height() + env.timestamp() + env.chain_id()).unwrap())
             }
+            b'v' => {
+                let amount = U256::from(input.next().unwrap());
+                env.pay(PROBE, Address::repeat_byte(argument), amount)?;
+            }
+            b'b' => output.push(env.balance(Address::repeat_byte(argument))?.to::<u8>()),
             b'x' => return Err(Failure::Revert(vec![argument].into())),
             b'f' => return Err(Fault::Storage("damaged".to_owned()).into()),
             b'p' => panic!("out of cheese"),
@@ -71,7 +76,7 @@ fn store() -> MemoryStore {
     let mut store = MemoryStore::default();
     let mut put = |address: Address, code: &[u8]| {
         let code_hash = keccak256(code);
-        let account = Account { nonce: 1, code_hash, ..Account::default() };
+        let account = Account { nonce: 1, code_hash, balance: U256::from(100) };
         store.0.insert(Key::Account(address), account.encode());
         store.0.extend(code_writes(code_hash, code).unwrap());
     };
@@ -168,6 +173,11 @@ fn reads_and_writes_cost_what_bytecode_pays() {
     assert_eq!(gas(&[b'c', 0x99, b'c', 0x99]), 2_700);
     assert_eq!(gas(&[b'c', 0x11]), 100);
     assert_eq!(gas(&[b'm', 0x99]), 32_000 + 200 + 2_500);
+    // A call with value: 9,000 and the account, 25,000 more if there is none.
+    assert_eq!(gas(&[b'v', 0x11, 5]), 100 + 9_000);
+    assert_eq!(gas(&[b'v', 0x99, 5]), 2_600 + 9_000 + 25_000);
+    assert_eq!(gas(&[b'v', 0x99, 5, b'v', 0x99, 5]), 2_600 + 9_000 + 25_000 + 9_100);
+    assert_eq!(gas(&[b'b', 0x99]), 2_600);
 }
 
 #[test]
@@ -182,6 +192,29 @@ fn values_logs_and_marks_are_kept() {
     assert_eq!(slot(&store.0[&Key::Slot(PROBE, U256::from(9))]), U256::from(7));
     let marked = Account::decode(&store.0[&Key::Account(STRANGER)]);
     assert_eq!((marked.nonce, marked.code_hash), (1, keccak256(MARKER)));
+}
+
+#[test]
+fn a_contract_pays_what_it_holds_and_nothing_else() {
+    let balance = |store: &MemoryStore, address| {
+        store.0.get(&Key::Account(address)).map(|value| Account::decode(value).balance)
+    };
+    let commands = [b'b', 0x99, b'v', 0x99, 60, b'b', 0x99];
+    let (results, after) = run_all(store(), vec![tx(PROBE, 1_000_000, &commands)]);
+    assert_eq!(results[0].as_ref().unwrap().output().unwrap().as_ref(), [0, 60]);
+    assert_eq!(balance(&after, STRANGER), Some(U256::from(60)));
+    assert_eq!(balance(&after, PROBE), Some(U256::from(40)));
+    // Undone with its frame.
+    let commands = [b'v', 0x99, 60, b'x', 1];
+    let (_, after) = run_all(store(), vec![tx(PROBE, 1_000_000, &commands)]);
+    assert_eq!(balance(&after, STRANGER), None);
+    assert_eq!(balance(&after, PROBE), Some(U256::from(100)));
+    // More than there is would break a contract's own books: no block may hold it.
+    let (results, _) = run_all(store(), vec![tx(PROBE, 1_000_000, &[b'v', 0x99, 101])]);
+    assert!(results[0].as_ref().unwrap_err().contains("cannot pay"));
+    let (result, after) = through(STATICCALL, RETURN, 1_000_000, &[b'v', 0x99, 1]);
+    assert_eq!(result.output().unwrap().as_ref(), [0], "a static call moves no coin");
+    assert_eq!(balance(&after, PROBE), Some(U256::from(100)));
 }
 
 #[test]

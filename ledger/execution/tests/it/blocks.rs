@@ -185,8 +185,8 @@ fn the_store_may_be_slow_and_is_asked_each_key_once() {
         "no key is asked for twice, by a second run or a second transaction"
     );
     assert_eq!(u64::try_from(count).unwrap(), outcome.loads);
-    // Slots, three accounts, the code, the slot of the parent's hash.
-    assert_eq!(outcome.loads, slots + 5);
+    // Slots, three accounts, the code, the slot of the parent's hash, the length of a term.
+    assert_eq!(outcome.loads, slots + 6);
     assert_eq!(outcome.receipts[0].gas_used, outcome.receipts[1].gas_used);
 }
 

@@ -4,7 +4,7 @@ use crate::support::*;
 use alloy_primitives::{Address, TxKind, U256, keccak256};
 use alloy_sol_types::{SolCall, SolError, SolEvent};
 use contracts::{
-    GenesisConfig,
+    GenesisConfig, SeatRules,
     abi::{
         INetworks,
         ISystem::NotDirect,
@@ -12,6 +12,7 @@ use contracts::{
         IToken::{self, ERC20InsufficientBalance, NoSuchToken},
     },
     address,
+    testing::SeatKeys,
 };
 use execution::{
     Account, Call, CallOutcome, Genesis, Key, MemoryStore, account_at, code_at,
@@ -26,11 +27,12 @@ use protocol::{
 const TOKEN: Address = address::STABLECOIN;
 
 /// A chain with the system contracts; user 1 has 1,000 test dollars.
-fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     let config = GenesisConfig {
         clock: EpochClock { length: 30, grace: 4 },
         dispute_epochs: 1,
-        validators: vec![(BENEFICIARY, 1)],
+        validators: vec![SeatKeys::derive(1).genesis(BENEFICIARY, 10_000_000_000_000_000_000)],
+        seats: SeatRules { term_length: 4, unbonding_terms: 1, ..SeatRules::default() },
         guardian: BENEFICIARY,
         pause_blocks_max: 1_000,
         breaker_window: 100,
@@ -40,7 +42,8 @@ fn chain() -> Chain {
         networks: vec![],
     };
     let contracts = contracts_at_genesis(&config, CHAIN, 1_800_000_000).unwrap();
-    let coins = (1..=4).map(|seed| (User::new(seed).address(), coins(1_000))).collect();
+    let people = (1..=4).map(|seed| (User::new(seed).address(), coins(1_000)));
+    let coins = people.chain([(address::VALIDATORS, config.bonded())]).collect();
     Chain { store: MemoryStore(genesis(&Genesis { coins, contracts })), height: 0 }
 }
 

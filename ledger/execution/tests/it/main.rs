@@ -8,3 +8,4 @@ mod contracts_in_code;
 mod limits;
 mod money;
 mod support;
+mod validators;

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use alloy_primitives::{B256, Bytes, U64, U256};
-use consensus::{Header, KeyProof, verify_state};
+use consensus::{Committee, Header, KeyProof, Validator, verify_state};
 use execution::{Account, Key, slot};
 use serde_json::{Value, json};
 
@@ -48,6 +48,13 @@ async fn headers_certificates_and_proofs_fit_together() {
     assert!(certified["finalization"].is_string(), "{certified}");
     let about: Value = node.ask("wayleave_ledger", json!([])).await;
     assert_eq!(about["trust"], "founder-trusted");
+
+    // The validators of the running term and of the next, whom headers name; no others are known yet.
+    for (term, known) in [("0x0", true), ("0x1", true), ("0x2", false)] {
+        let seats: Option<Vec<Validator>> = node.ask("wayleave_committee", json!([term])).await;
+        let digest = seats.map(|seats| Committee::new(&seats).unwrap().digest());
+        assert_eq!(digest, known.then_some(header_read.committee), "{term}");
+    }
     let slots = vec!["0x0"; 65];
     let error = node.try_ask::<Value>("wayleave_proof", json!([TOKEN, slots])).await.unwrap_err();
     assert_eq!(error.code(), -32005);

@@ -38,6 +38,7 @@ fn calls() -> Vec<(&'static str, Value)> {
         ("eth_getLogs", json!([{}])),
         ("wayleave_ledger", json!([])),
         ("wayleave_header", json!(["latest"])),
+        ("wayleave_committee", json!(["0x0"])),
         ("wayleave_finalization", json!(["latest"])),
         ("wayleave_proof", json!([address, ["0x0"]])),
     ]

@@ -8,7 +8,7 @@ use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
 use consensus::{Config, Founding, Genesis, Retention, Running, ValidatorKeys};
-use contracts::{GenesisConfig, abi::IToken, address};
+use contracts::{GenesisConfig, SeatRules, abi::IToken, address};
 use jsonrpsee::{
     core::client::{ClientT, Error},
     http_client::{HttpClient, HttpClientBuilder},
@@ -42,12 +42,13 @@ fn genesis(keys: &ValidatorKeys) -> Genesis {
         chain_id: CHAIN,
         timestamp_ms: 1_790_000_000_000,
         term_length: 1_000_000,
-        validators: vec![validator],
+        validators: vec![validator.into()],
         allocations: (1..=3).map(|seed| (User::new(seed).address(), coins(1_000))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 30, grace: 4 },
             dispute_epochs: 1,
             validators: vec![],
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xaa),
             pause_blocks_max: 1_000,
             breaker_window: 100,
