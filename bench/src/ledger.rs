@@ -29,7 +29,7 @@ const VALIDATORS: [u8; 3] = [1, 4, 7];
 /// Blocks whose finality is timed.
 const BLOCKS: usize = 40;
 /// Transactions of one load on one validator; several share the cores, and get a fraction.
-const TRANSACTIONS: usize = 6_400;
+const TRANSACTIONS: usize = 3_200;
 
 /// Measures all loads. What others made is installed into `tools` by npm.
 pub(crate) async fn compare(disk: &Path, tools: &Path) -> anyhow::Result<Vec<Figure>> {

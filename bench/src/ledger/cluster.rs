@@ -8,7 +8,7 @@ use crate::up::free_port;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use consensus::{Config, Founding, Genesis, Ledger, Peer, Running, ValidatorKeys, start};
-use contracts::GenesisConfig;
+use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
 use rpc::{Limits, Server, serve};
 use std::{
@@ -96,13 +96,14 @@ fn genesis(validators: u8) -> anyhow::Result<Genesis> {
         timestamp_ms: u64::try_from(now.as_millis())?,
         term_length: 1_000_000,
         validators: (0..validators)
-            .map(|n| keys(n).validator(Address::repeat_byte(n + 1)))
+            .map(|n| keys(n).validator(Address::repeat_byte(n + 1)).into())
             .collect(),
         allocations: people.iter().map(|account| (*account, coins)).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 1_000, grace: 10 },
             dispute_epochs: 2,
             validators: Vec::new(),
+            seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
             pause_blocks_max: 10,
             breaker_window: 20,

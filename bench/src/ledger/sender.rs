@@ -1,7 +1,7 @@
 //! The client: sends signed transactions over JSON-RPC and watches blocks for them.
 
 use super::{
-    IN_FLIGHT,
+    BATCH, IN_FLIGHT,
     transactions::{Load, Workload, batch},
 };
 use agent::http::Base;
@@ -42,10 +42,11 @@ pub(super) async fn send(port: u16, workload: &Workload, load: Load) -> anyhow::
         let (sent, included) = (Arc::clone(&sent), Arc::clone(&included));
         senders.spawn(async move {
             for body in requests {
-                while sent.load(Ordering::Relaxed) - included.load(Ordering::Relaxed) > IN_FLIGHT {
+                let before = sent.fetch_add(BATCH, Ordering::Relaxed);
+                while before.saturating_sub(included.load(Ordering::Relaxed)) > IN_FLIGHT {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
-                sent.fetch_add(post(port, body).await?, Ordering::Relaxed);
+                post(port, body).await?;
             }
             anyhow::Ok(())
         });
@@ -96,14 +97,14 @@ async fn ask(port: u16, method: &str, params: Value) -> anyhow::Result<Value> {
     Ok(answer["result"].take())
 }
 
-/// Sends a batch; how many were taken.
-async fn post(port: u16, body: Vec<u8>) -> anyhow::Result<usize> {
+/// Sends a batch, of which all have to be taken.
+async fn post(port: u16, body: Vec<u8>) -> anyhow::Result<()> {
     let answers = request(port, body).await?;
     let answers = answers.as_array().context("a batch is answered by a list")?;
     if let Some(refused) = answers.iter().find(|answer| answer["result"].is_null()) {
         bail!("a transaction was refused: {refused}");
     }
-    Ok(answers.len())
+    Ok(())
 }
 
 async fn request(port: u16, body: Vec<u8>) -> anyhow::Result<Value> {
