@@ -6,6 +6,7 @@
 
 mod disk;
 mod fs;
+mod ledger;
 mod load;
 mod machine;
 mod proofs;
@@ -29,6 +30,12 @@ struct Arguments {
     /// The folder whose disk both servers use.
     #[arg(long, default_value = "target/bench")]
     disk: PathBuf,
+    /// Where tools of others are installed that the benches run beside the program.
+    #[arg(long, default_value = "target/bench-tools")]
+    tools: PathBuf,
+    /// Measure the ledger alone, and print it.
+    #[arg(long)]
+    ledger: bool,
     /// Measure nothing, but keep the devnet busy with this, for a profiler.
     #[arg(long)]
     load: Option<load::Load>,
@@ -67,6 +74,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.disk)?;
     let disk = tempfile::tempdir_in(&arguments.disk)?;
     let mut report = report::Report::new(machine::describe());
+    if arguments.ledger {
+        report.section("Ledger", ledger::compare(disk.path(), &arguments.tools).await?);
+        return Ok(());
+    }
     let devnet = up::Devnet::start(&arguments.program, disk.path()).await?;
     if let Some(load) = arguments.load {
         let time = Duration::from_secs(arguments.seconds);
@@ -78,5 +89,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     report.section("S3", s3::compare(&devnet.access()?, rival.access()).await?);
     report.section("Proofs", proofs::compare()?);
     drop((devnet, rival));
+    report.section("Ledger", ledger::compare(disk.path(), &arguments.tools).await?);
     report.write(&arguments.report)
 }
