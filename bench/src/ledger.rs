@@ -21,7 +21,7 @@ use transactions::{LOADS, Load, Workload};
 /// Transactions in one request.
 const BATCH: usize = 100;
 /// Most transactions sent and in no block yet.
-const IN_FLIGHT: usize = 6_000;
+const IN_FLIGHT: usize = 12_000;
 /// Least time between two blocks of ours.
 const PACE: Duration = Duration::from_millis(50);
 /// Numbers of validators that are measured.
@@ -29,7 +29,7 @@ const VALIDATORS: [u8; 3] = [1, 4, 7];
 /// Blocks whose finality is timed.
 const BLOCKS: usize = 40;
 /// Transactions of one load on one validator; several share the cores, and get a fraction.
-const TRANSACTIONS: usize = 3_200;
+const TRANSACTIONS: usize = 48_000;
 
 /// Measures all loads. What others made is installed into `tools` by npm.
 pub(crate) async fn compare(disk: &Path, tools: &Path) -> anyhow::Result<Vec<Figure>> {
@@ -44,7 +44,9 @@ pub(crate) async fn compare(disk: &Path, tools: &Path) -> anyhow::Result<Vec<Fig
         sender::set_up(anvil.port(), &workload).await?;
         for load in [Load::Coin, Load::Token] {
             progress(&format!("anvil: {load}"));
-            rival.push(send(anvil.port(), &workload, load).await?);
+            let rate = send(anvil.port(), &workload, load).await?;
+            progress(&format!("{rate:.0} a second"));
+            rival.push(rate);
         }
     }
     let mut figures = Vec::new();
@@ -55,9 +57,11 @@ pub(crate) async fn compare(disk: &Path, tools: &Path) -> anyhow::Result<Vec<Fig
         sender::set_up(cluster.port(), &workload).await?;
         for (place, load) in LOADS.into_iter().enumerate() {
             progress(&format!("{}: {load}", seats(validators)));
+            let rate = send(cluster.port(), &workload, load).await?;
+            progress(&format!("{rate:.0} a second"));
             figures.push(Figure {
                 what: format!("{load}, {}", seats(validators)),
-                ours: send(cluster.port(), &workload, load).await?,
+                ours: rate,
                 rival: rival.get(place).map(|rate| ("anvil".to_owned(), *rate)),
                 unit: "transactions/s",
             });

@@ -6,6 +6,12 @@ use std::{fmt::Write as _, fs, path::Path};
 const LIMITS: &str = "\
 ## What limits them
 
+**Transactions.** The client keeps 12,000 transactions on their way, and anvil, which makes a block a second
+and keeps its state in memory, put that many into each: its figure is the window's and it may be capable of
+more. With one validator the cores are the limit: client, JSON-RPC, one signature a transaction, the
+machine, and the state's tree; every block is synced. Several validators share the two cores, and each
+checks and executes everything.
+
 **PUT of 4 KiB, one client.** One after the other: the request is checked, sealed and cut into six shards of
 4 KiB; six agents each write and sync theirs; at five of them the index entry is written and synced. So two
 syncs, one after the other, stand between request and answer, where s3s-fs has none. On one machine all seven

@@ -28,8 +28,10 @@ pub(super) async fn install(tools: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The program itself: its wrapper in `.bin` would leave it running when it is stopped.
 fn program(tools: &Path) -> PathBuf {
-    tools.join("node_modules/.bin/anvil")
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    tools.join(format!("node_modules/@foundry-rs/anvil-linux-{machine}/bin/anvil"))
 }
 
 /// The compiled token.

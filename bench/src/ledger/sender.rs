@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 /// Connections that send at once.
 const CONNECTIONS: usize = 4;
 /// How long nothing may happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long until it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(4);
 
@@ -78,9 +78,13 @@ async fn watch(
             tokio::time::sleep(ASK_AGAIN).await;
             continue;
         };
-        included.fetch_add(transactions.len(), Ordering::Relaxed);
         height += 1;
-        last = Instant::now();
+        if !transactions.is_empty() {
+            included.fetch_add(transactions.len(), Ordering::Relaxed);
+            last = Instant::now();
+        }
+        let missing = count.saturating_sub(included.load(Ordering::Relaxed));
+        ensure!(last.elapsed() < PATIENCE, "{missing} of {count} transactions are in no block");
     }
     Ok(())
 }
