@@ -196,6 +196,9 @@ async fn status(arguments: &cli::ValidatorStatus, json: bool) -> anyhow::Result<
     Ok(())
 }
 
+/// A term that would end only here is meant never to: that of a devnet, whose validator stays.
+const ENDLESS: u64 = u64::MAX / 4;
+
 impl Status {
     async fn read(
         ledger: &Client,
@@ -242,11 +245,16 @@ impl Status {
     fn print(&self) {
         let fact = |name: &str, value: String| (name.to_owned(), value);
         let Self { height, term, next_term_at, seats, seats_next, bond_min, .. } = self;
+        let ends = if *next_term_at >= ENDLESS {
+            "which does not end".to_owned()
+        } else {
+            format!("the next begins at block {next_term_at}")
+        };
         let mut rows = vec![
             fact("block", height.to_string()),
-            fact("term", format!("{term}, the next begins at block {next_term_at}")),
+            fact("term", format!("{term}, {ends}")),
             fact("seats", format!("{seats}, in the next term {seats_next}")),
-            fact("least bond", format!("{bond_min} coins a key")),
+            fact("least bond", format!("{bond_min} coin a key")),
         ];
         if let Some(Owner { account, bonded, unbonding, free_from_term }) = &self.owner {
             rows.push(fact("owner", account.to_string()));
@@ -264,7 +272,8 @@ impl Status {
                 (false, false) => "has no seat",
             };
             let name = if *ours { "this node" } else { "key" };
-            rows.push(fact(name, format!("{key}@{endpoint} {seated}")));
+            let place = if endpoint.is_empty() { "" } else { "@" };
+            rows.push(fact(name, format!("{key}{place}{endpoint} {seated}")));
         }
         out::table(&rows);
     }
