@@ -5,7 +5,9 @@ use crate::abi::IGuard::{
     BreakerOpen, FunctionPaused, FunctionResumed, NotGuardian, NotPausable, PauseTooLong,
     PausedRecently,
 };
-use crate::abi::ISettlements::{announceCall, claimCall, voteCall};
+use crate::abi::ISettlements::{
+    announceCall, claimCall, commitCall, dissentCall, endDisputeCall, fineCall, revealCall,
+};
 use crate::abi::ISystem::Paused;
 use crate::abi::IValidators::accuseCall;
 use crate::address::{GUARD, SETTLEMENTS, VALIDATORS, is_system};
@@ -15,7 +17,15 @@ use alloy_primitives::{Address, B256, FixedBytes, U256};
 use alloy_sol_types::SolCall as _;
 
 /// What of settlements is never paused.
-const UNPAUSABLE: [[u8; 4]; 3] = [claimCall::SELECTOR, voteCall::SELECTOR, announceCall::SELECTOR];
+const UNPAUSABLE: [[u8; 4]; 7] = [
+    claimCall::SELECTOR,
+    announceCall::SELECTOR,
+    commitCall::SELECTOR,
+    revealCall::SELECTOR,
+    dissentCall::SELECTOR,
+    endDisputeCall::SELECTOR,
+    fineCall::SELECTOR,
+];
 /// The whole of a share, in millionths.
 const WHOLE: u64 = 1_000_000;
 

@@ -4,7 +4,7 @@ use super::policy;
 use super::state::{Before, Choices, Last, Outcome, Round, Rounds, Settlements};
 use crate::abi;
 use crate::abi::ISettlements::{
-    AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, TooEarly, Voted,
+    AlreadyAnnounced, AlreadyFinal, Announced, Finalized, NotValidator, Revealed, TooEarly,
     WrongEpoch, WrongInputs,
 };
 use crate::abi::ISystem::Empty;
@@ -95,7 +95,7 @@ impl Settlements {
         let (rounds, kept) = (&self.voting, &self.ballots);
         let ballot = Ballot { network, epoch, voice, rounds, kept, choice };
         let decided = self.cast(cx, &ballot)?;
-        cx.emit(SETTLEMENTS, &Voted { network: id, epoch: number, validator, ballot: choice })?;
+        cx.emit(SETTLEMENTS, &Revealed { network: id, epoch: number, validator, round, choice })?;
         if !decided {
             return Ok(());
         }

@@ -52,7 +52,7 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
         C::announce(c) => {
             settlements.announce(cx, NetworkId(c.network), Epoch(c.epoch), c.inputs).map(empty)?
         }
-        C::vote(c) => {
+        C::reveal(c) => {
             settlements.vote(cx, NetworkId(c.network), Epoch(c.epoch), &c.outcome).map(empty)?
         }
         C::claim(c) => {
@@ -116,11 +116,14 @@ fn call_committee(
 ) -> Result<Vec<u8>, Failure> {
     use ISettlementsCalls as C;
     Ok(match call {
-        C::ballotOf(c) => {
+        C::voteOf(c) => {
             let epoch = (NetworkId(c.network), Epoch(c.epoch));
             let kept = (&settlements.voting, &settlements.ballots);
             let ballot = settlements.choice_of(cx, kept, epoch, c.validator)?;
-            returns::<ISettlements::ballotOfCall>(&ballot)
+            returns::<ISettlements::voteOfCall>(&ISettlements::voteOfReturn {
+                ballot,
+                choice: ballot,
+            })
         }
         C::announcementOf(c) => {
             let epoch = (NetworkId(c.network), Epoch(c.epoch));
