@@ -11,8 +11,8 @@
 //! 5. a validator that votes twice is accused before the contract that holds its bond ([`mod@accuse`]);
 //! 6. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
 //!
-//! Trust: whoever holds the validator's account votes for it, and whoever holds its evidence key signs
-//! acceptances and batches; both are this process's. HTTP listens where it is told, on loopback unless
+//! Trust: whoever holds the validator's account votes for it, and whoever holds its network key signs
+//! acceptances and batches, for which its bond answers; both are this process's. HTTP listens where it is told, on loopback unless
 //! told otherwise, and serves public data only.
 //!
 //! Invariants:

@@ -30,8 +30,10 @@ pub struct Config {
     pub archive: Archive,
     /// The folder of the journal.
     pub folder: PathBuf,
-    /// The key that signs acceptances and batches, and the key of the iroh endpoint.
+    /// The key of the iroh endpoint.
     pub secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches: its bond answers for them.
+    pub author: DeviceSecret,
     /// The account that announces and votes.
     pub signer: Signer,
     /// Where HTTP is served.
@@ -97,12 +99,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
     let clock = client.clock().await?;
-    let key = config.secret.key().x();
+    let key = config.author.key().x();
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
     bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let (intake, accepted) = Intake::open(
         &config.folder,
-        config.secret,
+        config.author,
         (client.chain_id(), clock),
         (crate::sizes(), Limits::default()),
     )?;
