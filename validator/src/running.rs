@@ -2,6 +2,7 @@
 
 use crate::{
     accuse::accuse,
+    charge::charge,
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
@@ -12,7 +13,7 @@ use crate::{
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{Height, clock::Clock, key::DeviceSecret};
+use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -115,6 +116,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let charging = (files.clone(), config.signer.clone());
+    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
     let settler = Settler::new(files.clone(), config.signer, clock);
     let api = Api::new(intake, files, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
@@ -124,6 +127,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
         tokio::spawn(accusing),
+        tokio::spawn(charging),
         tokio::spawn(async move {
             if let Err(error) = axum::serve(config.http, router).await {
                 tracing::error!(%error, "the validator's HTTP stopped");

@@ -200,6 +200,11 @@ impl World {
         follower(&self.ledger, &self.client, folder, others)
     }
 
+    /// Gives the ledger a blob to carry.
+    pub(crate) fn submit_blob(&self, blob: Vec<u8>) {
+        self.ledger.ledger.submit_blob(blob.into()).unwrap();
+    }
+
     pub(crate) fn archive(&self) -> Archive {
         Archive::open(&self.folder.join("archive")).unwrap()
     }

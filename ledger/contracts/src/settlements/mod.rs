@@ -26,6 +26,7 @@
 mod calls;
 mod claims;
 pub(crate) mod invariants;
+mod leaves;
 mod policy;
 mod state;
 
