@@ -13,8 +13,8 @@ use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId};
 
 impl Settlements {
-    /// Checks that `leaf` belongs to the final root of its network and `epoch`, and that this root was
-    /// final before the current epoch.
+    /// Checks that `leaf` belongs to the root of its network and `epoch`, and that this root is claimable.
+    /// A claimable epoch is never opened again, so what a leaf of it says is for good.
     pub(crate) fn verify(
         &self,
         cx: &mut Context<'_>,
@@ -51,7 +51,10 @@ impl Settlements {
         let after = before.plus(&due)?;
         self.taken.set2(cx, network.0, account, &after)?;
         let total = self.claimed(cx, network)?.plus(&due)?;
-        let approved = self.latest(cx, network)?;
+        // The newest root that paid anything bounds all claims: what may still be dropped approves nothing.
+        let newest = self.approved.get(cx, network.0)?.max(epoch.0);
+        self.approved.set(cx, network.0, &newest)?;
+        let approved = self.outcomes.get2(cx, network.0, newest)?;
         for (claimed, approved) in [(total.vested, approved.vested), (total.cash, approved.cash)] {
             let error = ClaimExceedsApproved {
                 network: network.0,

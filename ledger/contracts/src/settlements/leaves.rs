@@ -21,9 +21,9 @@ impl Settlements {
         let count = U256::from(proof.len());
         let limit = U256::from(merkle::PROOF_MAX);
         ensure!(proof.len() <= merkle::PROOF_MAX, TooMany { count, limit });
-        let outcome = self.outcomes.get2(cx, network.0, epoch.0)?;
-        let claimable = outcome.settled && cx.epoch()?.0 > outcome.decided;
-        ensure!(claimable, NotClaimable { network: network.0, epoch: epoch.0 });
+        let error = NotClaimable { network: network.0, epoch: epoch.0 };
+        let outcome = self.standing(cx, network, epoch)?.ok_or(error.clone())?;
+        ensure!(self.is_claimable(cx, network, &outcome)?, error);
         let inner = cx.keccak(encoded)?;
         let mut node = cx.keccak(inner.as_slice())?;
         for &sibling in proof {

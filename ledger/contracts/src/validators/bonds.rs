@@ -69,27 +69,4 @@ impl Validators {
         cx.emit(VALIDATORS, &Withdrawn { owner, paid })?;
         Ok(amount)
     }
-
-    /// Takes up to `amount` of what an owner asked back, which would leave first, and then of its bond. The
-    /// coin is not counted any more; gives how much it is.
-    pub(super) fn seize(
-        &self,
-        cx: &mut Context<'_>,
-        owner: Address,
-        amount: u128,
-    ) -> Result<u128, Failure> {
-        let request = self.requests.get(cx, owner)?;
-        let asked = amount.min(request.amount);
-        let until = if asked == request.amount { 0 } else { request.until };
-        let rest = request.amount.minus(asked)?;
-        self.requests.set(cx, owner, &Request { amount: rest, until })?;
-        let Owner { bond, keys } = self.owners.get(cx, owner)?;
-        let bound = amount.minus(asked)?.min(bond);
-        self.owners.set(cx, owner, &Owner { bond: bond.minus(bound)?, keys })?;
-        let Sums { bonded, unbonding, locked } = self.sums.get(cx)?;
-        let sums =
-            Sums { bonded: bonded.minus(bound)?, unbonding: unbonding.minus(asked)?, locked };
-        self.sums.set(cx, &sums)?;
-        asked.plus(bound)
-    }
 }

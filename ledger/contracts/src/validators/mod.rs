@@ -34,6 +34,9 @@
 //! puts into one costs the owner up to the least bond of a key for each epoch of a network: settlement counts
 //! it, and anybody presents the leaf that says so.
 //!
+//! **Fines.** `Settlements` takes a share of what backed a seat that decided what was overruled (`fines.rs`),
+//! as far as it is still here: the same coin that a double vote costs, reached for as long.
+//!
 //! Coin goes out without running code at the receiver, so nothing is re-entered.
 //!
 //! Invariants: the coin held here is at least bonds, what is asked back, and what is held for convicted
@@ -44,6 +47,7 @@ mod bonds;
 mod conviction;
 mod election;
 mod faults;
+mod fines;
 mod founding;
 pub(crate) mod invariants;
 mod keys;

@@ -44,8 +44,11 @@ fn settle(world: &mut World, epoch: u64, authors: &[AuthorLeaf]) -> Vec<chargeCa
     world.memory.advance(CLOCK.first(Epoch(epoch)).0.max(world.memory.height));
     world.ok(VALIDATOR, SETTLEMENTS, &announce);
     world.memory.advance((CLOCK.grace_end(Epoch(epoch)).0 + 1).max(world.memory.height));
-    let vote = ISettlements::voteCall { network: NETWORK, epoch, outcome };
-    world.ok(VALIDATOR, SETTLEMENTS, &vote);
+    // The customer commits to nothing, so commits stay open for their whole time.
+    world.commit(VALIDATOR, epoch, &outcome);
+    let closed = world.round(epoch).commitsUntil + 1;
+    world.memory.advance(closed.max(world.memory.height + 1));
+    world.reveal(VALIDATOR, epoch, &outcome);
     let call = |leaf: &AuthorLeaf| chargeCall {
         leaf: leaf.into(),
         proof: tree.proof(leaf.hash()).unwrap(),
@@ -56,12 +59,14 @@ fn settle(world: &mut World, epoch: u64, authors: &[AuthorLeaf]) -> Vec<chargeCa
 /// As [`settle`], and moves on until the leaves can be used.
 fn settled(world: &mut World, epoch: u64, authors: &[AuthorLeaf]) -> Vec<chargeCall> {
     let calls = settle(world, epoch, authors);
-    claimable(world);
+    claimable(world, epoch);
     calls
 }
 
-fn claimable(world: &mut World) {
-    world.advance_to(world.epoch() + 1);
+fn claimable(world: &mut World, epoch: u64) {
+    let from = ISettlements::claimableFromCall { network: NETWORK, epoch };
+    let from = world.view(SETTLEMENTS, &from);
+    world.memory.advance(from.max(world.memory.height));
 }
 
 fn bond(world: &mut World, owner: Address) -> U256 {
@@ -78,7 +83,7 @@ fn a_leaf_costs_its_part_of_the_least_bond_once() {
     let charge = settle(&mut world, 1, &[fault(4, 1, 2_048)]).remove(0);
     let early = world.fails(STRANGER, VALIDATORS, &charge);
     assert_eq!(early.revert(), Some(NotClaimable { network: NETWORK, epoch: 1 }));
-    claimable(&mut world);
+    claimable(&mut world, 1);
     let due = U256::from(COIN / 1_024);
     assert_eq!(world.view(VALIDATORS, &dueOfCall { leaf: charge.leaf.clone() }), due);
     assert_eq!(world.ok(STRANGER, VALIDATORS, &charge), due);
