@@ -6,4 +6,5 @@ mod accuse;
 mod behind;
 mod epoch;
 mod http;
+mod votes;
 mod world;
