@@ -5,6 +5,7 @@
 
 mod cluster;
 mod deposit;
+mod dissent;
 mod kill;
 mod machines;
 mod metrics;
