@@ -299,10 +299,11 @@ impl Settler {
         if already.is_some() {
             return Ok(());
         }
-        let call = ISettlements::voteCall {
+        let call = ISettlements::revealCall {
             network: network.0,
             epoch: epoch.0,
             outcome: outcome(settled),
+            salt: alloy_primitives::B256::ZERO,
         };
         match client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => Ok(()),

@@ -5,7 +5,7 @@ use crate::abi::IGuard::{
     self, NotGuardian, NotPausable, PauseTooLong, PausedRecently, outflowCall, pauseCall,
     pausedUntilCall, resumeCall,
 };
-use crate::abi::ISettlements::{announceCall, claimCall, voteCall};
+use crate::abi::ISettlements::{announceCall, claimCall, commitCall, dissentCall, revealCall};
 use crate::abi::ISystem::Paused;
 use crate::address::{DOLLARS, GUARD, SETTLEMENTS, STABLECOIN};
 use crate::tests::world::{CUSTOMER, GUARDIAN, PAUSE, STRANGER, World};
@@ -53,7 +53,9 @@ fn pauses_have_limits() {
     assert_eq!(failure.revert(), Some(PauseTooLong { until: PAUSE + 1, latest: PAUSE }));
     for never in [
         pause::<claimCall>(SETTLEMENTS, 1),
-        pause::<voteCall>(SETTLEMENTS, 1),
+        pause::<commitCall>(SETTLEMENTS, 1),
+        pause::<revealCall>(SETTLEMENTS, 1),
+        pause::<dissentCall>(SETTLEMENTS, 1),
         pause::<announceCall>(SETTLEMENTS, 1),
         pause::<resumeCall>(GUARD, 1),
         pause::<claimCall>(STRANGER, 1),

@@ -16,8 +16,8 @@ use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId, merkle};
 
 impl Settlements {
-    /// Checks that `leaf` belongs to the final root of its network and `epoch`, and that this root was
-    /// final before the current epoch.
+    /// Checks that `leaf` belongs to the root of its network and `epoch`, and that this root is claimable.
+    /// A claimable epoch is never opened again, so what a leaf of it says is for good.
     pub(crate) fn verify(
         &self,
         cx: &mut Context<'_>,
@@ -28,10 +28,10 @@ impl Settlements {
         let count = U256::from(proof.len());
         let limit = U256::from(merkle::PROOF_MAX);
         ensure!(proof.len() <= merkle::PROOF_MAX, TooMany { count, limit });
-        let outcome = self.outcomes.get2(cx, leaf.network, epoch.0)?;
-        let claimable = outcome.settled && cx.epoch()?.0 > outcome.decided;
+        let network = NetworkId(leaf.network);
         let error = NotClaimable { network: leaf.network, epoch: epoch.0 };
-        ensure!(claimable, error);
+        let outcome = self.standing(cx, network, epoch)?.ok_or(error.clone())?;
+        ensure!(self.is_claimable(cx, network, &outcome)?, error);
         // A leaf is eight static words, so encoding the struct encodes its fields one after another.
         let inner = cx.keccak(&leaf.abi_encode())?;
         let mut node = cx.keccak(inner.as_slice())?;
@@ -65,7 +65,10 @@ impl Settlements {
         let after = before.plus(&due)?;
         self.taken.set2(cx, network.0, account, &after)?;
         let total = self.claimed(cx, network)?.plus(&due)?;
-        let approved = self.latest(cx, network)?;
+        // The newest root that paid anything bounds all claims: what may still be dropped approves nothing.
+        let newest = self.approved.get(cx, network.0)?.max(epoch.0);
+        self.approved.set(cx, network.0, &newest)?;
+        let approved = self.outcomes.get2(cx, network.0, newest)?;
         for (claimed, approved) in [(total.vested, approved.vested), (total.cash, approved.cash)] {
             let error = ClaimExceedsApproved {
                 network: network.0,

@@ -30,6 +30,9 @@
 //! everything. What is lost goes to the zero address, whose coin nobody can move. A report can be copied
 //! by whoever sees it before it is in a block; the offender pays the same.
 //!
+//! **Fines.** `Settlements` takes a share of what backed a seat that decided what was overruled (`fines.rs`),
+//! as far as it is still here: the same coin that a double vote costs, reached for as long.
+//!
 //! Coin goes out without running code at the receiver, so nothing is re-entered.
 //!
 //! Invariants: the coin held here is at least bonds, what is asked back, and what is held for convicted
@@ -39,6 +42,7 @@
 mod bonds;
 mod conviction;
 mod election;
+mod fines;
 mod founding;
 pub(crate) mod invariants;
 mod keys;
