@@ -144,7 +144,7 @@ impl Ledger {
         next_base_fee(head.header.base_fee, head.header.gas_used, head.header.gas_limit)
     }
 
-    /// The header at a height.
+    /// The header at a height. From before this node's first block those that ended terms are kept.
     ///
     /// # Errors
     /// The history could not be read.

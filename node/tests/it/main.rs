@@ -11,3 +11,4 @@ mod metrics;
 mod operating;
 mod ports;
 mod program;
+mod roles;
