@@ -39,7 +39,7 @@ mod wire;
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use chain::Facts;
 pub(crate) use serve::{certificate, ended};
-pub(crate) use wire::Tip;
+pub(crate) use wire::{Message, Tip};
 
 use crate::{
     application::{Shared, fail_stop},
