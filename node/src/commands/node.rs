@@ -107,6 +107,7 @@ async fn join(
     show: Show,
 ) -> anyhow::Result<Option<Served>> {
     let began = tokio::time::Instant::now();
+    let digest = config.genesis.digest();
     let start = Served::start(config, rpc, COMMAND);
     let stop = stop::asked();
     tokio::pin!(start, stop);
@@ -120,7 +121,7 @@ async fn join(
             }
             _ = patience.tick() => {
                 let text = format!(
-                    "asking peers how the ledger stands, and fetching what is missing; {} s so far",
+                    "asking peers how the ledger stands, and fetching what is missing; {} s so far. If none answers: do they run, do they have the genesis file of digest {digest}, and do they know this node?",
                     began.elapsed().as_secs()
                 );
                 show.event("joining", &text);
@@ -341,7 +342,7 @@ impl Node {
         match figures.state {
             State::Alone => {
                 let text = format!(
-                    "no peer reachable, tried {}; do they run, do they know this node, and do firewalls let TCP to {} through?",
+                    "no peer reachable, tried {}; do they run, do they have this genesis file, do they know this node, does another node run with its key, and do firewalls let TCP to {} through?",
                     self.peers.join(", "),
                     self.served.listen()
                 );

@@ -12,3 +12,4 @@ mod metrics;
 mod operating;
 mod ports;
 mod program;
+mod roles;
