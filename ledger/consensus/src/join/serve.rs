@@ -88,7 +88,7 @@ impl<E: Runtime> Server<E> {
 
     async fn links(&self, term: u64) -> Result<Body, HistoryError> {
         let mut links = Vec::new();
-        for term in (term..).take(LINKS) {
+        for term in following(term) {
             let Some(last) = ended(&self.shared, term).await? else { break };
             let seats = seats(&self.shared, term.saturating_add(1))?;
             links.push(Link { last, seats });
@@ -105,6 +105,11 @@ impl<E: Runtime> Server<E> {
         let Some(header) = header else { return Ok(None) };
         Ok(Some(Body::Header(Box::new((header, seats(&self.shared, next)?)))))
     }
+}
+
+/// The terms from one on that an answer may tell of: none after the last there is.
+fn following(term: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(term), |term| term.checked_add(1)).take(LINKS)
 }
 
 /// How a term ended, if this node knows: from the history, where it is kept from then on, or from what
@@ -145,4 +150,16 @@ pub(crate) async fn certificate(shared: &Shared, height: u64) -> Option<Bytes> {
 /// The seats of a term, none if they are not known.
 pub(super) fn seats(shared: &Shared, term: u64) -> Result<Vec<Validator>, HistoryError> {
     Ok(shared.history.committee(term)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_term_there_is_can_be_asked_for() {
+        assert_eq!(following(u64::MAX).collect::<Vec<_>>(), [u64::MAX]);
+        assert_eq!(following(u64::MAX - 1).count(), 2);
+        assert!(following(7).eq(7..7 + 16));
+    }
 }
