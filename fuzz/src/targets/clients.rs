@@ -179,11 +179,7 @@ pub(super) const REVERT: Target = Target {
     about: "why a contract refused, by name",
     run: |bytes| {
         let revert = Revert::decode(Bytes::copy_from_slice(bytes));
-        assert!(
-            revert.detail().starts_with(revert.name())
-                || revert.name() == "Error"
-                || !revert.detail().is_empty()
-        );
+        assert_eq!(revert.to_string(), revert.detail());
         revert.name() != "Unknown"
     },
     seeds: || {

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use commonware_codec::Encode as _;
 use consensus::{ValidatorKeys, fuzzing};
 
-/// Bytes of the seed that decodes to one of each message.
 pub(super) const JOIN: Target = Target {
     name: "join-message",
     about: "what nodes ask of one another in order to join and to follow",
