@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`settle()`] states that order once; each step is a file. Every validator runs it and votes on the
-//! result; anyone runs it again from the archive ([`verify`](mod@verify)).
+//! result; anyone runs it again from the archive ([`verify`](mod@verify)), and where two disagree,
+//! [`compare`] names the rows.
 //!
 //! Never here: input or output, a clock, randomness, floating point, or the name of a resource kind.
 //!
@@ -22,8 +23,10 @@
 //! Cost: every list is walked once or sorted once; nothing scans one list for each entry of another.
 
 pub mod check;
+pub mod compare;
 mod settle;
 pub mod verify;
 
+pub use compare::{Difference, Differences, Subject, differences};
 pub use settle::{Kinds, SettleError, Settled, settle, settle_with};
 pub use verify::{VerifyError, verify};

@@ -1,4 +1,4 @@
-//! Starting and stopping the worker.
+//! Starting and stopping the worker: a validator's whole, or the half of it that watches.
 
 use crate::{
     accuse::accuse,
@@ -13,7 +13,11 @@ use crate::{
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
+use protocol::{
+    AuthorKey, Height,
+    clock::{Clock, EpochClock},
+    key::DeviceSecret,
+};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -29,6 +33,16 @@ pub struct Config {
     pub rpc: String,
     /// The archive.
     pub archive: Archive,
+    /// Where HTTP is served.
+    pub http: TcpListener,
+    /// Other validators' HTTP, each `http://host:port`, for files that our archive lacks. May be empty.
+    pub others: Vec<String>,
+    /// What makes it a validator's; a node without it replays and compares what the ledger decides.
+    pub voter: Option<Voter>,
+}
+
+/// What a validator's worker has beyond that of a node that watches.
+pub struct Voter {
     /// The folder of the journal.
     pub folder: PathBuf,
     /// The key of the iroh endpoint.
@@ -37,19 +51,21 @@ pub struct Config {
     pub author: DeviceSecret,
     /// The account that announces and votes.
     pub signer: Signer,
-    /// Where HTTP is served.
-    pub http: TcpListener,
     /// Where evidence is taken over iroh (UDP).
     pub listen: SocketAddr,
-    /// Other validators' HTTP, each `http://host:port`, for files that our archive lacks. May be empty.
-    pub others: Vec<String>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Config").field("voter", &self.voter).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voter").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -85,10 +101,10 @@ pub enum StartError {
 /// A running worker.
 #[derive(Debug)]
 pub struct Running {
-    /// Where evidence is taken over iroh.
-    pub peer: Peer,
+    /// Where a validator's evidence is taken over iroh.
+    pub peer: Option<Peer>,
     recorded: watch::Receiver<Height>,
-    endpoint: Endpoint,
+    endpoint: Option<Endpoint>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -100,41 +116,75 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
     let clock = client.clock().await?;
-    let key = config.author.key().x();
-    let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
-    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
-    let (intake, accepted) = Intake::open(
-        &config.folder,
-        config.author,
-        (client.chain_id(), clock),
-        (crate::sizes(), Limits::default()),
-    )?;
-    let intake = Arc::new(intake);
     let others = Arc::new(Others::new(&config.others)?);
-    let accusing = accuse(client.clone(), config.signer.clone(), config.ledger.double_votes());
     let files = Files { client, archive: config.archive, others };
-    let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
-    let next = follower.resume(accepted).await?;
-    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let charging = (files.clone(), config.signer.clone());
-    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
-    let settler = Settler::new(files.clone(), config.signer, clock);
-    let api = Api::new(intake, files, config.clock, key, recorded.clone());
-    let endpoint = Endpoint::bind(bind).await?;
-    endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
-    let router = api.router();
-    let tasks = vec![
+    let parts = match config.voter {
+        Some(voter) => Box::pin(vote(voter, config.ledger, files, clock)).await?,
+        None => Box::pin(watch(config.ledger, files, clock)).await?,
+    };
+    let Parts { follower, next, recorder, settler, api, endpoint, mut tasks } = parts;
+    let recorded = recorder.subscribe();
+    let router = api.refusing(settler.refusals()).router();
+    tasks.extend([
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
-        tokio::spawn(accusing),
-        tokio::spawn(charging),
         tokio::spawn(async move {
             if let Err(error) = axum::serve(config.http, router).await {
-                tracing::error!(%error, "the validator's HTTP stopped");
+                tracing::error!(%error, "the worker's HTTP stopped");
             }
         }),
-    ];
-    Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
+    ]);
+    Ok(Running { peer: endpoint.as_ref().map(Endpoint::peer), recorded, endpoint, tasks })
+}
+
+/// A worker whose archive is up to date.
+struct Parts {
+    follower: Follower,
+    /// The next block to follow.
+    next: Height,
+    recorder: watch::Sender<Height>,
+    settler: Settler,
+    api: Api,
+    endpoint: Option<Endpoint>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A validator's: takes evidence in, votes, accuses, and charges.
+async fn vote(
+    voter: Voter,
+    ledger: Ledger,
+    files: Files,
+    clock: EpochClock,
+) -> Result<Parts, StartError> {
+    let Voter { folder, secret, author, signer, listen, clock: wall } = voter;
+    let (chain_id, key) = (files.client.chain_id(), author.key().x());
+    let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
+    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
+    let limits = (crate::sizes(), Limits::default());
+    let (intake, accepted) = Intake::open(&folder, author, (chain_id, clock), limits)?;
+    let intake = Arc::new(intake);
+    let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
+    let mut follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let next = follower.resume(accepted).await?;
+    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let charging = (files.clone(), signer.clone());
+    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
+    let settler = Settler::new(files.clone(), signer, clock);
+    let api = Api::new(intake, files, wall, key, recorded);
+    let endpoint = Endpoint::bind(bind).await?;
+    endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
+    let (endpoint, tasks) = (Some(endpoint), vec![tokio::spawn(accusing), tokio::spawn(charging)]);
+    Ok(Parts { follower, next, recorder, settler, api, endpoint, tasks })
+}
+
+/// That of any other node: records, replays, and compares.
+async fn watch(ledger: Ledger, files: Files, clock: EpochClock) -> Result<Parts, StartError> {
+    let mut follower = Follower::watching(ledger, files.clone(), clock);
+    let next = follower.resume(Vec::new()).await?;
+    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let settler = Settler::watching(files.clone(), clock);
+    let api = Api::watching(files, recorded);
+    Ok(Parts { follower, next, recorder, settler, api, endpoint: None, tasks: Vec::new() })
 }
 
 async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {
@@ -174,7 +224,9 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        self.endpoint.close().await;
+        if let Some(endpoint) = self.endpoint {
+            endpoint.close().await;
+        }
         for task in self.tasks {
             // An aborted task ends with a cancellation, which is what was asked for.
             let _ = task.await;

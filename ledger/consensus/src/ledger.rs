@@ -10,6 +10,7 @@ use crate::{
     genesis::Genesis,
     header::Header,
     history::{Finalized, History, HistoryError, Located},
+    join::Tip,
     latest::Watch,
     mempool::{BlobRefused, PoolRefused, Source},
     query::{Asking, Query, QueryError},
@@ -18,6 +19,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256, Bloom, U256};
 use bytes::Bytes;
+use commonware_codec::{Copying, DecodeExt as _};
 use execution::{
     Account, Call, CallResult, DecodeError, InvalidTx, Key, Receipt, next_base_fee, validate,
 };
@@ -142,12 +144,25 @@ impl Ledger {
         next_base_fee(head.header.base_fee, head.header.gas_used, head.header.gas_limit)
     }
 
-    /// The header at a height.
+    /// The header at a height. From before this node's first block those that ended terms are kept.
     ///
     /// # Errors
     /// The history could not be read.
     pub fn header(&self, height: u64) -> Result<Option<Header>, HistoryError> {
-        self.0.history.header(height)
+        match self.0.history.header(height) {
+            Err(before @ HistoryError::Before { .. }) => {
+                self.ended(height)?.map(Some).ok_or(before)
+            }
+            header => header,
+        }
+    }
+
+    /// The header at `height` if a term ended there and this node has kept how.
+    fn ended(&self, height: u64) -> Result<Option<Header>, HistoryError> {
+        let Some(kept) = self.0.history.link(self.term(height))? else { return Ok(None) };
+        let tip = Tip::decode(Copying(&kept[..]))
+            .map_err(|_| HistoryError::Corrupt("the end of a term"))?;
+        Ok((tip.header.height == height).then_some(tip.header))
     }
 
     /// The validators of a term, by key; nothing for a term that is not elected yet, or that ended before

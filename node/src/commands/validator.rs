@@ -205,29 +205,33 @@ impl Status {
         ours: Option<B256>,
         owner: Option<Address>,
     ) -> anyhow::Result<Self> {
-        let ask = |term| ledger.call(address::VALIDATORS, IValidators::committeeCall { term });
-        let terms = ledger.call(address::VALIDATORS, IValidators::termsCall {}).await?;
+        // All of one height, and all keys in a few round trips.
+        let height = ledger.head().await?;
+        let at = address::VALIDATORS;
+        let ask = |term| ledger.call_at(at, IValidators::committeeCall { term }, height);
+        let terms = ledger.call_at(at, IValidators::termsCall {}, height).await?;
         let next = terms.current.saturating_add(1);
         let (seats, seats_next) = (ask(terms.current).await?, ask(next).await?);
         let has = |seats: &[IValidators::Seat], key| seats.iter().any(|seat| seat.key == key);
-        let count = ledger.call(address::VALIDATORS, IValidators::keyCountCall {}).await?;
-        let mut keys = Vec::new();
-        for index in 0..count.min(KEYS_MAX) {
-            let key = ledger.call(address::VALIDATORS, IValidators::keyAtCall { index }).await?;
-            let info = ledger.call(address::VALIDATORS, IValidators::keyInfoCall { key }).await?;
-            keys.push(Key {
-                key,
-                owner: info.owner,
-                account: info.account,
-                endpoint: info.endpoint,
-                seat: has(&seats, key),
-                seat_next: has(&seats_next, key),
-                ours: ours == Some(key),
-            });
-        }
+        let count = ledger.call_at(at, IValidators::keyCountCall {}, height).await?;
+        let names: Vec<_> =
+            (0..count.min(KEYS_MAX)).map(|index| IValidators::keyAtCall { index }).collect();
+        let names = ledger.call_each(at, &names, height).await?;
+        let infos: Vec<_> = names.iter().map(|&key| IValidators::keyInfoCall { key }).collect();
+        let infos = ledger.call_each(at, &infos, height).await?;
+        let key = |(key, info): (B256, IValidators::keyInfoReturn)| Key {
+            key,
+            owner: info.owner,
+            account: info.account,
+            endpoint: info.endpoint,
+            seat: has(&seats, key),
+            seat_next: has(&seats_next, key),
+            ours: ours == Some(key),
+        };
+        let mut keys: Vec<_> = names.into_iter().zip(infos).map(key).collect();
         keys.sort_by_key(|key| key.key);
         Ok(Self {
-            height: ledger.head().await?.0,
+            height: height.0,
             term: terms.current,
             term_length: terms.length,
             next_term_at: next.saturating_mul(terms.length),

@@ -27,6 +27,8 @@ fn keys_are_made_once_and_their_card_is_theirs() {
     let seat = files.open("correct horse").unwrap();
     assert_eq!(seat.consensus().validator(card.account), card.seat());
     assert_ne!(seat.evidence().key().x(), seat.consensus().network_key());
+    // Its bond answers for what it signs as an author of batches.
+    assert_eq!(seat.consensus().author().key().x(), seat.consensus().network_key());
     assert!(files.open("wrong").is_err());
     let again = files.create(&passphrase, endpoint).unwrap_err().to_string();
     assert!(again.contains("not overwritten"), "{again}");

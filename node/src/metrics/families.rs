@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 65] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 68] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
@@ -37,7 +37,14 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 65] = [
     ("wayleave_epochs_settled_total", Counter, "Epochs settled since the program started."),
     ("wayleave_settlement_seconds", Histogram, "Time to replay and settle an epoch."),
     ("wayleave_settlement_failures_total", Counter, "Attempts to settle an epoch that failed."),
-    ("wayleave_settlement_dissents_total", Counter, "Epochs whose final root is not ours."),
+    ("wayleave_settlement_dissents_total", Counter, "Epochs whose decided root is not ours."),
+    (
+        "wayleave_settlement_refused_networks",
+        Gauge,
+        "Networks with a decided root that is refused.",
+    ),
+    ("wayleave_settlement_disputes_total", Counter, "Disputed epochs that were replayed again."),
+    ("wayleave_settlement_votes_total", Counter, "Votes committed and revealed, by step."),
     ("wayleave_agent_proofs_total", Counter, "Proofs made, by device."),
     ("wayleave_agent_reports_total", Counter, "Reports made, by device."),
     ("wayleave_agent_losses_total", Counter, "Losses declared, by device."),

@@ -368,7 +368,7 @@ impl Cluster {
 }
 
 /// The hash and the state root of a block.
-async fn block(client: &Client, height: u64) -> (String, String) {
+pub(crate) async fn block(client: &Client, height: u64) -> (String, String) {
     let parameters = [json!(format!("{height:#x}")), json!(false)];
     let block: Value = client.request("eth_getBlockByNumber", &parameters).await.unwrap();
     let part = |name: &str| block[name].as_str().unwrap_or_default().to_owned();

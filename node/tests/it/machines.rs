@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,8 @@ use std::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// The passphrase of every keystore.
 pub(crate) const PASSPHRASE: &str = "correct horse";
+/// What a node says it is in.
+const STATES: [&str; 4] = ["alone", "syncing", "waiting", "serving"];
 /// How many lines of a process a failed test shows.
 const SHOWN: usize = 60;
 
@@ -186,18 +188,50 @@ impl Process {
 
     /// Waits until it has printed a line that begins with `start`, and gives it.
     pub(crate) fn says(&self, start: &str) -> String {
+        self.prints(start, |lines| lines.iter().find(|line| line.starts_with(start)))
+    }
+
+    /// Waits until it has printed a line that holds `text`, and gives it.
+    pub(crate) fn mentions(&self, text: &str) -> String {
+        self.prints(text, |lines| lines.iter().find(|line| line.contains(text)))
+    }
+
+    /// Waits until it says that a node is in a state, and has not come to another since.
+    pub(crate) fn comes_to(&self, state: &str) -> String {
+        let of = |line: &&String, state: &str| line.starts_with(&format!("{state}:"));
+        self.prints(state, |lines| {
+            let last = lines.iter().rfind(|line| STATES.iter().any(|state| of(line, state)));
+            last.filter(|line| of(line, state))
+        })
+    }
+
+    /// Waits until what it has printed holds a line, and gives it.
+    fn prints(&self, what: &str, find: impl Fn(&[String]) -> Option<&String>) -> String {
         let (lock, news) = &*self.printed;
         let limit = Instant::now() + PATIENCE;
         let mut state = lock.lock().unwrap();
         loop {
-            if let Some(line) = state.0.iter().find(|line| line.starts_with(start)) {
+            if let Some(line) = find(&state.0) {
                 return line.clone();
             }
             let left = limit.saturating_duration_since(Instant::now());
             let over = state.1 == 0 || left.is_zero();
-            assert!(!over, "{} did not say {start:?}:\n{}", self.name, tail(&state.0));
+            assert!(!over, "{} did not say {what:?}:\n{}", self.name, tail(&state.0));
             state = news.wait_timeout(state, left).unwrap().0;
         }
+    }
+
+    /// Waits until it has ended with a failure, and gives all that it printed.
+    pub(crate) fn fails(mut self) -> String {
+        let (lock, news) = &*self.printed;
+        let open = |state: &mut (Vec<String>, usize)| state.1 > 0;
+        let state = lock.lock().unwrap();
+        let (state, waited) = news.wait_timeout_while(state, PATIENCE, open).unwrap();
+        assert!(!waited.timed_out(), "{} goes on:\n{}", self.name, tail(&state.0));
+        let said = state.0.join("\n");
+        drop(state);
+        assert!(!self.child.wait().unwrap().success(), "{} ended well:\n{said}", self.name);
+        said
     }
 
     /// Kills it as `kill -9` does.
@@ -225,7 +259,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.name, tail(&self.printed.0.lock().unwrap().0));
+            // A test that fails while it reads leaves the lock poisoned.
+            let printed = self.printed.0.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("--- {}\n{}", self.name, tail(&printed.0));
         }
         // One that ended or was killed is no error.
         let _ = self.child.kill();

@@ -5,9 +5,11 @@
 
 mod cluster;
 mod deposit;
+mod dissent;
 mod kill;
 mod machines;
 mod metrics;
 mod operating;
 mod ports;
 mod program;
+mod roles;

@@ -35,7 +35,7 @@ async fn carried(world: &World) -> Statement {
         // The next epoch, in which the device is on the roster.
         let epoch = CLOCK.epoch(heights.next().await).next();
         client.wait_for(CLOCK.first(epoch)).await;
-        let batch = Batch::sign(&keys().author(), CHAIN, NETWORK, vec![forged(epoch)]);
+        let batch = Batch::sign(&keys(1).author(), CHAIN, NETWORK, vec![forged(epoch)]);
         world.submit_blob(batch.to_bytes());
         let statement = loop {
             heights.next().await;
@@ -57,14 +57,14 @@ async fn an_author_that_checks_nothing_pays_once_its_epoch_is_claimable() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let client = &world.client;
-    let key = keys().network_key().into();
+    let key = keys(1).network_key().into();
     let owner = client.call(VALIDATORS, keyInfoCall { key }).await.unwrap().owner;
     let bond = async || client.call(VALIDATORS, bondOfCall { owner }).await.unwrap().amount;
     let before = bond().await;
 
     let statement = carried(&world).await;
     let [row] = &statement.authors[..] else { panic!("{:?}", statement.authors) };
-    assert_eq!((row.author.0, row.envelopes), (keys().network_key(), 1));
+    assert_eq!((row.author.0, row.envelopes), (keys(1).network_key(), 1));
     assert_eq!(row.causes[0].reason, Reason::BadSignature);
     let leaf: AuthorLeaf = row.leaf(NETWORK, statement.epoch);
     let due = async || client.call(VALIDATORS, dueOfCall { leaf: (&leaf).into() }).await.unwrap();

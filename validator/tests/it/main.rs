@@ -7,4 +7,5 @@ mod behind;
 mod charge;
 mod epoch;
 mod http;
+mod votes;
 mod world;

@@ -471,6 +471,102 @@ async fn a_committee_that_the_ledger_elects_is_followed() {
     }
 }
 
+/// Nodes with keys 1 to 4 that know where all are; the first has a seat.
+struct Nodes<'a> {
+    folder: &'a Path,
+    genesis: Genesis,
+    ports: Vec<SocketAddr>,
+    running: Vec<(Running, rpc::Server)>,
+}
+
+impl<'a> Nodes<'a> {
+    fn new(folder: &'a Path) -> Self {
+        Self { folder, genesis: genesis(CHAIN_ID), ports: ports(), running: Vec::new() }
+    }
+
+    /// Starts the next node and gives where its JSON-RPC is.
+    async fn start(&mut self, change: impl FnOnce(&mut Config)) -> String {
+        let n = self.running.len();
+        let own = |n: usize| keys(u8::try_from(n).unwrap() + 1);
+        let data = self.folder.join(n.to_string());
+        let mut config = Config::new(data, self.ports[n], own(n), self.genesis.clone());
+        config.pace = Duration::from_millis(50);
+        let peer = |n| consensus::Peer { key: own(n).network_key(), address: self.ports[n] };
+        config.peers = (0..self.ports.len()).filter(|other| *other != n).map(peer).collect();
+        change(&mut config);
+        let running = consensus::start(config).await.unwrap();
+        let ledger = running.ledger.clone();
+        let server = rpc::serve(ledger, LOCALHOST, Default::default()).await.unwrap();
+        let at = url(&server);
+        self.running.push((running, server));
+        at
+    }
+
+    /// A client that knows nothing but the genesis file.
+    async fn client(&self, url: &str) -> Client {
+        let most = Duration::from_secs(600);
+        let patient = Options { patience: most, confirm: most, age_max: most, ..options() };
+        let origin = Origin::read(&serde_json::to_vec(&self.genesis).unwrap()).unwrap();
+        Client::connect_trusting(url, patient, (&origin, None)).await.unwrap()
+    }
+
+    async fn stop(self) {
+        for (node, server) in self.running {
+            server.stop().await;
+            node.stop().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fetched_its_state_proves_the_committees_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = Nodes::new(folder.path());
+    let old = nodes.start(|_| ()).await;
+    nodes.start(|_| ()).await;
+    let client = nodes.client(&old).await;
+    let mut joined = Height(0);
+    for result in client.send_many(&signer(2), joining(2, nodes.ports[1])).await {
+        joined = result.unwrap().height;
+    }
+    let late = client.wait_for(Height(joined.0 + 20)).await;
+    assert_eq!(client.certified_header(late).await.unwrap().height, late);
+    let committee = client.trust().unwrap().committee().digest();
+
+    // Its history begins long after the committee changed, and yet a newcomer walks there over it alone.
+    let fetch = |config: &mut Config| {
+        config.role = consensus::Role::Observer;
+        config.replay_blocks = 0;
+    };
+    let young = nodes.start(fetch).await;
+    let first = nodes.running[2].0.ledger.first().unwrap();
+    assert!(first > late.0, "it replayed from {first} on");
+    let newcomer = nodes.client(&young).await;
+    let head = newcomer.wait_for(Height(first + 2)).await;
+    newcomer.certified_header(head).await.unwrap();
+    assert_eq!(newcomer.trust().unwrap().committee().digest(), committee);
+    assert_eq!(newcomer.certified_header(Height(4)).await.unwrap().term, 0, "the end of a term");
+    let coin = newcomer.balance(signer(3).address()).await.unwrap();
+    assert_eq!(coin, U256::from(COIN));
+    // Other blocks from before it are for those to show who have them.
+    let error = newcomer.certified_header(Height(6)).await.unwrap_err().to_string();
+    assert!(error.contains("before this node's first height"), "{error}");
+    assert!(error.contains("ask an archive"), "{error}");
+
+    // One that was told where to begin knows no committee before.
+    let hash = nodes.running[0].0.ledger.header(late.0).unwrap().unwrap().digest();
+    let trust = Some(consensus::Trusted { height: late.0, hash });
+    let told = nodes
+        .start(|config| {
+            fetch(config);
+            config.trust = trust;
+        })
+        .await;
+    let error = nodes.client(&told).await.head().await.unwrap_err().to_string();
+    assert!(error.contains("ask an archive"), "{error}");
+    nodes.stop().await;
+}
+
 #[test]
 fn bad_committees_are_refused() {
     assert_eq!(Committee::new(&[]).unwrap_err(), CommitteeError::Size(0));
