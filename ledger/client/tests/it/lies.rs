@@ -225,7 +225,9 @@ async fn settle(client: &Client, leaves: &[Leaf]) {
     };
     let ballot = client.call(address::SETTLEMENTS, ask).await.unwrap();
     let commit = ISettlements::commitCall { network, epoch, round, ballot };
-    client.send(&signer(1), address::SETTLEMENTS, &commit).await.unwrap();
+    let receipt = client.send(&signer(1), address::SETTLEMENTS, &commit).await.unwrap();
+    // Gas is estimated at the head, in whose block commits were still open.
+    client.wait_for(Height(receipt.height.0 + 1)).await;
     let reveal = ISettlements::revealCall { network, epoch, outcome, salt };
     client.send(&signer(1), address::SETTLEMENTS, &reveal).await.unwrap();
 }

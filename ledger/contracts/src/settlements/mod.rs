@@ -11,7 +11,7 @@
 //! **Commit and reveal** (`rounds.rs`). A lazy validator that copies the votes of others gives its name to
 //! roots that nobody computed. So votes are hidden first: a ballot is the hash of the choice, a salt, the
 //! round and the *validator*, so that a copied ballot is worth nothing to who copies it. Commits close when
-//! all seats have committed, or after as many blocks as the grace has; only then reveals count, for as long.
+//! all seats have committed, or after as many blocks as the grace has (four at least); only then reveals count, for as long.
 //! No commit counts in a block in which a reveal does. A single validator commits in one block and reveals in
 //! the next. What this does not prevent: a validator may ask another one outright, and what was revealed in a
 //! round without a quorum can be copied in the next.

@@ -21,6 +21,10 @@ use protocol::{Epoch, NetworkId};
 /// What a ballot begins with, so that it is the hash of nothing else.
 const BALLOT: &str = "wayleave ballot";
 
+/// The least blocks for commits, and for reveals. Who sees a block, sends what follows from it and misses the
+/// next one must not be late: with a grace of a block or two nothing would ever be decided.
+pub(super) const SPAN_MIN: u64 = 4;
+
 impl Round {
     /// The last height at which reveals count, when commits and reveals take `span` blocks each.
     pub(super) const fn revealed_until(&self, span: u64) -> u64 {
@@ -42,9 +46,9 @@ pub(super) fn choice(cx: &mut Context<'_>, outcome: &abi::Outcome) -> Result<B25
 }
 
 impl Settlements {
-    /// Blocks in which commits count after the first, and again reveals: the grace, at least one.
+    /// Blocks in which commits count after the first, and again reveals: the grace, at least [`SPAN_MIN`].
     pub(super) fn span(&self, cx: &mut Context<'_>) -> Result<u64, Failure> {
-        Ok(self.clock(cx)?.grace.max(1))
+        Ok(self.clock(cx)?.grace.max(SPAN_MIN))
     }
 
     /// The round in which a commit or reveal of this block counts: the running one, or the one that the next

@@ -13,6 +13,7 @@ use crate::abi::IValidators;
 use crate::abi::{Leaf as AbiLeaf, Outcome};
 use crate::address::{DOLLARS, RAILS, SETTLEMENTS, VALIDATORS};
 use crate::env::Failure;
+use crate::settlements::rounds::SPAN_MIN;
 use crate::settlements::{HEARING_TERMS, OPEN_EPOCHS};
 use crate::testing::SeatKeys;
 use crate::tests::world::{
@@ -165,7 +166,7 @@ fn outcomes_are_voted_in_order_and_in_time() {
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &reveal(VALIDATOR, 3, &other));
     assert!(failure.revert::<WrongInputs>().is_some());
     // Who committed to nonsense waits for another round.
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     world.decide(3, &first);
     let last = world.view(SETTLEMENTS, &ISettlements::finalEpochCall { network: NETWORK });
     assert!(last.any && last.epoch == 3);
@@ -305,7 +306,7 @@ fn refused(change: impl Fn(&mut Outcome)) -> Failure {
     world.commit(VALIDATOR, 1, &wrong);
     world.pass(1);
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &reveal(VALIDATOR, 1, &wrong));
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     let (right, _) = outcome(1, &leaves(200, 180, 2));
     world.decide(1, &right);
     failure

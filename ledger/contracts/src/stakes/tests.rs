@@ -1,14 +1,15 @@
 //! Stake is bound, asked back, netted and paid.
 
-use crate::abi::ISettlements::{InvalidMerkleProof, NotClaimable};
+use crate::abi::ISettlements::{self, InvalidMerkleProof, NotClaimable};
 use crate::abi::IStakes::{
     self, DeviceRetired, InsufficientStake, NotOwner, NothingUnbonding, StillBound, WrongLeaf,
 };
-use crate::abi::{IDevices, INetworks, IToken};
-use crate::address::{DEVICES, NETWORKS, STAKES};
+use crate::abi::{IDevices, INetworks, IToken, Outcome};
+use crate::address::{DEVICES, NETWORKS, SETTLEMENTS, STAKES};
 use crate::settlements::OPEN_EPOCHS;
 use crate::tests::world::{
-    FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, UNBONDING, World, leaf, manifest,
+    COIN, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, UNBONDING, VALIDATOR, World, leaf,
+    manifest, outcome,
 };
 use alloy_primitives::{B256, U256};
 use protocol::Tokens;
@@ -175,6 +176,48 @@ fn only_the_owner_stakes_and_only_what_it_has() {
     assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), whole(10));
     world.ok(OPERATOR, STAKES, &unbond(device, 10));
     assert_eq!(world.view(STAKES, &IStakes::totalCall { network: NETWORK }), U256::ZERO);
+}
+
+#[test]
+fn stake_waits_while_dissent_can_open_its_epoch_again() {
+    let mut world = World::new();
+    for epoch in 0..4 {
+        world.settle(epoch, &[leaf(STRANGER)]);
+    }
+    // It counts from epoch 5 on, and is asked back in it.
+    let device = world.register(OPERATOR, 1);
+    assert_eq!(world.epoch(), 4);
+    world.stake(OPERATOR, device, 100);
+    let (fourth, _) = outcome(4, &[leaf(STRANGER)]);
+    let inputs = fourth.inputs;
+    let announce = ISettlements::announceCall { network: NETWORK, epoch: 4, inputs };
+    world.ok(VALIDATOR, SETTLEMENTS, &announce);
+    world.advance_to(5);
+    world.ok(OPERATOR, STAKES, &unbond(device, 100));
+    world.advance_to(4 + OPEN_EPOCHS);
+    world.decide(4, &fourth);
+    // Epoch 5 is void, but who dissents from epoch 4 opens both again.
+    world.advance_to(6 + OPEN_EPOCHS);
+    let none = Proven { epoch: 0, leaf: (&leaf(OPERATOR)).into(), proof: vec![] };
+    let refused = |world: &mut World| {
+        let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &none));
+        assert_eq!(failure.revert(), Some(WrongLeaf { device }));
+    };
+    refused(&mut world);
+    let other = Outcome { root: B256::repeat_byte(6), ..fourth.clone() };
+    let dissent = ISettlements::dissentCall { network: NETWORK, epoch: 4, outcome: other };
+    world.memory.send_coin(STRANGER, SETTLEMENTS, &dissent, U256::from(COIN)).unwrap();
+    world.advance_to(10 + OPEN_EPOCHS);
+    refused(&mut world);
+    world.decide(4, &fourth);
+    let next = ISettlements::nextEpochCall { network: NETWORK };
+    assert_eq!(world.view(SETTLEMENTS, &next), 5);
+    refused(&mut world);
+    // It is 32 epochs later that it is void for good, as epoch 4 was 32 epochs old.
+    world.advance_to(5 + OPEN_EPOCHS + 32);
+    refused(&mut world);
+    world.advance_to(6 + OPEN_EPOCHS + 32);
+    assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &none)), whole(100));
 }
 
 #[test]

@@ -52,21 +52,24 @@ impl World {
         self.view(SETTLEMENTS, &ISettlements::rootCall { network: NETWORK, epoch })
     }
 
-    /// Lets all four commit and reveal.
-    fn decide_by_four(&mut self, epoch: u64, outcome: &Outcome, but: Option<(Address, &Outcome)>) {
-        let choice = |name| but.filter(|(other, _)| *other == name).map_or(outcome, |(_, it)| it);
+    /// Lets all four commit and reveal. One of them may have another opinion, and reveals it first.
+    fn decide_by_four(
+        &mut self,
+        epoch: u64,
+        outcome: &Outcome,
+        other: Option<(Address, &Outcome)>,
+    ) {
+        let (odd, opinion) = other.unwrap_or((Address::ZERO, outcome));
         for name in FOUR {
-            self.commit(name, epoch, choice(name));
+            self.commit(name, epoch, if name == odd { opinion } else { outcome });
         }
         self.pass(1);
-        let (others, last) = FOUR.split_at(2);
-        // Who votes for something else reveals before the decision.
-        for name in last.iter().chain(others).filter(|name| but.is_some_and(|(b, _)| b == **name)) {
-            self.reveal(*name, epoch, choice(*name));
+        if other.is_some() {
+            self.reveal(odd, epoch, opinion);
         }
-        for name in FOUR.iter().filter(|name| !but.is_some_and(|(b, _)| b == **name)) {
-            if self.root(epoch).is_zero() {
-                self.reveal(*name, epoch, outcome);
+        for name in FOUR {
+            if name != odd && self.root(epoch).is_zero() {
+                self.reveal(name, epoch, outcome);
             }
         }
         assert_eq!(self.root(epoch), outcome.root);

@@ -8,6 +8,7 @@ use crate::abi::ISettlements::{
 use crate::abi::ISystem::Empty;
 use crate::abi::{IValidators, Outcome};
 use crate::address::VALIDATORS;
+use crate::settlements::rounds::SPAN_MIN;
 use crate::testing::SeatKeys;
 use crate::tests::world::{CHAIN, COIN, STRANGER, World, config, outcome, reveal, salt, seats};
 use crate::{GenesisConfig, SeatRules};
@@ -62,7 +63,7 @@ fn one_validator_takes_two_blocks() {
     world.commit(VALIDATOR, 0, &right);
     let round = world.round(0);
     assert_eq!((round.number, round.opened, round.commitsUntil), (1, height, height));
-    assert_eq!(round.revealsUntil, height + CLOCK.grace);
+    assert_eq!(round.revealsUntil, height + SPAN_MIN);
     // Not in the block in which commits close: they are the same for all of it.
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &reveal(VALIDATOR, 0, &right));
     let from = height + 1;
@@ -85,7 +86,7 @@ fn two_thirds_of_the_seats_decide() {
     world.commit(names[1], 0, &right);
     world.commit(names[2], 0, &wrong(&right));
     world.commit(VALIDATOR, 0, &right);
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     let failure = world.fails(names[0], SETTLEMENTS, &reveal(names[0], 0, &wrong(&right)));
     let committed = world.ballot(names[0], 0, &right).ballot;
     assert_eq!(failure.revert(), Some(WrongBallot { validator: names[0], committed }));
@@ -182,17 +183,17 @@ fn commits_and_reveals_have_their_time() {
     let failure = world.fails(STRANGER, SETTLEMENTS, &ballot);
     assert_eq!(failure.revert(), Some(NotValidator { caller: STRANGER }));
     world.ok(one, SETTLEMENTS, &ballot);
-    world.pass(CLOCK.grace);
+    world.pass(SPAN_MIN);
     world.commit(two, 0, &right);
     world.commit(three, 0, &right);
-    let until = first + CLOCK.grace;
+    let until = first + SPAN_MIN;
     let failure = world.fails(one, SETTLEMENTS, &reveal(one, 0, &right));
     let from = until + 1;
     assert_eq!(failure.revert(), Some(NotRevealing { network: NETWORK, epoch: 0, from }));
     world.pass(1);
     let ballot = world.ballot(late, 0, &right);
     let failure = world.fails(late, SETTLEMENTS, &ballot);
-    let until = until + CLOCK.grace;
+    let until = until + SPAN_MIN;
     assert_eq!(failure.revert(), Some(CommitsClosed { network: NETWORK, epoch: 0, until }));
     let wrong_salt = revealCall { salt: B256::ZERO, ..reveal(one, 0, &right) };
     let failure = world.fails(one, SETTLEMENTS, &wrong_salt);
@@ -229,7 +230,7 @@ fn a_round_without_a_quorum_is_followed_by_a_new_one() {
     // Two of four commit: no choice can get 2/3 any more once commits are closed.
     world.commit(one, 0, &right);
     world.commit(two, 0, &right);
-    world.pass(CLOCK.grace);
+    world.pass(SPAN_MIN);
     assert_eq!(world.round(0).number, 1);
     world.pass(1);
     assert_eq!(world.round(0).number, 2, "nobody waits for reveals in vain");
@@ -237,7 +238,7 @@ fn a_round_without_a_quorum_is_followed_by_a_new_one() {
     for (name, outcome) in [(one, &right), (two, &wrong(&right)), (three, &right)] {
         world.commit(name, 0, outcome);
     }
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     world.reveal(one, 0, &right);
     assert_eq!(world.round(0).number, 2);
     world.reveal(two, 0, &wrong(&right));
@@ -253,7 +254,7 @@ fn a_round_without_a_quorum_is_followed_by_a_new_one() {
     }
     world.commit(three, 0, &right);
     world.commit(four, 0, &right);
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     let failure = world.fails(three, SETTLEMENTS, &reveal(three, 0, &right));
     assert!(failure.revert::<NotRevealing>().is_some(), "one of round 2 and two of round 3");
     // All vote, and one does not reveal.
@@ -275,14 +276,14 @@ fn an_old_ballot_does_not_count_in_a_new_round() {
     let [one, two, three, _] = FOUR;
     let old = world.ballot(one, 0, &right);
     world.ok(one, SETTLEMENTS, &old);
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     let failure = world.fails(one, SETTLEMENTS, &old);
     assert_eq!(failure.revert(), Some(WrongRound { network: NETWORK, epoch: 0, expected: 2 }));
     let stale = commitCall { round: 2, ..old };
     world.ok(one, SETTLEMENTS, &stale);
     world.commit(two, 0, &right);
     world.commit(three, 0, &right);
-    world.pass(CLOCK.grace + 1);
+    world.pass(SPAN_MIN + 1);
     let failure = world.fails(one, SETTLEMENTS, &reveal(one, 0, &right));
     assert!(failure.revert::<WrongBallot>().is_some());
 }
@@ -311,7 +312,7 @@ fn a_round_is_of_the_committee_after_the_running_one() {
     let ballot = world.ballot(late, 0, &right);
     let failure = world.fails(late, SETTLEMENTS, &ballot);
     assert_eq!(failure.revert(), Some(NotValidator { caller: late }));
-    world.pass(2 * CLOCK.grace);
+    world.pass(2 * SPAN_MIN);
     assert_eq!(world.view(SETTLEMENTS, &voters).voting, 2);
     world.commit(late, 0, &right);
     world.commit(one, 0, &right);

@@ -103,7 +103,7 @@ impl Model {
         let round = self.world.round(epoch);
         if round.opened != 0 && round.commitsUntil < self.world.memory.height {
             // The reveals of another round run.
-            return self.pass(CLOCK.grace + 1);
+            return self.pass(5);
         }
         let copied = self.world.ballot(VALIDATOR, epoch, main);
         let mut few = Vec::new();
