@@ -32,8 +32,10 @@ pub(crate) struct Work {
 pub(crate) struct Voter {
     /// The worker's own folder.
     pub(crate) folder: PathBuf,
-    /// The key that signs acceptances and batches.
+    /// The key by which agents dial it over QUIC.
     pub(crate) secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches.
+    pub(crate) author: DeviceSecret,
     /// The account that announces and votes.
     pub(crate) signer: client::Signer,
 }
@@ -64,9 +66,10 @@ impl Served {
 
     /// Starts the worker, and says where that of a validator takes evidence over QUIC.
     pub(crate) async fn work(&mut self, work: Work) -> anyhow::Result<Option<Peer>> {
-        let voter = work.voter.map(|Voter { folder, secret, signer }| validator::Voter {
+        let voter = work.voter.map(|Voter { folder, secret, author, signer }| validator::Voter {
             folder,
             secret,
+            author,
             signer,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Arc::new(agent::WallClock),

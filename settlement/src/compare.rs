@@ -4,7 +4,8 @@
 //! differs is still said to differ. Only the first [`DIFFERENCES_MAX`] are kept, and all are counted.
 
 use protocol::{
-    Account, DeviceId, Micros, RailId, Tokens,
+    Account, AuthorKey, DeviceId, Micros, RailId, Tokens,
+    author::AuthorRow,
     leaf::Dollars,
     reward::Tranche,
     statement::{AccountState, Cause, DeviceState, RailState, Row, Statement, Totals},
@@ -28,6 +29,8 @@ pub enum Subject {
     Rail(RailId),
     /// An account.
     Account(Account),
+    /// The author of a batch.
+    Author(AuthorKey),
 }
 
 impl Display for Subject {
@@ -37,6 +40,7 @@ impl Display for Subject {
             Self::Device(device) => write!(f, "device {device}"),
             Self::Rail(rail) => write!(f, "rail {rail}"),
             Self::Account(account) => write!(f, "account {account}"),
+            Self::Author(author) => write!(f, "author {author}"),
         }
     }
 }
@@ -57,7 +61,7 @@ pub struct Difference {
 /// In what two statements differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// The first of them: of the statement as a whole, then by device, rail and account.
+    /// The first of them: of the statement as a whole, then by device, rail, account and author.
     pub kept: Vec<Difference>,
     /// How many there are.
     pub count: u64,
@@ -67,7 +71,7 @@ pub struct Differences {
 pub fn differences(first: &Statement, second: &Statement) -> Differences {
     let mut found = Differences::default();
     let Statement { version, chain_id, network, epoch, inputs, previous, evidence, .. } = first;
-    let Statement { rows, rails, devices, accounts, totals, .. } = first;
+    let Statement { rows, rails, devices, accounts, totals, authors, .. } = first;
     let whole = Subject::Statement;
     found.field(whole, "version", version, &second.version);
     found.field(whole, "chain", chain_id, &second.chain_id);
@@ -95,6 +99,11 @@ pub fn differences(first: &Statement, second: &Statement) -> Differences {
     let earned = |state: &AccountState| format!("{} earned", dollars(&state.earned));
     for (first, second) in found.rows((accounts, &second.accounts), of_account, earned) {
         found.account(first, second);
+    }
+    let of_author = |row: &AuthorRow| Subject::Author(row.author);
+    let faults = |row: &AuthorRow| format!("{} envelopes at fault", row.envelopes);
+    for (first, second) in found.rows((authors, &second.authors), of_author, faults) {
+        found.author(first, second);
     }
     if found.count == 0 && first != second {
         let (first, second) = ("one".to_owned(), "another".to_owned());
@@ -211,6 +220,14 @@ impl Differences {
         self.field(subject, "earned", &dollars(earned), &dollars(&second.earned));
         self.field(subject, "spent", spent, &second.spent);
         self.field(subject, "slashed", slashed, &second.slashed);
+    }
+
+    fn author(&mut self, first: &AuthorRow, second: &AuthorRow) {
+        let AuthorRow { author, envelopes, bytes, causes } = first;
+        let subject = Subject::Author(*author);
+        self.field(subject, "envelopes at fault", envelopes, &second.envelopes);
+        self.field(subject, "bytes at fault", bytes, &second.bytes);
+        self.field(subject, "causes", &reasons(causes), &reasons(&second.causes));
     }
 }
 

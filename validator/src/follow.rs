@@ -256,12 +256,8 @@ impl Follower {
         let Some(inputs) = self.inputs(network, epoch).await? else { return Ok(()) };
         let Some(intake) = &self.intake else { return Ok(()) };
         let carried = self.files.archive.blocks(self.clock.first(epoch), height).await?;
-        intake.open_epoch(Arc::new(inputs));
-        for evidence in &carried {
-            intake.recall(evidence);
-        }
-        // What is there already, or carried, is passed over.
-        intake.restore(&self.accepted);
+        // What was accepted and is there already, or carried, is passed over.
+        intake.open_late(Arc::new(inputs), &carried, &self.accepted);
         Ok(())
     }
 

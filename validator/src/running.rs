@@ -2,6 +2,7 @@
 
 use crate::{
     accuse::accuse,
+    charge::charge,
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
@@ -13,7 +14,7 @@ use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
 use protocol::{
-    Height,
+    AuthorKey, Height,
     clock::{Clock, EpochClock},
     key::DeviceSecret,
 };
@@ -44,8 +45,10 @@ pub struct Config {
 pub struct Voter {
     /// The folder of the journal.
     pub folder: PathBuf,
-    /// The key that signs acceptances and batches, and the key of the iroh endpoint.
+    /// The key of the iroh endpoint.
     pub secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches: its bond answers for them.
+    pub author: DeviceSecret,
     /// The account that announces and votes.
     pub signer: Signer,
     /// Where evidence is taken over iroh (UDP).
@@ -146,29 +149,31 @@ struct Parts {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// A validator's: takes evidence in, votes, and accuses.
+/// A validator's: takes evidence in, votes, accuses and charges.
 async fn vote(
     voter: Voter,
     ledger: Ledger,
     files: Files,
     clock: EpochClock,
 ) -> Result<Parts, StartError> {
-    let Voter { folder, secret, signer, listen, clock: wall } = voter;
-    let (chain_id, key) = (files.client.chain_id(), secret.key().x());
+    let Voter { folder, secret, author, signer, listen, clock: wall } = voter;
+    let (chain_id, key) = (files.client.chain_id(), author.key().x());
     let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
     bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let limits = (crate::sizes(), Limits::default());
-    let (intake, accepted) = Intake::open(&folder, secret, (chain_id, clock), limits)?;
+    let (intake, accepted) = Intake::open(&folder, author, (chain_id, clock), limits)?;
     let intake = Arc::new(intake);
     let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
     let mut follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let charging = (files.clone(), signer.clone());
+    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
     let settler = Settler::new(files.clone(), signer, clock);
     let api = Api::new(intake, files, wall, key, recorded);
     let endpoint = Endpoint::bind(bind).await?;
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
-    let (endpoint, tasks) = (Some(endpoint), vec![tokio::spawn(accusing)]);
+    let (endpoint, tasks) = (Some(endpoint), vec![tokio::spawn(accusing), tokio::spawn(charging)]);
     Ok(Parts { follower, next, recorder, settler, api, endpoint, tasks })
 }
 

@@ -346,7 +346,7 @@ impl Settler {
         archive.put_segment(network, epoch, parquet).await?;
         // Settling is computation: it must not hold up the tasks of this runtime.
         let task = tokio::task::spawn_blocking(move || {
-            settlement::settle(&inputs, &previous, replayed.carried)
+            settlement::settle(&inputs, &previous, replayed.carried, replayed.faults)
         });
         match task.await {
             Ok(result) => result.map_err(|error| SettleEpochError::Settle(epoch, error)),

@@ -4,7 +4,7 @@
 //! the statement that the ledger decided before, for who disputes what it decided next.
 
 use alloy_primitives::B256;
-use evidence::{Archive, ArchiveError};
+use evidence::{Archive, ArchiveError, Replayed};
 use protocol::{Digest, Epoch, Height, NetworkId, inputs::Inputs, statement::Statement};
 use settlement::{Settled, VerifyError};
 
@@ -19,6 +19,8 @@ pub struct Verified {
     pub root: B256,
     /// How many envelopes were replayed.
     pub envelopes: usize,
+    /// How many authors of batches are at fault.
+    pub authors: usize,
 }
 
 /// Why an epoch does not verify.
@@ -93,9 +95,10 @@ pub async fn replay_epoch(
         None if beginning.digest() == base => beginning,
         None => return Err(VerifyEpochError::Missing("statement before that", epoch)),
     };
-    let carried = archive.carried(&inputs, &crate::sizes()).await?.carried;
+    let Replayed { carried, faults, .. } = archive.carried(&inputs, &crate::sizes()).await?;
     let envelopes = carried.len();
-    let settled = settlement::settle(&inputs, &before, carried).map_err(VerifyError::from)?;
+    let settled =
+        settlement::settle(&inputs, &before, carried, faults).map_err(VerifyError::from)?;
     Ok((settled, envelopes))
 }
 
@@ -117,13 +120,14 @@ pub async fn verify_epoch(
         Ok(there) => previous(archive, &inputs, there.previous).await?,
         Err(_) => None,
     };
-    let carried = archive.carried(&inputs, &crate::sizes()).await?.carried;
-    let envelopes = carried.len();
-    let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), carried, &statement)?;
+    let replayed = archive.carried(&inputs, &crate::sizes()).await?;
+    let (envelopes, found) = (replayed.carried.len(), (replayed.carried, replayed.faults));
+    let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), found, &statement)?;
     Ok(Verified {
         inputs: inputs.digest(),
         statement: settled.statement.digest(),
         root: settled.tree.root(),
         envelopes,
+        authors: settled.statement.authors.len(),
     })
 }

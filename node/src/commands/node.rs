@@ -69,7 +69,12 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
     let mut node = Node { arguments, peers, served, show, work: None, last: None };
     node.introduce(digest, ports.http.local_addr()?);
     let votes = matches!(node.arguments.role, Role::Validator);
-    let voter = Voter { folder: home.validator(), secret: seat.evidence(), signer: account };
+    let voter = Voter {
+        folder: home.validator(),
+        secret: seat.evidence(),
+        author: seat.consensus().author(),
+        signer: account,
+    };
     node.work = Some(Work {
         archive: home.archive(),
         http: ports.http,

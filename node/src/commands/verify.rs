@@ -35,6 +35,8 @@ pub(crate) struct Checked {
     pub(crate) root: String,
     /// Envelopes replayed.
     pub(crate) envelopes: usize,
+    /// Authors of batches at fault.
+    pub(crate) authors: usize,
     /// How long it took.
     pub(crate) milliseconds: u128,
 }
@@ -134,6 +136,7 @@ pub(crate) async fn replay(
         statement: settled.statement.digest(),
         root: settled.tree.root().to_string(),
         envelopes,
+        authors: settled.statement.authors.len(),
         milliseconds: began.elapsed().as_millis(),
     };
     Ok(Replay { settled, decided, checked })
@@ -215,6 +218,7 @@ impl Checked {
             ("inputs".into(), self.inputs.to_string()),
             ("statement".into(), self.statement.to_string()),
             ("root".into(), self.root.clone()),
+            ("authors at fault".into(), self.authors.to_string()),
             (
                 "replayed".into(),
                 format!("{} envelopes in {} ms", self.envelopes, self.milliseconds),

@@ -60,12 +60,17 @@ pub(crate) fn dissenter() -> Signer {
     signer(5)
 }
 
-fn keys(n: u8) -> ValidatorKeys {
+fn keys_of(n: u8) -> ValidatorKeys {
     ValidatorKeys::derive(&[n; 32])
 }
 
 pub(crate) fn device() -> DeviceSecret {
     DeviceSecret::from_seed([7; 32])
+}
+
+/// The validator's keys.
+pub(crate) fn keys() -> ValidatorKeys {
+    ValidatorKeys::derive(&[1; 32])
 }
 
 #[derive(Debug)]
@@ -129,7 +134,9 @@ fn genesis(validators: &[Signer], clock: EpochClock, dispute_epochs: u64) -> Gen
         // Header times rise by bounded steps: a ledger born in the past would lag behind all devices.
         timestamp_ms: Wall.now_ms(),
         term_length: 1_000,
-        validators: first.map(|(n, account)| keys(n).validator(account.address()).into()).collect(),
+        validators: first
+            .map(|(n, account)| keys_of(n).validator(account.address()).into())
+            .collect(),
         allocations: allocations.collect(),
         contracts: GenesisConfig {
             clock,
@@ -173,7 +180,7 @@ impl World {
     /// The same with a ledger that keeps so much of the past.
     pub(crate) async fn start_with(folder: &Path, retention: Retention) -> Self {
         let genesis = genesis(&[founder()], CLOCK, 2);
-        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys(1), genesis);
+        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys(), genesis);
         config.pace = Duration::from_millis(100);
         config.retention = retention;
         let ledger = consensus::start(config).await.unwrap();
@@ -212,6 +219,11 @@ impl World {
     /// Another validator's follower on the same ledger, with files of its own in `folder`.
     pub(crate) fn follower(&self, folder: &Path, others: &[String]) -> (Follower, Files) {
         follower(&self.ledger, &self.client, folder, others)
+    }
+
+    /// Gives the ledger a blob to carry.
+    pub(crate) fn submit_blob(&self, blob: Vec<u8>) {
+        self.ledger.ledger.submit_blob(blob.into()).unwrap();
     }
 
     pub(crate) fn archive(&self) -> Archive {
@@ -343,6 +355,7 @@ async fn worker(
         voter: voter.map(|signer| validator::Voter {
             folder: folder.join("journal"),
             secret: DeviceSecret::from_seed([99; 32]),
+            author: keys().author(),
             signer,
             listen: LOCALHOST,
             clock: Arc::new(Wall),
@@ -387,13 +400,13 @@ impl Four {
         // All at once, so that the ports differ.
         let ports = [open(), open(), open(), open()].map(|port| port.local_addr().unwrap());
         let peer = |(n, address): (u8, SocketAddr)| consensus::Peer {
-            key: keys(n).network_key(),
+            key: keys_of(n).network_key(),
             address,
         };
         let mut ledgers = Vec::new();
         for (n, listen) in (1..).zip(ports) {
             let data = folder.join(format!("ledger-{n}"));
-            let mut config = Config::new(data, listen, keys(n), genesis.clone());
+            let mut config = Config::new(data, listen, keys_of(n), genesis.clone());
             config.pace = Duration::from_millis(250);
             config.peers = (1..).zip(ports).filter(|(other, _)| *other != n).map(peer).collect();
             ledgers.push(consensus::start(config).await.unwrap());

@@ -45,13 +45,27 @@ struct Totals {
     uint256 bootstrapped;
 }
 
+/// What the author of evidence batches answers for in one epoch of one network. Its hash in the tree is
+/// keccak256(keccak256(abi.encode(bytes32("wayleave/author/1"), fields))): a word more than the fields, and
+/// three less than an account's leaf, so that neither passes for the other.
+struct AuthorLeaf {
+    /// The network.
+    uint64 network;
+    /// The epoch.
+    uint64 epoch;
+    /// The Ed25519 key that signed the batches.
+    bytes32 author;
+    /// Bytes of envelopes that an honest author never carries.
+    uint64 size;
+}
+
 /// What validators vote on: the result of one epoch of one network.
 struct Outcome {
     /// BLAKE3 of the epoch's inputs file, as announced.
     bytes32 inputs;
     /// BLAKE3 of the statement.
     bytes32 statement;
-    /// The Merkle root of the account leaves.
+    /// The Merkle root of the leaves of accounts and of authors at fault.
     bytes32 root;
     /// The sums over the leaves.
     Totals totals;
@@ -346,6 +360,7 @@ interface IValidators {
     event EndpointSet(bytes32 indexed key, string endpoint);
     event Convicted(bytes32 indexed key, address indexed owner, address indexed reporter, uint64 term, uint64 view, uint256 locked, uint256 reward);
     event Released(bytes32 indexed key, address indexed owner, uint256 taken, uint256 paid);
+    event Charged(bytes32 indexed key, address indexed owner, address indexed presenter, uint64 network, uint64 epoch, uint256 taken, uint256 reward);
 
     /// The key is or was registered, by whomever: every key is used once.
     error KeyInUse(bytes32 key);
@@ -378,6 +393,14 @@ interface IValidators {
     error AlreadyConvicted(bytes32 key);
     /// Nothing of this key's bond is held.
     error NothingLocked(bytes32 key);
+    /// No validator ever registered the key: nobody answers for what it signed.
+    error NoSuchKey(bytes32 key);
+    /// The root of the leaf's network and epoch does not hold it.
+    error InvalidLeaf(bytes32 key);
+    /// All that the leaf costs is paid, or it costs less than the coin's smallest unit.
+    error NothingDue(bytes32 key);
+    /// The owner has no coin here that is not held for a conviction.
+    error NothingBonded(address owner);
 
     /// Bonds the coin that comes with the call for the caller. Counts from the next election.
     function bond() external payable;
@@ -398,6 +421,9 @@ interface IValidators {
     function accuse(bytes calldata first, bytes calldata second) external;
     /// Ends what is held for a convicted key: part is destroyed, the rest is the owner's. Anyone may send it.
     function release(bytes32 key) external;
+    /// Makes the owner of a key pay for what the key's batches of evidence carried in an epoch that is
+    /// claimable. A tenth is the caller's, the rest is destroyed. What the owner lacks stays due.
+    function charge(AuthorLeaf calldata leaf, bytes32[] calldata proof) external returns (uint256 taken);
 
     /// The seats of a term's committee by ascending key; none if it is not elected yet or forgotten.
     function committee(uint64 term) external view returns (Seat[] memory);
@@ -419,6 +445,8 @@ interface IValidators {
     function unbonding(address owner) external view returns (uint256 amount, uint64 until);
     /// What is held for a convicted key, and the term from which it is released.
     function lockOf(bytes32 key) external view returns (uint256 amount, uint64 until);
+    /// What a leaf still costs, were it proven; zero if nobody answers for its key.
+    function dueOf(AuthorLeaf calldata leaf) external view returns (uint256);
     /// The hash of the genesis block, which votes are bound to; zero before the first block.
     function genesisHash() external view returns (bytes32);
 }

@@ -6,7 +6,7 @@ use crate::abi::IGuard::{
     PausedRecently,
 };
 use crate::abi::ISystem::Paused;
-use crate::abi::IValidators::accuseCall;
+use crate::abi::IValidators::{accuseCall, chargeCall};
 use crate::address::{GUARD, SETTLEMENTS, VALIDATORS, is_system};
 use crate::context::{Checked as _, Context, narrow};
 use crate::env::{Failure, ensure};
@@ -85,8 +85,9 @@ impl Guard {
         let open = match target {
             // Settled pay is claimed, votes are cast and dissent is heard in time, whoever is against it.
             GUARD | SETTLEMENTS => true,
-            // Nobody gains the time in which the report of a double vote comes too late.
-            VALIDATORS => selector.0 == accuseCall::SELECTOR,
+            // Nobody gains the time in which the report of a double vote, or of an author's faults, comes
+            // too late.
+            VALIDATORS => [accuseCall::SELECTOR, chargeCall::SELECTOR].contains(&selector.0),
             _ => false,
         };
         ensure!(is_system(target) && !open, NotPausable { target, selector });

@@ -7,7 +7,8 @@ use crate::abi::IGuard::{
 };
 use crate::abi::ISettlements::{announceCall, claimCall, commitCall, dissentCall, revealCall};
 use crate::abi::ISystem::Paused;
-use crate::address::{DOLLARS, GUARD, SETTLEMENTS, STABLECOIN};
+use crate::abi::IValidators::{accuseCall, chargeCall};
+use crate::address::{DOLLARS, GUARD, SETTLEMENTS, STABLECOIN, VALIDATORS};
 use crate::tests::world::{CUSTOMER, GUARDIAN, PAUSE, STRANGER, World};
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -57,6 +58,8 @@ fn pauses_have_limits() {
         pause::<revealCall>(SETTLEMENTS, 1),
         pause::<dissentCall>(SETTLEMENTS, 1),
         pause::<announceCall>(SETTLEMENTS, 1),
+        pause::<accuseCall>(VALIDATORS, 1),
+        pause::<chargeCall>(VALIDATORS, 1),
         pause::<resumeCall>(GUARD, 1),
         pause::<claimCall>(STRANGER, 1),
     ] {

@@ -1,10 +1,7 @@
 //! Claims by Merkle proof.
 
 use super::state::{Settlements, Taken};
-use crate::abi::ISettlements::{
-    ClaimExceedsApproved, Claimed, InvalidMerkleProof, NotClaimable, NothingToClaim,
-};
-use crate::abi::ISystem::TooMany;
+use crate::abi::ISettlements::{ClaimExceedsApproved, Claimed, InvalidMerkleProof, NothingToClaim};
 use crate::abi::Leaf;
 use crate::address::{self, SETTLEMENTS};
 use crate::context::{Checked as _, Context, narrow};
@@ -13,7 +10,7 @@ use crate::rails::Rails;
 use crate::tokens::Token;
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolValue as _;
-use protocol::{Epoch, NetworkId, merkle};
+use protocol::{Epoch, NetworkId};
 
 impl Settlements {
     /// Checks that `leaf` belongs to the root of its network and `epoch`, and that this root is claimable.
@@ -25,21 +22,10 @@ impl Settlements {
         leaf: &Leaf,
         proof: &[B256],
     ) -> Result<(), Failure> {
-        let count = U256::from(proof.len());
-        let limit = U256::from(merkle::PROOF_MAX);
-        ensure!(proof.len() <= merkle::PROOF_MAX, TooMany { count, limit });
-        let network = NetworkId(leaf.network);
-        let error = NotClaimable { network: leaf.network, epoch: epoch.0 };
-        let outcome = self.standing(cx, network, epoch)?.ok_or(error.clone())?;
-        ensure!(self.is_claimable(cx, network, &outcome)?, error);
         // A leaf is eight static words, so encoding the struct encodes its fields one after another.
-        let inner = cx.keccak(&leaf.abi_encode())?;
-        let mut node = cx.keccak(inner.as_slice())?;
-        for &sibling in proof {
-            let (low, high) = if node <= sibling { (node, sibling) } else { (sibling, node) };
-            node = cx.keccak(&[low.0, high.0].concat())?;
-        }
-        ensure!(node == outcome.root, InvalidMerkleProof { account: leaf.account });
+        let of = (NetworkId(leaf.network), epoch);
+        let held = self.holds_leaf(cx, of, &leaf.abi_encode(), proof)?;
+        ensure!(held, InvalidMerkleProof { account: leaf.account });
         Ok(())
     }
 

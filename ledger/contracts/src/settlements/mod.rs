@@ -28,6 +28,7 @@ mod claims;
 mod course;
 mod disputes;
 pub(crate) mod invariants;
+mod leaves;
 mod policy;
 mod rounds;
 mod state;
