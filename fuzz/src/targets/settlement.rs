@@ -33,7 +33,7 @@ pub(super) const SETTLEMENT: Target = Target {
         }
         let added = evidence.len() > scripted;
         let previous = Statement::genesis(inputs.chain_id, inputs.network);
-        match settle(&inputs, &previous, evidence) {
+        match settle(&inputs, &previous, evidence, Vec::new()) {
             Ok(settled) => {
                 let statement = settled.statement.to_bytes();
                 assert_eq!(Statement::from_bytes(&statement).as_ref(), Ok(&settled.statement));

@@ -208,24 +208,43 @@ impl Settlements {
     }
 
     /// The newest epoch of a network that can be claimed. Windows end in the order of epochs, so it is found
-    /// by halves.
+    /// in growing steps back from the newest, and then by halves.
     pub(super) fn claimable_epoch(
         &self,
         cx: &mut Context<'_>,
         network: NetworkId,
     ) -> Result<Option<Epoch>, Failure> {
         let finals = self.finals.at_key(cx, network.0)?;
-        let (mut found, mut low, mut high) = (None, 0, finals.len(cx)?);
-        while low < high {
-            let middle = low.midpoint(high);
-            let Some(epoch) = finals.get(cx, middle)? else { break };
-            let outcome = self.outcomes.get2(cx, network.0, epoch)?;
-            if self.is_claimable(cx, network, &outcome)? {
-                (found, low) = (Some(Epoch(epoch)), middle.saturating_add(1));
-            } else {
-                high = middle;
+        let count = finals.len(cx)?;
+        let (mut low, mut high, mut step) = (count, count, 1u64);
+        loop {
+            if low == 0 {
+                return Ok(None);
             }
+            low = low.saturating_sub(step);
+            if self.is_over(cx, network, low)? {
+                break;
+            }
+            (high, step) = (low, step.saturating_mul(2));
         }
-        Ok(found)
+        while low.saturating_add(1) < high {
+            let middle = low.midpoint(high);
+            if self.is_over(cx, network, middle)? { low = middle } else { high = middle }
+        }
+        Ok(finals.get(cx, low)?.map(Epoch))
+    }
+
+    /// Whether the window of the decided epoch in this place is over.
+    fn is_over(
+        &self,
+        cx: &mut Context<'_>,
+        network: NetworkId,
+        place: u64,
+    ) -> Result<bool, Failure> {
+        let Some(epoch) = self.finals.at_key(cx, network.0)?.get(cx, place)? else {
+            return Ok(false);
+        };
+        let outcome = self.outcomes.get2(cx, network.0, epoch)?;
+        self.is_claimable(cx, network, &outcome)
     }
 }

@@ -17,12 +17,12 @@ use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolValue as _;
 use protocol::{Epoch, NetworkId, Ppm};
 
-/// What a seat loses that decided what was overruled, of the bond behind it: what a lone double vote costs.
-/// One machine that computes wrong is not ruined by it; of those who decide a false root on purpose at least
-/// two thirds of all seats pay, and what is worth more than that is not stolen with one root, as it is
-/// replaced before anything is paid.
+/// What a seat loses that decided what was overruled, of the bond behind it: as much as a lone double vote
+/// costs at least. A vote is wrong by a broken machine or a wrong judge more often than on purpose, and that
+/// must not ruin anybody; and a false root that is found out has stolen nothing that would have to be paid for.
 const FINE: Ppm = Ppm(50_000);
-/// The part of a fine that is the dissenter's. The rest is destroyed, so that nobody gains by fining himself.
+/// The part of a fine that is the dissenter's: one in two. The rest is destroyed, so that those who decided
+/// a false root lose by it even if the dissenter is one of them.
 const REWARD: u128 = 2;
 
 impl Settlements {

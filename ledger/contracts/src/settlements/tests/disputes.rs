@@ -122,6 +122,22 @@ fn a_window_is_counted_from_the_decision_on() {
 }
 
 #[test]
+fn the_newest_claimable_epoch_is_found_among_many() {
+    let mut world = busy();
+    for epoch in 0..20 {
+        world.settle(epoch, &leaves(10, 9, 0));
+        // Decided every ten blocks, from 13 on, and claimable 21 later.
+        let newest = (0..=epoch).rev().find(|other| world.memory.height >= 13 + 10 * other + 21);
+        assert_eq!(world.claimable_epoch(), newest, "at {}", world.memory.height);
+    }
+    for left in (0..world.memory.height + 40).step_by(7) {
+        world.memory.height = left;
+        let newest = (0..20).rev().find(|other| left >= 13 + 10 * other + 21);
+        assert_eq!(world.claimable_epoch(), newest, "at {left}");
+    }
+}
+
+#[test]
 fn an_upheld_dissent_replaces_the_root_before_it_pays() {
     let (mut world, all) = three(lie);
     let (truth, proven) = &all[1];
