@@ -150,9 +150,17 @@ fn mend(folder: &Path, epoch: Epoch) {
 
 /// Fines every seat of the round that decided first; gives how many there were, and what the dissenter got.
 async fn fine_all(four: &Four, epoch: Epoch) -> (usize, U256) {
-    let (mut fined, mut rewards) = (0, U256::ZERO);
+    let (mut fined, mut rewards, mut round) = (0, U256::ZERO, 1);
+    loop {
+        let call = ISettlements::rulingOfCall { network: NETWORK.0, epoch: epoch.0, round };
+        let ruling = four.client.call(address::SETTLEMENTS, call).await.unwrap();
+        if !ruling.dissenter.is_zero() {
+            break;
+        }
+        round += 1;
+    }
     for seat in 0.. {
-        let call = ISettlements::fineCall { network: NETWORK.0, epoch: epoch.0, round: 1, seat };
+        let call = ISettlements::fineCall { network: NETWORK.0, epoch: epoch.0, round, seat };
         match four.client.send(&dissenter(), address::SETTLEMENTS, &call).await {
             Ok(receipt) => {
                 let event: Fined = receipt.event(address::SETTLEMENTS).unwrap();
