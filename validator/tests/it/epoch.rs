@@ -2,7 +2,7 @@
 
 use crate::{
     http::{get, post},
-    world::{CHAIN, CLOCK, NETWORK, RAIL, Wall, World, device, operator, service},
+    world::{CHAIN, CLOCK, NETWORK, RAIL, Wall, World, device, keys, operator, service},
 };
 use alloy_primitives::{B256, U256};
 use alloy_signer::SignerSync as _;
@@ -264,10 +264,7 @@ async fn bad_requests_get_their_reasons() {
         assert!(answer.head.contains("access-control-allow-origin: *"), "{path}");
     }
     let status = get(world.http, "/v1/status").await.json();
-    assert_eq!(
-        status["validator"],
-        Digest(DeviceSecret::from_seed([99; 32]).key().x()).to_string()
-    );
+    assert_eq!(status["validator"], Digest(keys(1).network_key()).to_string());
     let malformed = connection.request(b"\xff", Bytes::new()).await.unwrap_err();
     assert!(malformed.to_string().contains("refused"), "{malformed}");
     endpoint.close().await;

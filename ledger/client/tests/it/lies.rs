@@ -1,7 +1,7 @@
 //! A stranger's endpoint in front of a real ledger, which lies in one way at a time. Each lie is caught, and
 //! by its name.
 
-use crate::real::{CHAIN_ID, LOCALHOST, World, genesis, options, signer};
+use crate::real::{CHAIN_ID, LOCALHOST, World, genesis, genesis_of, options, signer};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use client::{
     CallError, Client, Intent, Options, RpcError, SendError,
@@ -17,6 +17,7 @@ use jsonrpsee::{
 };
 use protocol::{
     DeviceId, Epoch, Height, Micros, NetworkId, Tokens,
+    clock::EpochClock,
     key::{DeviceSecret, registration_message},
     leaf::Leaf,
     merkle::Tree,
@@ -28,6 +29,8 @@ use std::{
 };
 
 const NETWORK: NetworkId = NetworkId(1);
+/// A round of votes lasts twice the grace, and a slow machine has to keep up with it.
+const CLOCK: EpochClock = EpochClock { length: 16, grace: 16 };
 
 const METHODS: [&str; 17] = [
     "eth_blockNumber",
@@ -160,7 +163,7 @@ struct Scene {
 impl Scene {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let world = World::begin(folder.path(), LOCALHOST, genesis(CHAIN_ID)).await;
+        let world = World::begin(folder.path(), LOCALHOST, genesis_of(CHAIN_ID, 1, CLOCK)).await;
         let device = register(&world.client, 0).await;
         let leaf = |n| Leaf { account: signer(n).address(), network: NETWORK, ..Leaf::default() };
         let leaves = [leaf(1), leaf(2)];
@@ -212,24 +215,26 @@ async fn settle(client: &Client, leaves: &[Leaf]) {
     let root = Tree::new(leaves.iter().map(Leaf::hash).collect()).root();
     let outcome =
         Outcome { inputs, statement: B256::repeat_byte(6), root, totals: Totals::default() };
-    let (validator, salt) = (signer(1).address(), B256::ZERO);
-    let ask = ISettlements::roundOfCall { network, epoch };
-    let round = client.call(address::SETTLEMENTS, ask).await.unwrap().number;
-    let ask = ISettlements::ballotHashCall {
-        network,
-        epoch,
-        round,
-        validator,
-        outcome: outcome.clone(),
-        salt,
-    };
-    let ballot = client.call(address::SETTLEMENTS, ask).await.unwrap();
-    let commit = ISettlements::commitCall { network, epoch, round, ballot };
-    let receipt = client.send(&signer(1), address::SETTLEMENTS, &commit).await.unwrap();
-    // Gas is estimated at the head, in whose block commits were still open.
-    client.wait_for(Height(receipt.height.0 + 1)).await;
-    let reveal = ISettlements::revealCall { network, epoch, outcome, salt };
-    client.send(&signer(1), address::SETTLEMENTS, &reveal).await.unwrap();
+    let (salt, validator) = (B256::repeat_byte(7), signer(1).address());
+    while client.root(NETWORK, Epoch(0)).await.unwrap().is_none() {
+        let ask = ISettlements::roundOfCall { network, epoch };
+        let round = client.call(address::SETTLEMENTS, ask).await.unwrap().number;
+        let (outcome, of) = (outcome.clone(), outcome.clone());
+        let ask =
+            ISettlements::ballotHashCall { network, epoch, round, validator, outcome: of, salt };
+        let ballot = client.call(address::SETTLEMENTS, ask).await.unwrap();
+        let commit = ISettlements::commitCall { network, epoch, round, ballot };
+        let committed = client.send(&signer(1), address::SETTLEMENTS, &commit).await.unwrap();
+        client.wait_for(Height(committed.height.0 + 1)).await;
+        let reveal = ISettlements::revealCall { network, epoch, outcome, salt };
+        match client.send(&signer(1), address::SETTLEMENTS, &reveal).await {
+            Ok(revealed) => {
+                client.wait_for(revealed.height).await;
+            }
+            // The round was over before: another one begins.
+            Err(error) => assert_eq!(error.revert().unwrap().name(), "NotRevealing"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,11 +35,11 @@ fn keys(n: u8) -> ValidatorKeys {
 
 /// A ledger that began now, whose validator is signer 1 too.
 pub(crate) fn genesis(chain_id: u64) -> Genesis {
-    genesis_of(chain_id, 1)
+    genesis_of(chain_id, 1, EpochClock { length: 4, grace: 1 })
 }
 
 /// A ledger of several validators, all for signer 1.
-fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
+pub(crate) fn genesis_of(chain_id: u64, seats: u8, clock: EpochClock) -> Genesis {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let people = || (1..=3).map(|n| signer(n).address());
     Genesis::found(Founding {
@@ -49,7 +49,7 @@ fn genesis_of(chain_id: u64, seats: u8) -> Genesis {
         validators: (1..=seats).map(|n| keys(n).validator(signer(1).address()).into()).collect(),
         allocations: people().map(|account| (account, U256::from(COIN))).collect(),
         contracts: GenesisConfig {
-            clock: EpochClock { length: 4, grace: 1 },
+            clock,
             dispute_epochs: 2,
             validators: Vec::new(),
             seats: SeatRules { bond_min: COIN / 4, ..SeatRules::default() },
@@ -382,7 +382,7 @@ fn ports() -> Vec<SocketAddr> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_three_of_four_validators_certify_is_proven_in_any_term() {
     let folder = tempfile::tempdir().unwrap();
-    let (genesis, ports) = (genesis_of(CHAIN_ID, 4), ports());
+    let (genesis, ports) = (genesis_of(CHAIN_ID, 4, EpochClock { length: 4, grace: 1 }), ports());
     let peer = |n: usize| consensus::Peer {
         key: keys(u8::try_from(n).unwrap() + 1).network_key(),
         address: ports[n],
