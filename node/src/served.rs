@@ -22,8 +22,10 @@ pub(crate) struct Work {
     pub(crate) archive: PathBuf,
     /// The worker's own folder.
     pub(crate) folder: PathBuf,
-    /// The key that signs acceptances and batches.
+    /// The key by which agents dial it over QUIC.
     pub(crate) secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches.
+    pub(crate) author: DeviceSecret,
     /// The account that announces and votes.
     pub(crate) signer: client::Signer,
     /// Where HTTP is served.
@@ -64,6 +66,7 @@ impl Served {
             archive: Archive::open(&work.archive)?,
             folder: work.folder,
             secret: work.secret,
+            author: work.author,
             signer: work.signer,
             http: work.http,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

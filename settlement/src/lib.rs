@@ -16,6 +16,7 @@
 //!   an owner's devices never more than the owner has left at stake;
 //! * cumulative amounts never fall, vested ones included;
 //! * every row has a cause, and every row without pay one that explains it;
+//! * an author's faults move no dollar and no token: what they cost is coin, and the ledger's affair;
 //! * the order of the evidence changes nothing.
 //!
 //! Cost: every list is walked once or sorted once; nothing scans one list for each entry of another.

@@ -133,6 +133,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "censor", about: "keeps one sender out", make: censor },
     Scenario { name: "junk-author", about: "fills blocks with junk", make: junk_author },
     Scenario { name: "liars", about: "liars of all kinds, with faults", make: liars },
+    Scenario { name: "two-faced", about: "shows each peer one of two blocks", make: two_faced },
 ];
 
 /// Scenarios that no ledger survives: they show that the checkers see it.
@@ -324,6 +325,10 @@ fn lie(plan: &mut Plan, rng: &mut StdRng, kinds: &[Kind]) {
 
 fn equivocator(plan: &mut Plan, rng: &mut StdRng) {
     lie(plan, rng, &[Kind::Equivocator]);
+}
+
+fn two_faced(plan: &mut Plan, rng: &mut StdRng) {
+    lie(plan, rng, &[Kind::TwoFaced]);
 }
 
 fn silent(plan: &mut Plan, rng: &mut StdRng) {

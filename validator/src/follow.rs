@@ -244,12 +244,8 @@ impl Follower {
     ) -> Result<(), OpenError> {
         let Some(inputs) = self.inputs(network, epoch).await? else { return Ok(()) };
         let carried = self.files.archive.blocks(self.clock.first(epoch), height).await?;
-        self.intake.open_epoch(Arc::new(inputs));
-        for evidence in &carried {
-            self.intake.recall(evidence);
-        }
-        // What is there already, or carried, is passed over.
-        self.intake.restore(&self.accepted);
+        // What was accepted and is there already, or carried, is passed over.
+        self.intake.open_late(Arc::new(inputs), &carried, &self.accepted);
         Ok(())
     }
 

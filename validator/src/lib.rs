@@ -9,10 +9,11 @@
 //! 4. the grace is over: [`settle`](mod@settle) replays the epoch from the archive, writes the statement
 //!    and votes; [`verify`](mod@verify) is the same for anybody, from the archive alone;
 //! 5. a validator that votes twice is accused before the contract that holds its bond ([`mod@accuse`]);
-//! 6. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
+//! 6. whoever's batches carried what no honest author carries is charged for it ([`mod@charge`]);
+//! 7. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
 //!
-//! Trust: whoever holds the validator's account votes for it, and whoever holds its evidence key signs
-//! acceptances and batches; both are this process's. HTTP listens where it is told, on loopback unless
+//! Trust: whoever holds the validator's account votes for it, and whoever holds its network key signs
+//! acceptances and batches, for which its bond answers; both are this process's. HTTP listens where it is told, on loopback unless
 //! told otherwise, and serves public data only.
 //!
 //! Invariants:
@@ -22,6 +23,7 @@
 //! * no rule of the economy is decided here.
 
 pub mod accuse;
+pub mod charge;
 pub mod files;
 pub mod follow;
 pub mod http;

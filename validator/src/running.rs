@@ -2,6 +2,7 @@
 
 use crate::{
     accuse::accuse,
+    charge::charge,
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
@@ -12,7 +13,7 @@ use crate::{
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{Height, clock::Clock, key::DeviceSecret};
+use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -30,8 +31,10 @@ pub struct Config {
     pub archive: Archive,
     /// The folder of the journal.
     pub folder: PathBuf,
-    /// The key that signs acceptances and batches, and the key of the iroh endpoint.
+    /// The key of the iroh endpoint.
     pub secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches: its bond answers for them.
+    pub author: DeviceSecret,
     /// The account that announces and votes.
     pub signer: Signer,
     /// Where HTTP is served.
@@ -97,12 +100,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
     let clock = client.clock().await?;
-    let key = config.secret.key().x();
+    let key = config.author.key().x();
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
     bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let (intake, accepted) = Intake::open(
         &config.folder,
-        config.secret,
+        config.author,
         (client.chain_id(), clock),
         (crate::sizes(), Limits::default()),
     )?;
@@ -113,6 +116,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let charging = (files.clone(), config.signer.clone());
+    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
     let settler = Settler::new(files.clone(), config.signer, clock);
     let api = Api::new(intake, files, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
@@ -122,6 +127,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
         tokio::spawn(accusing),
+        tokio::spawn(charging),
         tokio::spawn(async move {
             if let Err(error) = axum::serve(config.http, router).await {
                 tracing::error!(%error, "the validator's HTTP stopped");

@@ -277,7 +277,7 @@ impl Settler {
         archive.put_segment(network, epoch, parquet).await?;
         // Settling is computation: it must not hold up the tasks of this runtime.
         let task = tokio::task::spawn_blocking(move || {
-            settlement::settle(&inputs, &previous, replayed.carried)
+            settlement::settle(&inputs, &previous, replayed.carried, replayed.faults)
         });
         match task.await {
             Ok(result) => result.map_err(|error| SettleEpochError::Settle(epoch, error)),
@@ -299,10 +299,11 @@ impl Settler {
         if already.is_some() {
             return Ok(());
         }
-        let call = ISettlements::voteCall {
+        let call = ISettlements::revealCall {
             network: network.0,
             epoch: epoch.0,
             outcome: outcome(settled),
+            salt: alloy_primitives::B256::ZERO,
         };
         match client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => Ok(()),

@@ -16,6 +16,8 @@ pub struct Verified {
     pub root: B256,
     /// How many envelopes were replayed.
     pub envelopes: usize,
+    /// How many authors of batches are at fault.
+    pub authors: usize,
 }
 
 /// Why an epoch does not verify.
@@ -68,13 +70,14 @@ pub async fn verify_epoch(
     let statement =
         archive.statement_bytes(network, epoch).await?.ok_or(missing("statement", epoch))?;
     let previous = previous(archive, &inputs, &statement).await?;
-    let carried = archive.carried(&inputs, &crate::sizes()).await?.carried;
-    let envelopes = carried.len();
-    let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), carried, &statement)?;
+    let replayed = archive.carried(&inputs, &crate::sizes()).await?;
+    let (envelopes, found) = (replayed.carried.len(), (replayed.carried, replayed.faults));
+    let settled = settlement::verify(&inputs.to_bytes(), previous.as_deref(), found, &statement)?;
     Ok(Verified {
         inputs: inputs.digest(),
         statement: settled.statement.digest(),
         root: settled.tree.root(),
         envelopes,
+        authors: settled.statement.authors.len(),
     })
 }

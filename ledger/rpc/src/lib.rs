@@ -27,6 +27,7 @@ mod error;
 mod fees;
 mod format;
 mod height;
+mod local;
 mod logs;
 mod methods;
 mod proven;
@@ -37,4 +38,5 @@ mod transactions;
 mod wayleave;
 
 pub use error::Kind;
+pub use local::Local;
 pub use server::{Limits, ServeError, Server, serve};

@@ -72,6 +72,7 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         archive: home.archive(),
         folder: home.validator(),
         secret: seat.evidence(),
+        author: seat.consensus().author(),
         signer: account,
         http,
         others: node.elsewhere(),

@@ -20,6 +20,8 @@ pub(crate) struct Checked {
     pub(crate) root: String,
     /// Envelopes replayed.
     pub(crate) envelopes: usize,
+    /// Authors of batches at fault.
+    pub(crate) authors: usize,
     /// How long it took.
     pub(crate) milliseconds: u128,
 }
@@ -43,6 +45,7 @@ pub(crate) async fn run(root: &Path, arguments: &VerifyEpoch, json: bool) -> any
         ("inputs".into(), checked.inputs.to_string()),
         ("statement".into(), checked.statement.to_string()),
         ("root".into(), checked.root),
+        ("authors at fault".into(), checked.authors.to_string()),
         (
             "replayed".into(),
             format!("{} envelopes in {} ms", checked.envelopes, checked.milliseconds),
@@ -92,6 +95,7 @@ pub(crate) async fn verify(
         statement: verified.statement,
         root: verified.root.to_string(),
         envelopes: verified.envelopes,
+        authors: verified.authors,
         milliseconds: began.elapsed().as_millis(),
     })
 }

@@ -49,6 +49,7 @@ impl Devnet {
         let keys = ValidatorKeys::derive(&secret("validator"));
         let file = genesis_file(home, &accounts, &keys)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let author = keys.author();
         let config = consensus::Config::new(home.ledger(), loopback, keys, file);
         let http = format!("http://{}", ports.http.local_addr()?);
         let mut served = Served::start(config, ports.rpc, "wayleave up").await?;
@@ -57,6 +58,7 @@ impl Devnet {
             archive: home.archive(),
             folder: home.validator(),
             secret: DeviceSecret::from_seed(secret("evidence")),
+            author,
             signer: accounts.founder.signer.clone(),
             http: ports.http,
             others: Vec::new(),

@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 65] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
@@ -28,7 +28,12 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
     ("wayleave_evidence_carried_total", Counter, "Envelopes seen in final blocks."),
     ("wayleave_evidence_late_total", Counter, "Envelopes that waited past their epoch's grace."),
     ("wayleave_evidence_waiting_bytes", Gauge, "Bytes of accepted evidence not yet in a block."),
-    ("wayleave_batch_faults_total", Counter, "Faults found in batches of other validators."),
+    ("wayleave_batch_faults_total", Counter, "Envelopes at fault found in authors' batches."),
+    (
+        "wayleave_authors_charged_total",
+        Counter,
+        "Authors that this validator had charged for faults.",
+    ),
     ("wayleave_epochs_settled_total", Counter, "Epochs settled since the program started."),
     ("wayleave_settlement_seconds", Histogram, "Time to replay and settle an epoch."),
     ("wayleave_settlement_failures_total", Counter, "Attempts to settle an epoch that failed."),

@@ -9,4 +9,5 @@ mod kill;
 mod machines;
 mod metrics;
 mod operating;
+mod ports;
 mod program;

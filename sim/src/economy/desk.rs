@@ -164,7 +164,7 @@ impl Desk {
         }
         let before = epoch.previous().and_then(|before| self.statements.get(&before).cloned());
         let before = before.unwrap_or_else(|| Statement::genesis(CHAIN, NETWORK));
-        let settled = settlement::settle(&inputs, &before, replayed.carried);
+        let settled = settlement::settle(&inputs, &before, replayed.carried, replayed.faults);
         let statement = settled.map_err(|error| self.broken(error))?.statement;
         self.statements.insert(epoch, statement.clone());
         Ok(statement)

@@ -70,6 +70,14 @@ fn who_votes_twice_is_named() {
 }
 
 #[test]
+fn who_shows_each_peer_one_face_is_accused_by_honest_machines() {
+    let reports: Vec<_> = (0..4).map(|seed| world("two-faced", seed)).collect();
+    assert!(reports.iter().all(|report| report.broken.is_none()), "{reports:?}");
+    let accused = reports.iter().filter(|report| !report.accused.is_empty()).count();
+    assert!(accused > 0, "{reports:?}");
+}
+
+#[test]
 fn devices_are_paid_where_nothing_goes_wrong() {
     let report = world("economy", 1);
     assert_eq!(report.broken, None);

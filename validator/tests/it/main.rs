@@ -4,6 +4,7 @@
 
 mod accuse;
 mod behind;
+mod charge;
 mod epoch;
 mod http;
 mod world;

@@ -56,6 +56,11 @@ pub(crate) fn device() -> DeviceSecret {
     DeviceSecret::from_seed([7; 32])
 }
 
+/// The validator's keys.
+pub(crate) fn keys() -> ValidatorKeys {
+    ValidatorKeys::derive(&[1; 32])
+}
+
 #[derive(Debug)]
 pub(crate) struct Wall;
 
@@ -104,13 +109,12 @@ fn manifest() -> Manifest {
 
 fn genesis() -> Genesis {
     let people = || (1..=4).map(|n| signer(n).address());
-    let keys = ValidatorKeys::derive(&[1; 32]);
     Genesis::found(Founding {
         chain_id: CHAIN,
         // Header times rise by bounded steps: a ledger born in the past would lag behind all devices.
         timestamp_ms: Wall.now_ms(),
         term_length: 1_000,
-        validators: vec![keys.validator(founder().address()).into()],
+        validators: vec![keys().validator(founder().address()).into()],
         allocations: people()
             .map(|account| (account, U256::from(1_000_000_000_000_000_000u64)))
             .collect(),
@@ -155,8 +159,7 @@ impl World {
 
     /// The same with a ledger that keeps so much of the past.
     pub(crate) async fn start_with(folder: &Path, retention: Retention) -> Self {
-        let keys = ValidatorKeys::derive(&[1; 32]);
-        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys, genesis());
+        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys(), genesis());
         config.pace = Duration::from_millis(100);
         config.retention = retention;
         let ledger = consensus::start(config).await.unwrap();
@@ -195,6 +198,11 @@ impl World {
     /// Another validator's follower on the same ledger, with files of its own in `folder`.
     pub(crate) fn follower(&self, folder: &Path, others: &[String]) -> (Follower, Files) {
         follower(&self.ledger, &self.client, folder, others)
+    }
+
+    /// Gives the ledger a blob to carry.
+    pub(crate) fn submit_blob(&self, blob: Vec<u8>) {
+        self.ledger.ledger.submit_blob(blob.into()).unwrap();
     }
 
     pub(crate) fn archive(&self) -> Archive {
@@ -320,6 +328,7 @@ async fn worker(
         archive: Archive::open(&folder.join("archive")).unwrap(),
         folder: folder.join("journal"),
         secret: DeviceSecret::from_seed([99; 32]),
+        author: keys().author(),
         signer: founder(),
         http: listener,
         listen: LOCALHOST,

@@ -212,8 +212,22 @@ async fn settle(client: &Client, leaves: &[Leaf]) {
     let root = Tree::new(leaves.iter().map(Leaf::hash).collect()).root();
     let outcome =
         Outcome { inputs, statement: B256::repeat_byte(6), root, totals: Totals::default() };
-    let vote = ISettlements::voteCall { network, epoch, outcome };
-    client.send(&signer(1), address::SETTLEMENTS, &vote).await.unwrap();
+    let (validator, salt) = (signer(1).address(), B256::ZERO);
+    let ask = ISettlements::roundOfCall { network, epoch };
+    let round = client.call(address::SETTLEMENTS, ask).await.unwrap().number;
+    let ask = ISettlements::ballotHashCall {
+        network,
+        epoch,
+        round,
+        validator,
+        outcome: outcome.clone(),
+        salt,
+    };
+    let ballot = client.call(address::SETTLEMENTS, ask).await.unwrap();
+    let commit = ISettlements::commitCall { network, epoch, round, ballot };
+    client.send(&signer(1), address::SETTLEMENTS, &commit).await.unwrap();
+    let reveal = ISettlements::revealCall { network, epoch, outcome, salt };
+    client.send(&signer(1), address::SETTLEMENTS, &reveal).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,7 @@ impl From<IndexError> for S3Error {
             | IndexError::Format(_)
             | IndexError::Keys
             | IndexError::Damaged(_)
+            | IndexError::Broken { .. }
             | IndexError::Store(_) => {
                 tracing::error!(error = %from, "index failed");
                 S3ErrorCode::InternalError
