@@ -540,15 +540,10 @@ fn record_body(txn: &WriteTransaction, block: &Finalized) -> Result<(), HistoryE
         Ok::<_, HistoryError>(index)
     };
     let mut transactions = txn.open_table(TRANSACTIONS)?;
-    let mut hashes = BTreeMap::new();
+    let mut places = txn.open_table(PLACES)?;
     for (index, transaction) in block.transactions.iter().enumerate() {
         let index = put(&mut transactions, index, transaction)?;
-        hashes.insert(keccak256(transaction), index);
-    }
-    // In the table's order, so that neighbours are found in one page.
-    let mut places = txn.open_table(PLACES)?;
-    for (hash, index) in hashes {
-        places.insert(&hash.0, (height, index))?;
+        places.insert(&keccak256(transaction).0, (height, index))?;
     }
     let mut receipts = txn.open_table(RECEIPTS)?;
     for (index, receipt) in block.receipts.iter().enumerate() {
