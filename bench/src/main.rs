@@ -37,6 +37,15 @@ struct Arguments {
     /// Measure the ledger alone, and print it.
     #[arg(long)]
     ledger: bool,
+    /// Numbers of validators of that ledger.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 7])]
+    validators: Vec<u8>,
+    /// Measure it without its rival, for a profiler.
+    #[arg(long)]
+    alone: bool,
+    /// Most transactions that its client keeps on their way.
+    #[arg(long, default_value_t = 24_000)]
+    window: usize,
     /// Compare blocks sent whole with erasure-coded ones in a simulated network, and print the table.
     #[arg(long)]
     blocks: bool,
@@ -58,6 +67,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .thread_name("client")
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
@@ -82,8 +92,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.disk)?;
     let disk = tempfile::tempdir_in(&arguments.disk)?;
     let mut report = report::Report::new(machine::describe());
+    let ledger = ledger::Plan {
+        validators: arguments.validators,
+        alone: arguments.alone,
+        window: arguments.window,
+    };
+    let tools = arguments.tools;
     if arguments.ledger {
-        report.section("Ledger", ledger::compare(disk.path(), &arguments.tools).await?);
+        report.section("Ledger", ledger.run(disk.path(), &tools).await?);
         return Ok(());
     }
     let devnet = up::Devnet::start(&arguments.program, disk.path()).await?;
@@ -97,7 +113,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     report.section("S3", s3::compare(&devnet.access()?, rival.access()).await?);
     report.section("Proofs", proofs::compare()?);
     drop((devnet, rival));
-    report.section("Ledger", ledger::compare(disk.path(), &arguments.tools).await?);
+    report.section("Ledger", ledger.run(disk.path(), &tools).await?);
     report.page(tokio::task::spawn_blocking(blocks::page).await??);
     report.write(&arguments.report)
 }

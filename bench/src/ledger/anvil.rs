@@ -1,6 +1,9 @@
 //! Anvil, Foundry's development chain, from its npm package.
 
-use super::transactions::{CHAIN, COINS, SENDERS};
+use super::{
+    cpu,
+    transactions::{CHAIN, COINS, SENDERS},
+};
 use crate::up::{free_port, wait_for_port};
 use anyhow::{Context as _, ensure};
 use std::{
@@ -43,7 +46,7 @@ pub(super) fn artifact(tools: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Anvil {
     port: u16,
-    _child: Child,
+    child: Child,
 }
 
 impl Anvil {
@@ -59,10 +62,15 @@ impl Anvil {
             .spawn()
             .context("anvil does not start")?;
         wait_for_port(port).await?;
-        Ok(Self { port, _child: child })
+        Ok(Self { port, child })
     }
 
     pub(super) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Seconds that it has computed.
+    pub(super) fn cpu(&self) -> anyhow::Result<f64> {
+        cpu::process(self.child.id().context("anvil ended")?)
     }
 }

@@ -7,9 +7,9 @@ use alloy_primitives::{Address, Bytes, TxKind, U256, hex};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner, coins_bip39::English};
 use alloy_sol_types::{SolCall as _, SolValue as _, sol};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use contracts::address::STABLECOIN;
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, thread};
 
 /// The chain of both.
 pub(super) const CHAIN: u64 = 0xDE91;
@@ -52,8 +52,8 @@ impl fmt::Display for Load {
 pub(super) struct Workload {
     /// Deploys the token and gives every sender some: in order, by one account.
     pub(super) setup: Vec<Vec<u8>>,
-    /// By load, in the order of [`LOADS`], and by sender.
-    signed: [Vec<Vec<Vec<u8>>>; LOADS.len()],
+    /// By sender, and by load in the order of [`LOADS`].
+    signed: Vec<[Vec<Vec<u8>>; LOADS.len()]>,
 }
 
 /// All loads, in the order in which they must be sent: their nonces follow one another.
@@ -72,25 +72,29 @@ impl Workload {
             setup.push(call(deployer, nonce, (TxKind::Call(token), 0), input)?);
         }
         let each = u64::try_from(count / SENDERS)?;
-        let mut signed = [const { Vec::new() }; LOADS.len()];
-        for sender in senders {
-            let mut nonces = 0u64..;
-            for (load, all) in LOADS.into_iter().zip(&mut signed) {
-                let nonces = nonces.by_ref().take(usize::try_from(each)?);
-                let txs = nonces.map(|nonce| one(sender, nonce, load, token));
-                all.push(txs.collect::<anyhow::Result<Vec<_>>>()?);
-            }
-        }
+        // To sign takes longer than anything that is measured: all cores do it.
+        let part = senders.len().div_ceil(thread::available_parallelism()?.get());
+        let signed = thread::scope(|scope| {
+            let sign = |part: &[PrivateKeySigner]| {
+                part.iter().map(|sender| all_loads(sender, each, token)).collect::<Vec<_>>()
+            };
+            let threads: Vec<_> =
+                senders.chunks(part).map(|part| scope.spawn(move || sign(part))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        });
+        let signed: anyhow::Result<Vec<_>> = signed;
+        let signed = signed?;
+        ensure!(signed.len() == senders.len(), "a thread that signs failed");
         Ok(Self { setup, signed })
     }
 
     /// How many transactions a load has.
     pub(super) fn count(&self, load: Load) -> usize {
-        self.of(load).iter().map(Vec::len).sum()
+        self.of(load).iter().map(|txs| txs.len()).sum()
     }
 
     /// Requests of [`BATCH`] transactions for `connections`: a sender's stay on one, in order.
-    pub(super) fn requests(&self, load: Load, connections: usize) -> Vec<Vec<Vec<u8>>> {
+    pub(super) fn requests(&self, load: Load, connections: usize) -> Vec<Vec<bytes::Bytes>> {
         let senders = self.of(load);
         let mut all = Vec::new();
         for first in 0..connections {
@@ -106,21 +110,38 @@ impl Workload {
         all
     }
 
-    fn of(&self, load: Load) -> &[Vec<Vec<u8>>] {
+    /// The transactions of each sender.
+    fn of(&self, load: Load) -> Vec<&[Vec<u8>]> {
         let place = LOADS.iter().position(|one| *one == load).unwrap_or(0);
-        &self.signed[place]
+        self.signed.iter().map(|loads| loads[place].as_slice()).collect()
     }
 }
 
+/// What a sender sends, `each` of every load.
+fn all_loads(
+    sender: &PrivateKeySigner,
+    each: u64,
+    token: Address,
+) -> anyhow::Result<[Vec<Vec<u8>>; LOADS.len()]> {
+    let mut signed = [const { Vec::new() }; LOADS.len()];
+    for ((place, load), first) in
+        LOADS.into_iter().enumerate().zip((0u64..).step_by(usize::try_from(each)?))
+    {
+        let txs = (first..first + each).map(|nonce| one(sender, nonce, load, token));
+        signed[place] = txs.collect::<anyhow::Result<_>>()?;
+    }
+    Ok(signed)
+}
+
 /// The JSON of a batch of `eth_sendRawTransaction`.
-pub(super) fn batch<'a>(txs: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(super) fn batch<'a>(txs: impl Iterator<Item = &'a [u8]>) -> bytes::Bytes {
     let calls = txs.enumerate().map(|(id, tx)| {
         let raw = hex::encode_prefixed(tx);
         format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_sendRawTransaction","params":["{raw}"]}}"#
         )
     });
-    format!("[{}]", calls.collect::<Vec<_>>().join(",")).into_bytes()
+    format!("[{}]", calls.collect::<Vec<_>>().join(",")).into()
 }
 
 /// The senders, and last the account that deploys.
@@ -169,15 +190,29 @@ fn call(
     } else {
         80_000
     };
+    signed(signer, Call { nonce, to, value, gas_limit, input })
+}
+
+/// What a transaction says for itself.
+pub(super) struct Call {
+    pub(super) nonce: u64,
+    pub(super) to: TxKind,
+    pub(super) value: u64,
+    pub(super) gas_limit: u64,
+    pub(super) input: Vec<u8>,
+}
+
+/// A signed transaction.
+pub(super) fn signed(signer: &PrivateKeySigner, call: Call) -> anyhow::Result<Vec<u8>> {
     let tx = TxEip1559 {
         chain_id: CHAIN,
-        nonce,
-        gas_limit,
+        nonce: call.nonce,
+        gas_limit: call.gas_limit,
         max_fee_per_gas: FEE,
         max_priority_fee_per_gas: 1_000_000_000,
-        to,
-        value: U256::from(value),
-        input: Bytes::from(input),
+        to: call.to,
+        value: U256::from(call.value),
+        input: Bytes::from(call.input),
         ..TxEip1559::default()
     };
     let signature = signer.sign_hash_sync(&tx.signature_hash())?;

@@ -44,7 +44,8 @@ use commonware_storage::Context as StorageContext;
 use commonware_utils::SystemTimeExt as _;
 use contracts::address::VALIDATORS;
 use execution::{
-    ExecuteError, Key, Patience, Receipt, Store, account_at, execute_block, propose_block,
+    Account, BLOCK_GAS_LIMIT, BlockOutcome, ExecuteError, Key, Patience, Receipt, Store,
+    TX_GAS_MIN, Value, account_at, execute_block, propose_block,
 };
 use futures::StreamExt as _;
 use std::{
@@ -58,6 +59,13 @@ use tokio::sync::watch;
 /// How long a leader chooses transactions: half of what is left of its view after its pace (see
 /// `terms`), so that a slow disk makes small blocks instead of none.
 const BUILD_TIME: Duration = Duration::from_millis(750);
+
+/// How many of the waiting transactions a block is chosen from: twice what its gas allows, so that some
+/// may turn out not to run.
+fn candidates_max() -> usize {
+    let fit = usize::try_from(BLOCK_GAS_LIMIT / TX_GAS_MIN).unwrap_or(MAX_TRANSACTIONS);
+    fit.saturating_mul(2).min(MAX_TRANSACTIONS)
+}
 
 /// What the application shares with the rest of the node.
 #[derive(Debug)]
@@ -209,7 +217,7 @@ impl App {
         patience: Patience,
     ) -> Result<(Block, Sealed<E>), ExecuteError> {
         let shared = &self.0;
-        let limits = (MAX_TRANSACTIONS, MAX_TRANSACTIONS_BYTES);
+        let limits = (candidates_max(), MAX_TRANSACTIONS_BYTES);
         let candidates = shared.queues.candidates(header.base_fee, &taken.nonces, limits);
         let env = environment(&header);
         let store = BatchStore::<E>(&batch);
@@ -219,7 +227,7 @@ impl App {
             shared.queues.skipped(&candidates[skipped.index], &skipped.reason, first);
         }
         let chosen: Vec<&Transaction> =
-            proposal.included.iter().map(|index| &candidates[*index]).collect();
+            proposal.included.iter().map(|index| &*candidates[*index]).collect();
         let body = Body {
             transactions: chosen.iter().map(|tx| Bytes::from(tx.encoded_2718())).collect(),
             blobs: shared.queues.blob_candidates(&taken.blobs, header.height),
@@ -242,7 +250,7 @@ impl App {
         &self,
         store: &impl Store,
         block: &Block,
-    ) -> Result<Option<(Executed, Writes)>, ExecuteError> {
+    ) -> Result<Option<(BlockOutcome, Vec<(Address, u64)>)>, ExecuteError> {
         let Some(transactions) = self.decode(block).await else { return Ok(None) };
         let header = block.header();
         let outcome = match execute_block(store, &environment(header), &transactions).await {
@@ -259,8 +267,7 @@ impl App {
             tracing::warn!(height = header.height, "block names other receipts than it makes");
             return Ok(None);
         }
-        let writes = outcome.writes.clone();
-        Ok(Some((Executed::new(header.height, outcome, used(&transactions)), writes)))
+        Ok(Some((outcome, used(&transactions))))
     }
 
     /// Executes and seals a block; nothing if it is invalid.
@@ -270,8 +277,8 @@ impl App {
         batch: Batch<E>,
     ) -> Result<Option<Sealed<E>>, ExecuteError> {
         let replayed = self.replay(&BatchStore::<E>(&batch), block).await?;
-        let Some((executed, writes)) = replayed else { return Ok(None) };
-        let sealed = state::seal::<E>(batch, block.header().height, &writes).await?;
+        let Some((outcome, used)) = replayed else { return Ok(None) };
+        let sealed = state::seal::<E>(batch, block.header().height, &outcome.writes).await?;
         if state::commitment::<E>(&sealed) != block.header().state {
             tracing::warn!(
                 height = block.header().height,
@@ -279,6 +286,7 @@ impl App {
             );
             return Ok(None);
         }
+        let executed = Executed::new(block.header().height, outcome, used);
         self.0.outcomes.insert(block.hash(), executed);
         Ok(Some(sealed))
     }
@@ -308,14 +316,14 @@ impl App {
             return executed;
         }
         match self.replay(&AppliedStore(readers), block).await {
-            Ok(Some((executed, _))) => Arc::new(executed),
+            Ok(Some((outcome, used))) => {
+                Arc::new(Executed::new(block.header().height, outcome, used))
+            }
             Ok(None) => fail_stop("final block", &"it is invalid here"),
             Err(error) => fail_stop("failed to execute a final block again", &error),
         }
     }
 }
-
-type Writes = BTreeMap<execution::Key, Option<execution::Value>>;
 
 fn nonce(tx: &Transaction) -> u64 {
     alloy_consensus::Transaction::nonce(tx.inner())
@@ -338,7 +346,7 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
     type Context = ConsensusContext;
     type Block = Block;
     type Databases = Databases<E>;
-    type Captured = Arc<(Finalized, Arc<Executed>)>;
+    type Captured = (Arc<Finalized>, Arc<Executed>);
     type Provider = ();
     type Input = ();
 
@@ -415,8 +423,8 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
     ) -> Self::Captured {
         self.reach(block.header().height, &readers).await;
         let executed = self.outcome::<E>(block, &readers).await;
-        let captured = Arc::new((executed.finalized(block), executed));
-        let (history, record) = (Arc::clone(&self.0.history), Arc::clone(&captured));
+        let captured = (Arc::new(executed.finalized(block)), executed);
+        let (history, record) = (Arc::clone(&self.0.history), captured.clone());
         // The write waits for the disk, so it runs where waiting is allowed.
         let recording = runtime
             .child("history")
@@ -434,13 +442,12 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         &mut self,
         _: (E, ConsensusContext),
         _: &Block,
-        captured: Self::Captured,
+        (finalized, executed): Self::Captured,
         readers: Reader<StateDb<E>>,
     ) {
-        let (finalized, executed) = (&captured.0, &captured.1);
         let height = finalized.height();
         let carried = finalized.blobs.iter().flatten().map(|blob| blob_hash(blob));
-        let taken = (&executed.used[..], &executed.touched[..]);
+        let taken = (&executed.used[..], &executed.written[..]);
         for sender in self.0.queues.finalized(height, taken, carried) {
             match account_at(&AppliedStore(&readers), sender).await {
                 Ok(account) => self.0.queues.check(sender, &account),
@@ -448,9 +455,8 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
             }
         }
         self.0.outcomes.forget(height);
-        self.keep_committees(finalized, &AppliedStore(&readers)).await;
+        self.keep_committees(&finalized, &AppliedStore(&readers)).await;
         self.keep_end(height).await;
-        let finalized = Arc::new(finalized.clone());
         self.0.head.send_if_modified(|head| {
             let newer = height > head.height();
             if newer {
@@ -474,12 +480,14 @@ impl Executed {
 
     fn new(height: u64, outcome: execution::BlockOutcome, used: Vec<(Address, u64)>) -> Self {
         let undo: Undo = outcome.undo.iter().map(|(key, value)| (key.hash(), *value)).collect();
-        let account = |key: &Key| match key {
-            Key::Account(address) => Some(*address),
+        let account = |(key, value): (&Key, &Option<Value>)| match key {
+            Key::Account(address) => {
+                Some((*address, value.as_ref().map(Account::decode).unwrap_or_default()))
+            }
             _ => None,
         };
-        let touched = outcome.undo.keys().filter_map(account).collect();
-        Self { height, receipts: outcome.receipts, undo, used, touched }
+        let written = outcome.writes.iter().filter_map(account).collect();
+        Self { height, receipts: outcome.receipts, undo, used, written }
     }
 }
 

@@ -340,7 +340,7 @@ async fn keep_committees<E: Runtime>(
 /// How state is fetched and applied by a syncing node.
 const SYNC: SyncEngineConfig = SyncEngineConfig {
     fetch_batch_size: SYNC_OPERATIONS,
-    apply_batch_size: NZU64!(1024),
+    apply_batch_size: NZU64!(4_096),
     max_outstanding_requests: NZUsize!(8),
 };
 

@@ -25,7 +25,7 @@ use crate::{
     engine::Runtime,
     mempool::{PoolRefused, Source},
     network::Channel,
-    queues::Transaction,
+    queues::{Queues, Transaction},
     state::{Databases, PastStore},
 };
 use alloy_primitives::{Address, B256, keccak256};
@@ -202,7 +202,7 @@ impl<E: Runtime> Gossip<E> {
             history: Arc::clone(&self.shared.history),
             height,
         };
-        let accounts = match accounts(&store, &transactions).await {
+        let accounts = match accounts(&store, &transactions, queues).await {
             Ok(accounts) => accounts,
             Err(error) => {
                 tracing::error!(%error, "transactions of a peer cannot be checked");
@@ -211,7 +211,7 @@ impl<E: Runtime> Gossip<E> {
         };
         let tell = !self.has_seat(peer);
         for tx in transactions {
-            let account = accounts.get(&tx.signer()).copied().unwrap_or_default();
+            let (account, height) = accounts.get(&tx.signer()).copied().unwrap_or_default();
             let valid = validate(&tx, &account, self.shared.chain.chain_id).is_ok();
             let taken = valid.then(|| queues.insert(tx, (&account, height), (source(peer), tell)));
             if !matches!(taken, Some(Ok(_) | Err(PoolRefused::Known))) {
@@ -263,16 +263,23 @@ fn source(peer: &PublicKey) -> Source {
     Source::Peer(key)
 }
 
-/// The accounts of the senders.
+/// The accounts of the senders, and the heights after which they are so.
 async fn accounts<E: Runtime>(
     store: &PastStore<E>,
     transactions: &[Transaction],
-) -> Result<BTreeMap<Address, Account>, StoreError> {
+    queues: &Queues,
+) -> Result<BTreeMap<Address, (Account, u64)>, StoreError> {
     let mut accounts = BTreeMap::new();
     for tx in transactions {
-        if let Entry::Vacant(place) = accounts.entry(tx.signer()) {
-            place.insert(account_at(store, tx.signer()).await?);
+        let sender = tx.signer();
+        let Entry::Vacant(place) = accounts.entry(sender) else { continue };
+        if let Some(known) = queues.account(&sender) {
+            place.insert(known);
+            continue;
         }
+        let account = account_at(store, sender).await?;
+        queues.remember(sender, account, store.height);
+        place.insert((account, store.height));
     }
     Ok(accounts)
 }

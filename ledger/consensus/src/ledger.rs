@@ -84,10 +84,23 @@ impl Ledger {
     /// Why it was not taken.
     pub async fn submit(&self, raw: &[u8]) -> Result<B256, Rejected> {
         let tx = execution::decode(raw)?;
-        let height = self.head().height();
-        let account = self.account(tx.signer(), height).await?;
+        let (account, height) = self.sender(tx.signer()).await?;
         validate(&tx, &account, self.chain_id())?;
         Ok(self.0.queues.insert(tx, (&account, height), (Source::Own, true))?)
+    }
+
+    /// The account of a sender, and the height after which it is so.
+    async fn sender(&self, sender: Address) -> Result<(Account, u64), QueryError> {
+        if self.0.queries.is_closed() {
+            return Err(QueryError::Stopped);
+        }
+        if let Some(known) = self.0.queues.account(&sender) {
+            return Ok(known);
+        }
+        let height = self.head().height();
+        let account = self.account(sender, height).await?;
+        self.0.queues.remember(sender, account, height);
+        Ok((account, height))
     }
 
     /// Takes an evidence blob to be carried by a block, and gives its BLAKE3 hash.
@@ -111,7 +124,7 @@ impl Ledger {
     /// The history could not be read.
     pub fn waiting(&self, hash: B256) -> Result<Option<Transaction>, HistoryError> {
         if let Some(waiting) = self.0.queues.get(&hash) {
-            return Ok(Some(waiting));
+            return Ok(Some(Transaction::clone(&waiting)));
         }
         let ahead = self.0.history.transaction(hash)?.filter(|located| !self.readable(located));
         let Some(located) = ahead else { return Ok(None) };
@@ -129,7 +142,7 @@ impl Ledger {
     /// # Errors
     /// The state could not be read.
     pub async fn pending_nonce(&self, sender: Address) -> Result<u64, QueryError> {
-        let account = self.account(sender, self.head().height()).await?;
+        let (account, _) = self.sender(sender).await?;
         Ok(self.0.queues.pending_nonce(sender, account.nonce))
     }
 

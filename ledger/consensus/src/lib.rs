@@ -22,6 +22,7 @@
 //! A single validator runs the same code as many and is *founder-trusted*: its word alone makes
 //! blocks final (design 5).
 
+mod accounts;
 mod application;
 mod block;
 mod committee;

@@ -214,8 +214,8 @@ pub(crate) struct Mempool<T> {
     held: BTreeMap<Source, Used>,
     /// What is to be sent again, by the height from which on it is due.
     again: BTreeSet<(u64, B256)>,
-    /// Senders whose accounts changed or whose transactions an execution skipped: to be checked
-    /// against final state.
+    /// Senders whose standing was out of date when they came, or whose transactions an execution
+    /// skipped: to be checked against final state.
     suspects: BTreeSet<Address>,
     /// The last final height that [`Mempool::finalized`] was told of.
     height: u64,
@@ -464,8 +464,13 @@ impl<T: Clone> Mempool<T> {
         used: impl IntoIterator<Item = (Address, u64)>,
     ) {
         self.height = self.height.max(height);
+        let mut next = BTreeMap::<Address, u64>::new();
         for (sender, nonce) in used {
-            self.advance(sender, nonce.saturating_add(1));
+            let next = next.entry(sender).or_default();
+            *next = nonce.saturating_add(1).max(*next);
+        }
+        for (sender, next) in next {
+            self.advance(sender, next);
         }
         for sender in self.gaps.clone() {
             let Some(state) = self.senders.get(&sender) else { continue };
@@ -502,7 +507,7 @@ impl<T: Clone> Mempool<T> {
         self.refresh(sender);
     }
 
-    /// Notes a sender whose transaction an execution skipped, or whose account changed.
+    /// Notes a sender whose transaction an execution skipped.
     pub(crate) fn suspect(&mut self, sender: Address) {
         if self.senders.contains_key(&sender) {
             self.suspects.insert(sender);
@@ -518,7 +523,8 @@ impl<T: Clone> Mempool<T> {
     /// beside the transactions before it.
     pub(crate) fn check(&mut self, sender: Address, next: u64, balance: U256) {
         self.advance(sender, next);
-        let Some(state) = self.senders.get(&sender) else { return };
+        let unpaid = |state: &&Sender<T>| state.cost > balance;
+        let Some(state) = self.senders.get(&sender).filter(unpaid) else { return };
         let (mut left, mut unpayable) = (balance, Vec::new());
         for (nonce, waiting) in &state.queue {
             match left.checked_sub(waiting.pooled.cost) {

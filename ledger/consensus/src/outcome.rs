@@ -5,7 +5,7 @@
 
 use crate::history::Undo;
 use alloy_primitives::{Address, B256};
-use execution::Receipt;
+use execution::{Account, Receipt};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,8 +22,8 @@ pub(crate) struct Executed {
     pub(crate) undo: Undo,
     /// Sender and nonce of each transaction.
     pub(crate) used: Vec<(Address, u64)>,
-    /// Accounts it wrote.
-    pub(crate) touched: Vec<Address>,
+    /// Accounts it wrote, as it left them.
+    pub(crate) written: Vec<(Address, Account)>,
 }
 
 /// Outcomes by block hash.
@@ -64,8 +64,8 @@ mod tests {
         let outcomes = Outcomes::default();
         let hash = |n: u64| B256::left_padding_from(&n.to_be_bytes());
         for height in 1..=40 {
-            let (undo, used, touched) = (Undo::new(), vec![], vec![]);
-            let executed = Executed { height, receipts: vec![], undo, used, touched };
+            let (undo, used, written) = (Undo::new(), vec![], vec![]);
+            let executed = Executed { height, receipts: vec![], undo, used, written };
             outcomes.insert(hash(height), executed);
         }
         assert!(outcomes.get(hash(8)).is_none());

@@ -3,7 +3,8 @@
 //! It stands outside `glue`'s `Stateful` because finality waits while that builds. A leader waits
 //! until one pace after its parent's time, by its clock, and never longer than one pace: a clock set
 //! back makes times creep and stops nothing. A ledger that lags does not wait, unless it lags by more
-//! than one block may catch up with.
+//! than one block may catch up with. Nobody waits for the first block: genesis has no certificate, so that
+//! is the first thing that a light client can believe.
 
 use crate::{block::Block, header::ConsensusContext, rules::MAX_STEP_MS};
 use commonware_consensus::{Application, Handoff, marshal::ancestry::Ancestry};
@@ -55,7 +56,9 @@ where
         if parent_time > now + self.pace && parent.height.is_multiple_of(WARN_EVERY) {
             tracing::warn!(ahead = ?(parent_time - now), "the ledger is ahead of this machine's clock");
         }
-        runtime.sleep(wait(parent_time, now, self.pace)).await;
+        if parent.height > 0 {
+            runtime.sleep(wait(parent_time, now, self.pace)).await;
+        }
         self.inner.propose((runtime, context), ancestry, input).await
     }
 

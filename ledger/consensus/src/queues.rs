@@ -4,6 +4,7 @@
 //! No lock is held across an await, and none while another is taken.
 
 use crate::{
+    accounts::Accounts,
     gossip::{Outbox, Topic},
     mempool::{BlobRefused, Blobs, Limits, Mempool, PoolRefused, Pooled, Source, Standing},
     recovery::Recovery,
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use execution::{Account, InvalidTx, Recovered, TxEnvelope};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// A transaction with its sender.
@@ -24,8 +25,9 @@ pub type Transaction = Recovered<TxEnvelope>;
 /// What waits for a block.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    transactions: Mutex<Mempool<Transaction>>,
+    transactions: Mutex<Mempool<Arc<Transaction>>>,
     blobs: Mutex<Blobs>,
+    accounts: Mutex<Accounts>,
     /// Senders of what waits and of what blocks hold.
     pub(crate) recovery: Recovery,
     /// What peers are to be told of.
@@ -41,7 +43,8 @@ impl Queues {
     pub(crate) fn new(limits: Limits, recovery: Recovery) -> Self {
         Self {
             transactions: Mutex::new(Mempool::new(limits)),
-            blobs: Mutex::new(Blobs::default()),
+            blobs: Mutex::default(),
+            accounts: Mutex::default(),
             recovery,
             told: Default::default(),
         }
@@ -54,6 +57,16 @@ impl Queues {
             Topic::Transactions => transactions,
             Topic::Blobs => blobs,
         }
+    }
+
+    /// A sender's account, if it is known, and the final height after which it is so.
+    pub(crate) fn account(&self, sender: &Address) -> Option<(Account, u64)> {
+        lock(&self.accounts).get(sender)
+    }
+
+    /// Remembers a sender's account as it was read after the final block `height`.
+    pub(crate) fn remember(&self, sender: Address, account: Account, height: u64) {
+        lock(&self.accounts).insert(sender, account, height);
     }
 
     /// Takes a valid transaction whose sender's account is `account` after the final block `height`.
@@ -75,7 +88,7 @@ impl Queues {
                 .saturating_mul(U256::from(tx.max_fee_per_gas()))
                 .saturating_add(tx.value()),
             bytes: tx.encode_2718_len(),
-            tx,
+            tx: Arc::new(tx),
         };
         let seen = Standing { height, next: account.nonce, balance: account.balance };
         let sender = pooled.sender;
@@ -112,7 +125,7 @@ impl Queues {
         }
     }
 
-    pub(crate) fn get(&self, hash: &B256) -> Option<Transaction> {
+    pub(crate) fn get(&self, hash: &B256) -> Option<Arc<Transaction>> {
         lock(&self.transactions).get(hash).cloned()
     }
 
@@ -132,7 +145,7 @@ impl Queues {
         base_fee: u64,
         used: &BTreeMap<Address, u64>,
         limits: (usize, usize),
-    ) -> Vec<Transaction> {
+    ) -> Vec<Arc<Transaction>> {
         lock(&self.transactions).candidates(base_fee, used, limits)
     }
 
@@ -158,22 +171,25 @@ impl Queues {
         }
     }
 
-    /// Removes what the final block at `height` used and carries; gives the senders to [`Queues::check`].
-    /// Those whose account the block wrote are among them: delegated code and authorizations
-    /// (EIP-7702) use nonces and coins without a transaction of their owner.
+    /// Removes what the final block at `height` used and carries, and what the accounts that it wrote
+    /// cannot run any more: delegated code and authorizations (EIP-7702) use nonces and coins without a
+    /// transaction of their owner. Gives other senders that are to be checked ([`Queues::check`]).
     pub(crate) fn finalized(
         &self,
         height: u64,
-        (used, touched): (&[(Address, u64)], &[Address]),
+        (used, written): (&[(Address, u64)], &[(Address, Account)]),
         carried: impl IntoIterator<Item = B256>,
     ) -> BTreeSet<Address> {
+        lock(&self.accounts).finalized(height, written);
         lock(&self.blobs).finalized(height, carried);
         let mut transactions = lock(&self.transactions);
         transactions.finalized(height, used.iter().copied());
-        for account in touched {
-            transactions.suspect(*account);
+        let mut suspects = transactions.take_suspects();
+        for (sender, account) in written {
+            transactions.check(*sender, account.nonce, account.balance);
+            suspects.remove(sender);
         }
-        transactions.take_suspects()
+        suspects
     }
 
     /// Removes what the sender cannot run by final state.

@@ -32,10 +32,13 @@ use revm::{
     },
     inspector::NoOpInspector,
 };
-use std::{collections::BTreeMap, io};
+use std::{borrow::Borrow, collections::BTreeMap, io};
 
 /// Least gas of any transaction: with less left, a block is full.
-const TX_GAS_MIN: u64 = 21_000;
+pub const TX_GAS_MIN: u64 = 21_000;
+
+/// Transactions whose accounts are read in one question, before the first of them runs.
+const TOGETHER: usize = 256;
 
 /// The BLAKE2 precompile: without input it fails and takes all gas (EIP-152).
 const ALWAYS_FAILS: Address = address!("0x0000000000000000000000000000000000000009");
@@ -136,6 +139,9 @@ pub async fn execute_block<S: Store>(
     suspended(store, move |loader| {
         let mut block = Block::new(State::new(loader, Patience::ENDLESS), env)?;
         for (index, tx) in txs.iter().enumerate() {
+            if index.is_multiple_of(TOGETHER) {
+                block.expect(&txs[index..]).map_err(|stop| stop.verdict(index))?;
+            }
             block.run(tx).map_err(|stop| stop.verdict(index))?;
         }
         block.finish()
@@ -149,12 +155,16 @@ pub async fn execute_block<S: Store>(
 ///
 /// # Errors
 /// Never because of a candidate: only when the store, the thread or the program fails.
-pub async fn propose_block<S: Store>(
+pub async fn propose_block<S, T>(
     store: &S,
     env: &BlockEnv,
-    candidates: &[Recovered<TxEnvelope>],
+    candidates: &[T],
     patience: Patience,
-) -> Result<Proposal, ExecuteError> {
+) -> Result<Proposal, ExecuteError>
+where
+    S: Store,
+    T: Borrow<Recovered<TxEnvelope>> + Clone + Send + 'static,
+{
     let (env, candidates) = (*env, candidates.to_vec());
     suspended(store, move |loader| {
         let mut block = Block::new(State::new(loader, Patience::ENDLESS), env)?;
@@ -164,7 +174,10 @@ pub async fn propose_block<S: Store>(
             if block.gas_left() < TX_GAS_MIN || block.machine.state().is_late() {
                 break;
             }
-            match block.run(tx) {
+            if index.is_multiple_of(TOGETHER) {
+                block.expect(&candidates[index..]).map_err(|stop| stop.verdict(index))?;
+            }
+            match block.run(tx.borrow()) {
                 Ok(()) => proposal.included.push(index),
                 Err(Stop::Invalid(reason)) => {
                     let full = matches!(reason, InvalidTx::BlockLoads | InvalidTx::BlockTime);
@@ -275,6 +288,13 @@ impl Block {
 
     fn gas_left(&self) -> u64 {
         self.env.gas_limit.saturating_sub(self.gas_used)
+    }
+
+    /// Reads the accounts that the first [`TOGETHER`] of `txs` begin with: senders and callees.
+    fn expect(&mut self, txs: &[impl Borrow<Recovered<TxEnvelope>>]) -> Result<(), Stop> {
+        let txs = txs.iter().take(TOGETHER).map(Borrow::borrow);
+        let accounts = txs.flat_map(|tx| [Some(tx.signer()), tx.kind().into_to()]).flatten();
+        Ok(self.machine.state().expect(accounts.map(Key::Account).collect())?)
     }
 
     /// Runs a transaction and keeps what it did; leaves no trace when it is not valid.

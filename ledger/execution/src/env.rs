@@ -7,7 +7,9 @@
 //! * Code is read in chunks of 72 bytes and Ethereum's gas does not count them, so a block is also
 //!   limited to [`BLOCK_LOADS_MAX`] values read: 0.7 s of the same reads.
 //! * Base fee: EIP-1559 (elasticity 2, a change of at most 1/8 a block) above a fixed floor,
-//!   [`BASE_FEE_FLOOR`]; it is burned. The tip goes to the block's beneficiary.
+//!   [`BASE_FEE_FLOOR`], and below a ceiling that no market reaches, [`BASE_FEE_CEILING`], so that no run of
+//!   full blocks brings it to a number that cannot be counted on from. It is burned. The tip goes to the
+//!   block's beneficiary.
 
 use alloy_eips::eip1559::{BaseFeeParams, calc_next_block_base_fee};
 use alloy_evm::EvmEnv;
@@ -30,6 +32,9 @@ pub const BLOCK_LOADS_MAX: u64 = 32_768;
 
 /// Least base fee, in the coin's smallest unit per gas (1 gwei).
 pub const BASE_FEE_FLOOR: u64 = 1_000_000_000;
+
+/// Greatest base fee, in the coin's smallest unit per gas: one coin.
+pub const BASE_FEE_CEILING: u64 = 1_000_000_000_000_000_000;
 
 /// The rules of the machine.
 pub(crate) const SPEC: SpecId = SpecId::OSAKA;
@@ -85,8 +90,9 @@ impl BlockEnv {
 
 /// The base fee of the block after one that had `base_fee` and used `gas_used` of `gas_limit`.
 pub fn next_base_fee(base_fee: u64, gas_used: u64, gas_limit: u64) -> u64 {
+    let base_fee = base_fee.min(BASE_FEE_CEILING);
     calc_next_block_base_fee(gas_used, gas_limit, base_fee, BaseFeeParams::ethereum())
-        .max(BASE_FEE_FLOOR)
+        .clamp(BASE_FEE_FLOOR, BASE_FEE_CEILING)
 }
 
 #[cfg(test)]
@@ -100,5 +106,14 @@ mod tests {
         assert_eq!(next_base_fee(double, BLOCK_GAS_LIMIT, BLOCK_GAS_LIMIT), double + double / 8);
         assert_eq!(next_base_fee(double, 0, BLOCK_GAS_LIMIT), double - double / 8);
         assert_eq!(next_base_fee(BASE_FEE_FLOOR, 0, BLOCK_GAS_LIMIT), BASE_FEE_FLOOR);
+    }
+
+    #[test]
+    fn blocks_that_are_full_for_ever_end_at_the_ceiling() {
+        let full = |fee| next_base_fee(fee, BLOCK_GAS_LIMIT, BLOCK_GAS_LIMIT);
+        let fee = (0..400).fold(BASE_FEE_FLOOR, |fee, _| full(fee));
+        assert_eq!(fee, BASE_FEE_CEILING);
+        assert_eq!(next_base_fee(fee, 0, BLOCK_GAS_LIMIT), fee - fee / 8);
+        assert_eq!(full(u64::MAX), BASE_FEE_CEILING);
     }
 }

@@ -38,11 +38,13 @@ mod view;
 
 pub use admit::{DecodeError, InvalidTx, TX_BYTES_MAX, decode, decode_known, validate};
 pub use block::{
-    BlockOutcome, ExecuteError, Proposal, Receipt, Skipped, execute_block, propose_block,
+    BlockOutcome, ExecuteError, Proposal, Receipt, Skipped, TX_GAS_MIN, execute_block,
+    propose_block,
 };
 pub use call::{Call, CallError, CallOutcome, CallResult, call, estimate};
 pub use env::{
-    BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, BLOCK_LOADS_MAX, BlockEnv, TX_GAS_LIMIT, next_base_fee,
+    BASE_FEE_CEILING, BASE_FEE_FLOOR, BLOCK_GAS_LIMIT, BLOCK_LOADS_MAX, BlockEnv, TX_GAS_LIMIT,
+    next_base_fee,
 };
 pub use genesis::{Genesis, Slots, call_at_genesis, contracts_at_genesis, genesis};
 pub use key::{

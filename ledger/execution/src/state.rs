@@ -1,7 +1,8 @@
 //! The state as one execution sees it: what was loaded, what was changed, what is too much.
 //!
 //! Invariants:
-//! * a key is asked of the store at most once for the transactions that stay in the block;
+//! * a key is asked of the store at most once for the transactions that stay in the block, and what was
+//!   asked for before anybody wanted it does not count among the loads ([`State::expect`]);
 //! * what a discarded transaction loaded is forgotten, so that a block's loads do not depend on the
 //!   candidates its proposer threw away; what a transaction that stays in the block as failed had
 //!   loaded is forgotten too, and counts ([`State::waste`]);
@@ -21,7 +22,7 @@ use revm::{
     context::DBErrorMarker,
     state::{AccountInfo, EvmState},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Values one transaction may load: all the slots its gas can buy, and as much again of code.
 pub(crate) const TX_LOADS_MAX: usize = 16_384;
@@ -66,6 +67,8 @@ pub(crate) struct State {
     patience: Patience,
     /// Values as the store has them.
     loaded: BTreeMap<Key, Option<Value>>,
+    /// Values read before they are wanted. They count for nothing until then.
+    expected: BTreeMap<Key, Option<Value>>,
     /// Values as the transactions so far left them.
     written: BTreeMap<Key, Option<Value>>,
     /// Codes, ready to run.
@@ -84,6 +87,7 @@ impl State {
             loader,
             patience,
             loaded: BTreeMap::new(),
+            expected: BTreeMap::new(),
             written: BTreeMap::new(),
             codes: BTreeMap::new(),
             fresh: Vec::new(),
@@ -227,6 +231,18 @@ impl State {
         Ok(changes)
     }
 
+    /// Reads what will be wanted, in one question. What was expected before and not wanted is forgotten.
+    pub(crate) fn expect(&mut self, keys: BTreeSet<Key>) -> Result<(), Fault> {
+        let known = |key: &Key| self.written.contains_key(key) || self.loaded.contains_key(key);
+        let keys: Vec<Key> = keys.into_iter().filter(|key| !known(key)).collect();
+        self.expected.clear();
+        if !keys.is_empty() {
+            let values = self.loader.load(keys.clone())?;
+            self.expected.extend(keys.into_iter().zip(values));
+        }
+        Ok(())
+    }
+
     /// The value of a key as it is now.
     fn value(&mut self, key: Key) -> Result<Option<Value>, Fault> {
         if let Some(value) = self.written.get(&key).or_else(|| self.loaded.get(&key)) {
@@ -252,10 +268,15 @@ impl State {
         if self.is_late() {
             return Err(fault(self, Fault::Late));
         }
-        let values = match self.loader.load(keys.clone()) {
-            Ok(values) => values,
-            Err(closed) => return Err(fault(self, closed.into())),
-        };
+        let unknown: Vec<Key> =
+            keys.iter().filter(|key| !self.expected.contains_key(key)).copied().collect();
+        if !unknown.is_empty() {
+            match self.loader.load(unknown.clone()) {
+                Ok(values) => self.expected.extend(unknown.into_iter().zip(values)),
+                Err(closed) => return Err(fault(self, closed.into())),
+            }
+        }
+        let values: Vec<_> = keys.iter().map(|key| self.expected.remove(key).flatten()).collect();
         self.loaded.extend(keys.iter().copied().zip(values.iter().copied()));
         self.fresh.extend(keys);
         Ok(values)

@@ -5,9 +5,10 @@ use alloy_consensus::{TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use execution::{
-    BASE_FEE_FLOOR, Call, CallOutcome, ExecuteError, InvalidTx, Key, account_at, code_at, decode,
-    execute_block,
+    BASE_FEE_FLOOR, Call, CallOutcome, ExecuteError, InvalidTx, Key, MemoryStore, Store,
+    StoreError, Value, account_at, code_at, decode, execute_block,
 };
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn fee(gas: u64) -> U256 {
     U256::from(gas) * U256::from(u128::from(BASE_FEE_FLOOR) + TIP)
@@ -330,4 +331,39 @@ fn decoding_takes_what_was_encoded_and_nothing_more() {
         decode(&long.inner().encoded_2718()),
         Err(execution::DecodeError::TooLong(_))
     ));
+}
+
+/// Counts what it is asked.
+#[derive(Default)]
+struct Counting {
+    base: MemoryStore,
+    questions: AtomicUsize,
+}
+
+impl Store for Counting {
+    async fn get(&self, key: &Key) -> Result<Option<Value>, StoreError> {
+        self.questions.fetch_add(1, Relaxed);
+        self.base.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Value>>, StoreError> {
+        self.questions.fetch_add(1, Relaxed);
+        self.base.get_many(keys).await
+    }
+}
+
+#[test]
+fn accounts_that_transactions_begin_with_are_read_together() {
+    let chain = Chain::new();
+    let mut a = User::new(1);
+    let to = |n: u64| Address::left_padding_from(&(n + (1 << 40)).to_be_bytes());
+    let txs: Vec<_> = (0..300).map(|n| a.pay(to(n), U256::from(1))).collect();
+    let store = Counting { base: chain.store.clone(), ..Counting::default() };
+    let outcome = block_on(execute_block(&store, &chain.env(), &txs)).unwrap();
+    assert!(outcome.loads > 300, "each counts, however it was read: {}", outcome.loads);
+    assert!(store.questions.load(Relaxed) < 20, "{:?}", store.questions);
+    // What is read for candidates that then do not run counts for nothing.
+    let unpaid = [a.pay(to(900), U256::MAX), a.pay(to(901), U256::MAX)];
+    let proposal = chain.propose(&[&txs[..], &unpaid].concat());
+    assert_eq!((proposal.included.len(), proposal.outcome), (300, outcome));
 }
