@@ -33,7 +33,7 @@ pub mod settle;
 pub mod verify;
 pub mod wire;
 
-pub use running::{Config, Running, StartError, start};
+pub use running::{Config, Parts, Running, StartError, Work, start, work};
 pub use verify::{Verified, VerifyEpochError, verify_epoch};
 
 use evidence::Sizes;

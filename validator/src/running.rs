@@ -1,4 +1,7 @@
 //! Starting and stopping the worker.
+//!
+//! [`work`] is the worker without its shells: what a simulator runs as well. [`start`] adds those, HTTP and
+//! iroh.
 
 use crate::{
     accuse::accuse,
@@ -7,7 +10,7 @@ use crate::{
     http::Api,
     intake::Intake,
     others::{Others, OthersError},
-    settle::Settler,
+    settle::{Choice, Settler, outcome},
 };
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
@@ -96,39 +99,81 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
-    let clock = client.clock().await?;
     let key = config.secret.key().x();
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
     bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
-    let (intake, accepted) = Intake::open(
-        &config.folder,
-        config.secret,
-        (client.chain_id(), clock),
-        (crate::sizes(), Limits::default()),
-    )?;
-    let intake = Arc::new(intake);
     let others = Arc::new(Others::new(&config.others)?);
-    let accusing = accuse(client.clone(), config.signer.clone(), config.ledger.double_votes());
     let files = Files { client, archive: config.archive, others };
-    let mut follower = Follower::new(config.ledger, files.clone(), intake.clone(), clock);
-    let next = follower.resume(accepted).await?;
-    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let settler = Settler::new(files.clone(), config.signer, clock);
+    let (ledger, folder, secret) = (config.ledger, config.folder, config.secret);
+    let parts = Parts { ledger, files, folder, secret, signer: config.signer, choice: outcome };
+    let Work { intake, files, recorded, mut tasks } = work(parts).await?;
     let api = Api::new(intake, files, config.clock, key, recorded.clone());
     let endpoint = Endpoint::bind(bind).await?;
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
     let router = api.router();
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = axum::serve(config.http, router).await {
+            tracing::error!(%error, "the validator's HTTP stopped");
+        }
+    }));
+    Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
+}
+
+/// What a worker without shells is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The ledger of this process.
+    pub ledger: Ledger,
+    /// Its client, the archive, and who completes that.
+    pub files: Files,
+    /// The folder of the journal.
+    pub folder: PathBuf,
+    /// The key that signs acceptances and batches.
+    pub secret: DeviceSecret,
+    /// The account that announces and votes.
+    pub signer: Signer,
+    /// What is voted for: [`outcome`], unless a simulated validator lies.
+    pub choice: Choice,
+}
+
+/// A worker that runs without shells, in tasks of the tokio runtime in which it was started.
+#[derive(Debug)]
+pub struct Work {
+    /// Takes in evidence.
+    pub intake: Arc<Intake>,
+    /// The ledger's client, the archive, and who completes that.
+    pub files: Files,
+    /// Up to which height blocks are recorded.
+    pub recorded: watch::Receiver<Height>,
+    /// What runs: following, settling, accusing. None of them ends before the ledger does.
+    pub tasks: Vec<JoinHandle<()>>,
+}
+
+/// Brings archive and intake up to date, then follows, settles and accuses.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn work(parts: Parts) -> Result<Work, StartError> {
+    let Parts { ledger, files, folder, secret, signer, choice } = parts;
+    let clock = files.client.clock().await?;
+    let (intake, accepted) = Intake::open(
+        &folder,
+        secret,
+        (files.client.chain_id(), clock),
+        (crate::sizes(), Limits::default()),
+    )?;
+    let intake = Arc::new(intake);
+    let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
+    let mut follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let next = follower.resume(accepted).await?;
+    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
+    let settler = Settler::new(files.clone(), signer, clock).choosing(choice);
     let tasks = vec![
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
         tokio::spawn(accusing),
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(config.http, router).await {
-                tracing::error!(%error, "the validator's HTTP stopped");
-            }
-        }),
     ];
-    Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
+    Ok(Work { intake, files, recorded, tasks })
 }
 
 async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {

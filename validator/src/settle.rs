@@ -65,12 +65,16 @@ pub enum SettleEpochError {
     },
 }
 
+/// What a validator votes for when an epoch was settled.
+pub type Choice = fn(&Settled) -> Outcome;
+
 /// The settling half of a validator.
 #[derive(Debug)]
 pub struct Settler {
     files: Files,
     signer: Signer,
     clock: EpochClock,
+    choice: Choice,
     /// What this validator said since it started: said again after a restart, which replaces it.
     said: BTreeMap<NetworkId, Said>,
 }
@@ -115,7 +119,12 @@ pub(crate) async fn is_live(
 impl Settler {
     /// Votes with `signer` for what `files` give.
     pub const fn new(files: Files, signer: Signer, clock: EpochClock) -> Self {
-        Self { files, signer, clock, said: BTreeMap::new() }
+        Self { files, signer, clock, choice: outcome, said: BTreeMap::new() }
+    }
+
+    /// Votes for what `choice` makes of what was settled: [`outcome`], unless a simulated validator lies.
+    pub fn choosing(self, choice: Choice) -> Self {
+        Self { choice, ..self }
     }
 
     /// Does what is due once the blocks up to `recorded` are in the archive. Returns how many networks
@@ -302,7 +311,7 @@ impl Settler {
         let call = ISettlements::voteCall {
             network: network.0,
             epoch: epoch.0,
-            outcome: outcome(settled),
+            outcome: (self.choice)(settled),
         };
         match client.send(&self.signer, address::SETTLEMENTS, &call).await {
             Ok(_) => Ok(()),

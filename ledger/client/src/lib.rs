@@ -29,6 +29,7 @@ mod receipt;
 mod revert;
 mod rpc;
 mod send;
+pub mod transport;
 mod view;
 
 pub use alloy_rpc_types_eth::Log;
@@ -40,4 +41,5 @@ pub use receipt::Receipt;
 pub use revert::Revert;
 pub use rpc::{BATCH_MAX, Kind, Options, RESPONSE_MAX, RpcError};
 pub use send::{FLIGHT_MAX, Intent, SendError, Signer};
+pub use transport::Transport;
 pub use view::{LIST_MAX, PROVEN_LIST_MAX, Purse};

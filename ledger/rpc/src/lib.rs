@@ -1,6 +1,6 @@
 //! The ledger's JSON-RPC: Ethereum's methods for wallets and tools, and a few of our own.
 //!
-//! One port serves HTTP and WebSocket. Methods are pure translations between JSON and the
+//! One port serves HTTP and WebSocket; [`Local`] answers in the same process. Methods are pure translations between JSON and the
 //! [`consensus::Ledger`] handle; nothing is kept here but limits.
 //!
 //! What differs from an Ethereum node, and why:
@@ -27,6 +27,7 @@ mod error;
 mod fees;
 mod format;
 mod height;
+mod local;
 mod logs;
 mod methods;
 mod proven;
@@ -37,4 +38,5 @@ mod transactions;
 mod wayleave;
 
 pub use error::Kind;
+pub use local::Local;
 pub use server::{Limits, ServeError, Server, serve};

@@ -101,6 +101,18 @@ pub(crate) struct Context {
     pub(crate) last_tip: Mutex<Option<(u64, u128)>>,
 }
 
+impl Context {
+    pub(crate) fn new(ledger: Ledger, limits: Limits) -> Self {
+        Self {
+            ledger,
+            limits,
+            log_queries: Arc::new(Semaphore::new(limits.log_queries.max(1))),
+            fee_queries: Arc::new(Semaphore::new(FEE_QUERIES)),
+            last_tip: Mutex::new(None),
+        }
+    }
+}
+
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
@@ -127,13 +139,7 @@ impl Server {
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<Server, ServeError> {
-    let context = Context {
-        ledger,
-        limits,
-        log_queries: Arc::new(Semaphore::new(limits.log_queries.max(1))),
-        fee_queries: Arc::new(Semaphore::new(FEE_QUERIES)),
-        last_tip: Mutex::new(None),
-    };
+    let context = Context::new(ledger, limits);
     let config = ServerConfig::builder()
         .max_request_body_size(limits.request_bytes)
         .max_response_body_size(limits.response_bytes)
