@@ -62,8 +62,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Panics in a machine are part of a world, and are in its trace.
-    std::panic::set_hook(Box::new(|_| {}));
+    // Panics in a machine are part of a world, and are in its trace; who reads one sees them as they come.
+    if !options.trace {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let first = options.seed.unwrap_or(0);
     let count = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { 100 });
     let began = Instant::now();

@@ -24,6 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::Instrument as _;
 
 /// How many networks are settled at once.
@@ -284,14 +285,8 @@ impl Settler {
         metrics::counter!("wayleave_batch_faults_total").increment(faults);
         let parquet = segment::encode(&replayed.carried)?;
         archive.put_segment(network, epoch, parquet).await?;
-        // Settling is computation: it must not hold up the tasks of this runtime.
-        let task = tokio::task::spawn_blocking(move || {
-            settlement::settle(&inputs, &previous, replayed.carried)
-        });
-        match task.await {
-            Ok(result) => result.map_err(|error| SettleEpochError::Settle(epoch, error)),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        let settle = move || settlement::settle(&inputs, &previous, replayed.carried);
+        aside(settle).await.map_err(|error| SettleEpochError::Settle(epoch, error))
     }
 
     /// Archives the statement and votes for it, unless the epoch is final already.
@@ -333,6 +328,18 @@ impl Settler {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Computes something that must not hold up the tasks of this runtime. One of a single thread is a simulator's
+/// or a test's: there it is done at once, so that the order of what happens does not depend on threads.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The methods without a server: for who is in the same process, as a simulator is.
 //!
 //! What is asked goes through the same list of methods as over HTTP, with the same [`Limits`] on what a
-//! method does; those on requests, answers and connections are the server's.
+//! method does; those on requests, answers and connections are the server's. What reads the disk is done
+//! at once and on no other thread, so that the order of what happens does not depend on threads.
 
 use crate::{
     methods,
@@ -26,7 +27,7 @@ impl Local {
     /// # Errors
     /// Never, unless two methods have one name.
     pub fn new(ledger: Ledger, limits: Limits) -> Result<Self, ServeError> {
-        Ok(Self(methods::all(Context::new(ledger, limits))?))
+        Ok(Self(methods::all(Context::new(ledger, limits, true))?))
     }
 
     /// Asks a method, with its parameters by position. Must be called in a tokio runtime.
