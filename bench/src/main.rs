@@ -4,6 +4,7 @@
 //! Every figure has a unit and says what it measures; the median of several runs counts, and the
 //! machine is described. Nothing here is a test: a slow machine fails nothing.
 
+mod blocks;
 mod disk;
 mod fs;
 mod ledger;
@@ -36,6 +37,9 @@ struct Arguments {
     /// Measure the ledger alone, and print it.
     #[arg(long)]
     ledger: bool,
+    /// Compare blocks sent whole with erasure-coded ones in a simulated network, and print the table.
+    #[arg(long)]
+    blocks: bool,
     /// Measure nothing, but keep the devnet busy with this, for a profiler.
     #[arg(long)]
     load: Option<load::Load>,
@@ -71,6 +75,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(folder) = arguments.serve_fs {
         return fs::serve(&folder).await;
     }
+    if arguments.blocks {
+        // commonware's deterministic runtime is one of its own.
+        return tokio::task::spawn_blocking(blocks::page).await?.map(drop);
+    }
     std::fs::create_dir_all(&arguments.disk)?;
     let disk = tempfile::tempdir_in(&arguments.disk)?;
     let mut report = report::Report::new(machine::describe());
@@ -90,5 +98,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     report.section("Proofs", proofs::compare()?);
     drop((devnet, rival));
     report.section("Ledger", ledger::compare(disk.path(), &arguments.tools).await?);
+    report.page(tokio::task::spawn_blocking(blocks::page).await??);
     report.write(&arguments.report)
 }

@@ -56,6 +56,7 @@ pub(crate) struct Figure {
 pub(crate) struct Report {
     machine: String,
     sections: Vec<(String, Vec<Figure>)>,
+    pages: Vec<String>,
 }
 
 /// The median of measurements; zero of none.
@@ -79,7 +80,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 impl Report {
     /// A report of a machine.
     pub(crate) const fn new(machine: String) -> Self {
-        Self { machine, sections: Vec::new() }
+        Self { machine, sections: Vec::new(), pages: Vec::new() }
     }
 
     /// Adds a section.
@@ -88,6 +89,11 @@ impl Report {
             progress(&row(figure));
         }
         self.sections.push((name.to_owned(), figures));
+    }
+
+    /// Adds what has a form of its own.
+    pub(crate) fn page(&mut self, page: String) {
+        self.pages.push(page);
     }
 
     /// Writes the page.
@@ -108,6 +114,9 @@ impl Report {
                 writeln!(page, "{}", row(figure))?;
             }
             page.push('\n');
+        }
+        for part in &self.pages {
+            writeln!(page, "{part}")?;
         }
         page.push_str(LIMITS);
         fs::write(path, page.trim_end().to_owned() + "\n")?;

@@ -7,6 +7,7 @@
 //! | `statements/{network}/{epoch:012}.cbor` | the statement |
 //! | `segments/network={network}/epoch={epoch:012}/envelopes.parquet` | derived: the envelopes that counted ([`crate::segment`]) |
 //! | `cursor.cbor` | up to which height the blocks are recorded |
+//! | `since.cbor` | from which height on none is missing, if not from the first |
 //!
 //! Rules:
 //! * an object appears whole or not at all, and is durable when the call returns;
@@ -315,6 +316,26 @@ impl Archive {
     /// When the store fails.
     pub async fn put_cursor(&self, height: Height) -> Result<(), ArchiveError> {
         self.store.put(&Path::from("cursor.cbor"), cbor::to_vec(&height).into()).await?;
+        Ok(())
+    }
+
+    /// From which height on no block's evidence is missing, as far as blocks are recorded: 0 unless the ledger
+    /// was joined later, without its past.
+    ///
+    /// # Errors
+    /// When the store fails or the object is damaged.
+    pub async fn since(&self) -> Result<Height, ArchiveError> {
+        let path = Path::from("since.cbor");
+        let Some(bytes) = self.get(&path, 64).await? else { return Ok(Height(0)) };
+        cbor::from_slice(&bytes).map_err(|error| damaged(&path, &error))
+    }
+
+    /// Notes that evidence of blocks below `height` may be missing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_since(&self, height: Height) -> Result<(), ArchiveError> {
+        self.store.put(&Path::from("since.cbor"), cbor::to_vec(&height).into()).await?;
         Ok(())
     }
 

@@ -8,6 +8,10 @@
 //! BLAKE3 hash of the list; a batch rides in a block as one blob. [`Batch::from_bytes`] checks form and
 //! author. What is inside is checked by [`mod@crate::replay`], where an envelope that no honest author
 //! could have accepted is the author's attributable fault, and the other envelopes still count.
+//!
+//! The author's key is the validator's network key, so that its bond answers for the batch. Nothing else that
+//! this key signs begins like a batch: consensus, p2p and registrations begin with the length of a namespace,
+//! which `w` (119) is for none of them.
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use protocol::{

@@ -15,6 +15,13 @@
 //! * A report's clock is compared with the validator's at ingest and with the block's at replay, so a device
 //!   at the edge of the allowed skew may be accepted here and dropped there.
 //!
+//! **What the author answers for.** Batches are signed with the validator's network key, and replay charges
+//! for what no honest author carries ([`mod@crate::replay`]). All of it is checked here before an envelope
+//! waits for a batch. For the quota that takes memory, so whoever runs this signs no envelope that a restart
+//! would forget ([`Ingest::take_before`]) and gives back what was accepted before it lets anything new in;
+//! [`Ingest::restore`] then refuses nothing that was accepted, though others have used up the device's quota
+//! or identity meanwhile. So what one author signs of a device and epoch never exceeds its quota.
+//!
 //! Nothing is kept of an envelope that is refused, so refusing costs no memory. What is kept is
 //! bounded: the pool in bytes, in all and for each device ([`Limits`]); identities by the quota; epochs
 //! by the ledger's clock ([`Ingest::advance`]).
@@ -72,6 +79,7 @@ impl Default for Limits {
 /// What is taken in and waits for a block.
 #[derive(Debug)]
 pub struct Ingest {
+    /// The validator's network key.
     secret: DeviceSecret,
     chain_id: u64,
     sizes: Sizes,
@@ -170,7 +178,8 @@ impl Ingest {
     }
 
     /// Takes in an envelope that was accepted before a restart. Returns whether it waits for a block
-    /// again; it does not when it is carried already or its epoch is closed.
+    /// again; it does not when it is carried already or its epoch is closed. Quota and room were there when
+    /// it was accepted, and are not asked for again.
     pub fn restore(&mut self, bytes: &[u8]) -> bool {
         let Ok(Verdict::Fresh(envelope)) = self.examine(bytes, None) else { return false };
         self.remember(&envelope, false);
@@ -205,6 +214,17 @@ impl Ingest {
     /// Takes the next batch out of the pool: the longest waiting envelopes of one network, networks in
     /// turn. Envelopes that no block may carry any more are dropped and counted.
     pub fn take(&mut self) -> (Option<Batch>, usize) {
+        self.take_before(u64::MAX)
+    }
+
+    /// How many envelopes were ever taken in: the place of the next in the order of [`Ingest::take_before`].
+    pub const fn taken_in(&self) -> u64 {
+        self.pool.pushed()
+    }
+
+    /// As [`Ingest::take`], of the first `order` envelopes that were taken in: the others are not durable yet,
+    /// and what is signed must not be forgotten.
+    pub fn take_before(&mut self, order: u64) -> (Option<Batch>, usize) {
         let least = self.sizes.largest() + batch::OVERHEAD + batch::ENVELOPE_OVERHEAD;
         let budget = self.limits.batch_bytes.min(batch::BATCH_MAX).max(least);
         let (open, next) = (&self.open, Height(self.head.height.0.saturating_add(1)));
@@ -218,7 +238,7 @@ impl Ingest {
             let seen = open.find(pending.device, pending.sequence, pending.payload);
             if seen.is_none_or(|seen| seen.carried) { pool::Wanted::No } else { pool::Wanted::Yes }
         };
-        let taken = self.pool.take(budget, wanted);
+        let taken = self.pool.take((budget, order), wanted);
         let batch = taken
             .network
             .map(|network| Batch::sign(&self.secret, self.chain_id, network, taken.envelopes));
@@ -229,7 +249,8 @@ impl Ingest {
         self.open.range((network, Epoch(0))..=(network, Epoch(u64::MAX))).map(|(_, open)| open)
     }
 
-    /// All checks in their order. Without `now_ms` the clock is not checked.
+    /// All checks in their order. Without `now_ms` it was accepted before: the clock is not checked, nor what
+    /// others use up.
     fn examine(&self, bytes: &[u8], now_ms: Option<u64>) -> Result<Verdict, Reason> {
         if bytes.len() > self.sizes.largest() {
             return Err(Reason::TooLarge);
@@ -263,23 +284,31 @@ impl Ingest {
             if let Some(seen) = earlier.iter().find(|seen| seen.payload == digest) {
                 return Ok(Verdict::Known(*seen, named));
             }
-            if earlier.len() >= PAYLOADS_MAX {
+            if now_ms.is_some() && earlier.len() >= PAYLOADS_MAX {
                 return Err(Reason::ConflictingPayloads);
             }
         }
-        let used = sent.map_or(0, |sent| sent.bytes);
+        if now_ms.is_some() {
+            self.check_room(&envelope, &open.inputs, sent.map_or(0, |sent| sent.bytes))?;
+        }
+        envelope.verify(&device.key).map_err(|_| Reason::BadSignature)?;
+        Ok(Verdict::Fresh(envelope))
+    }
+
+    /// Whether quota, of which the device has used so many bytes, and pool have room for an envelope.
+    fn check_room(&self, envelope: &Envelope, inputs: &Inputs, used: usize) -> Result<(), Reason> {
+        let bytes = envelope.bytes();
         let wanted = u64::try_from(used.saturating_add(bytes.len())).unwrap_or(u64::MAX);
         // Everybody has the floor. To reckon more reads all rails of a device, which strangers must not
         // be able to ask for: beyond the floor the device signed all that came before.
-        let floor = u64::from(open.inputs.manifest.evidence.quota_bytes);
-        if wanted > floor && wanted > open.inputs.quota(envelope.device()) {
+        let floor = u64::from(inputs.manifest.evidence.quota_bytes);
+        if wanted > floor && wanted > inputs.quota(envelope.device()) {
             return Err(Reason::OverQuota);
         }
         if !self.pool.has_room(envelope.device(), bytes.len(), &self.limits) {
             return Err(Reason::QueueFull);
         }
-        envelope.verify(&device.key).map_err(|_| Reason::BadSignature)?;
-        Ok(Verdict::Fresh(envelope))
+        Ok(())
     }
 
     /// Whether the envelope is of an open epoch and signed by a device of its roster.
@@ -332,6 +361,7 @@ impl Ingest {
             payload: envelope.payload_digest(),
             digest: envelope.digest(),
             bytes: envelope.bytes().to_vec(),
+            order: 0,
         });
     }
 

@@ -10,15 +10,41 @@
 //! 4. of each device's envelopes, taken by ascending (height, sequence, digest), those count that still
 //!    fit into the device's quota ([`Inputs::quota`]) beside the ones that counted before.
 //!
-//! The result is a function of the set of (blob, height) alone. An envelope that its author could not
-//! honestly have accepted (form, size, network, signature, roster, kind, quota) is the author's fault
-//! and stands in [`Replayed::faults`]; being late or skewed is nobody's.
+//! The result is a function of the set of (blob, height) alone.
+//!
+//! **Authors' faults.** Who signs a batch is charged for what stands in [`Replayed::faults`], so only that may
+//! stand there which an honest author checks before it signs, from the inputs file, the sizes of kinds and its
+//! own memory, and which nobody else can bring about afterwards. Proposers choose which batches they include,
+//! when, in which order and how often; devices send different envelopes to different authors at once. So:
+//! * *bad signature*, *unknown device*, *unknown kind*, *too large for the kind*, *another network than the
+//!   batch's*: functions of the envelope and of the inputs of the epoch that it names. Those are fixed before
+//!   the epoch's first block, and no author takes envelopes of an epoch whose inputs it does not have. Roster,
+//!   rails and manifest of another epoch play no part, whichever block carries the batch.
+//! * *over quota* is a fault only for what one author's own batches carry, each payload counted once, beyond
+//!   the device's whole quota of the epoch. What others have carried is not reckoned with: an author learns of
+//!   it when it is final, and then its own batch may be under way already. So of several authors that together
+//!   carry more than the quota nobody is at fault, and rule 4 alone says what counts. An honest author counts
+//!   every envelope that it ever accepted of the epoch, restarts included: it signs nothing that is not in its
+//!   journal, and takes back into account all of its journal before it accepts anything new ([`crate::ingest`]).
+//!   Whoever goes on in the same epoch with the same key and without that journal, or with it twice, is not
+//!   protected.
+//! * A fault belongs to the epoch that the envelope names, and counts once for each author, however many
+//!   batches and blocks carry it: who repeats an author's batch adds nothing to what it costs.
+//! * *Malformed* bytes name no epoch. They would count again in every epoch in which somebody repeats the
+//!   batch, so they count in none ([`Replayed::malformed`]), nor does what is larger than any envelope.
+//! * Being *late* or *early*, and *skewed*: a proposer's doing. Conflicting and third payloads are the device's
+//!   (two authors may have one each); a body that its kind does not understand is for its judge.
+//!
+//! Blobs that are no batch, and batches that their author did not sign, have nobody who answers for them. What
+//! bounds those, and malformed bytes, and whatever is signed with a key without a bond, is each author's share
+//! of a block: who fills its own share with junk displaces its own evidence and nobody else's.
 
 use crate::{Batch, BlockEvidence, Sizes, ingest::PAYLOADS_MAX, signatures};
 use protocol::{
-    DeviceId, Digest, Height, KindId, NetworkId, Reason,
+    AuthorKey, DeviceId, Digest, Height, KindId, NetworkId, Reason,
+    author::AuthorFault,
     body::{COMMON, Common},
-    envelope::{Envelope, ParseError, Payload},
+    envelope::{Envelope, Payload},
     inputs::{Device, Inputs},
     kind::Carried,
 };
@@ -30,31 +56,18 @@ pub struct Replayed {
     /// The verified envelopes, ascending by (device, height, sequence, digest): one for each identity,
     /// or two with different payloads where the device is at fault.
     pub carried: Vec<Carried>,
-    /// What the authors of batches answer for, ascending.
+    /// What the authors of batches answer for, ascending; one for each author and envelope.
     pub faults: Vec<AuthorFault>,
     /// How many envelopes of this epoch were dropped because their time was too far from the block's.
     pub skewed: usize,
-}
-
-/// An envelope that the author of its batch could not honestly have accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AuthorFault {
-    /// The author's Ed25519 key.
-    pub author: [u8; 32],
-    /// The block.
-    pub height: Height,
-    /// The BLAKE3 hash of the batch's bytes.
-    pub batch: Digest,
-    /// The BLAKE3 hash of the envelope's bytes.
-    pub envelope: Digest,
-    /// What is wrong with it.
-    pub reason: Reason,
+    /// How many pieces of this network's batches are no envelopes, which is nobody's fault.
+    pub malformed: usize,
 }
 
 /// Where an envelope was found.
 #[derive(Clone, Copy)]
 struct Place {
-    author: [u8; 32],
+    author: AuthorKey,
     batch: Digest,
     height: Height,
     time_ms: u64,
@@ -90,13 +103,13 @@ pub fn replay<'b>(
         if valid {
             genuine.push(candidate);
         } else {
-            replayed.faults.push(candidate.place.fault(candidate.digest, Reason::BadSignature));
+            replayed.faults.push(candidate.fault(Reason::BadSignature));
         }
     }
-    let unique = unique(genuine);
-    within_quota(inputs, unique, &mut replayed);
+    replayed.faults.extend(beyond_quota(inputs, &genuine));
     replayed.faults.sort_unstable();
-    replayed.faults.dedup();
+    replayed.faults.dedup_by_key(|fault| (fault.author, fault.envelope));
+    replayed.carried = within_quota(inputs, unique(genuine));
     replayed
 }
 
@@ -113,25 +126,33 @@ fn collect<'a>(
             continue;
         }
         let place = Place {
-            author: batch.author(),
+            author: AuthorKey(batch.author()),
             batch: Digest::of(blob),
             height: block.height,
             time_ms: block.time_ms,
         };
         for bytes in batch.envelopes() {
+            let Ok(envelope) = Envelope::parse(bytes, sizes.largest()) else {
+                replayed.malformed += 1;
+                continue;
+            };
+            if envelope.payload().epoch != inputs.epoch {
+                continue;
+            }
             let digest = Digest::of(bytes);
-            match examine(inputs, sizes, bytes) {
-                Ok(None) => {}
-                Ok(Some((envelope, device))) => {
-                    let payload = envelope.payload();
-                    let skew_ms = u64::from(inputs.manifest.evidence.skew_ms);
-                    if is_dated(payload) && payload.time_ms.abs_diff(block.time_ms) > skew_ms {
-                        replayed.skewed += 1;
-                    } else {
-                        candidates.push(Candidate { envelope, digest, device, place });
-                    }
+            let device = match examine(inputs, sizes, &envelope) {
+                Ok(device) => device,
+                Err(reason) => {
+                    replayed.faults.push(place.fault(digest, bytes.len(), reason));
+                    continue;
                 }
-                Err(reason) => replayed.faults.push(place.fault(digest, reason)),
+            };
+            let payload = envelope.payload();
+            let skew_ms = u64::from(inputs.manifest.evidence.skew_ms);
+            if is_dated(payload) && payload.time_ms.abs_diff(block.time_ms) > skew_ms {
+                replayed.skewed += 1;
+            } else {
+                candidates.push(Candidate { envelope, digest, device, place });
             }
         }
     }
@@ -146,22 +167,15 @@ pub(crate) fn is_dated(payload: &Payload) -> bool {
     payload.body.kind == COMMON && matches!(Common::from_body(&payload.body), Ok(Common::Report(_)))
 }
 
-/// The envelope and its device; nothing if it names another epoch.
+/// The device of an envelope that names this epoch, or why no honest author takes it.
 fn examine<'a>(
     inputs: &'a Inputs,
     sizes: &Sizes,
-    bytes: &[u8],
-) -> Result<Option<(Envelope, &'a Device)>, Reason> {
-    let envelope = Envelope::parse(bytes, sizes.largest()).map_err(|error| match error {
-        ParseError::TooLarge(..) => Reason::TooLarge,
-        _ => Reason::Malformed,
-    })?;
+    envelope: &Envelope,
+) -> Result<&'a Device, Reason> {
     let payload = envelope.payload();
     if payload.network != inputs.network {
         return Err(Reason::UnknownNetwork);
-    }
-    if payload.epoch != inputs.epoch {
-        return Ok(None);
     }
     let device = inputs.device(envelope.device()).ok_or(Reason::UnknownDevice)?;
     let kind: KindId = payload.body.kind;
@@ -169,7 +183,7 @@ fn examine<'a>(
         .of(kind)
         .filter(|_| kind == COMMON || kind == device.kind)
         .ok_or(Reason::UnknownKind)?;
-    if bytes.len() > limit { Err(Reason::TooLarge) } else { Ok(Some((envelope, device))) }
+    if envelope.bytes().len() > limit { Err(Reason::TooLarge) } else { Ok(device) }
 }
 
 /// Rule 3. Sorted by (device, height, sequence, digest).
@@ -190,27 +204,64 @@ fn unique(mut candidates: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
 }
 
 /// Rule 4.
-fn within_quota(inputs: &Inputs, candidates: Vec<Candidate<'_>>, replayed: &mut Replayed) {
+fn within_quota(inputs: &Inputs, candidates: Vec<Candidate<'_>>) -> Vec<Carried> {
+    let mut carried = Vec::with_capacity(candidates.len());
     let mut used: (DeviceId, usize) = (DeviceId::default(), 0);
     let mut quota = 0;
     for candidate in candidates {
         if used.0 != candidate.device.id {
             used = (candidate.device.id, 0);
-            quota = usize::try_from(inputs.quota(used.0)).unwrap_or(usize::MAX);
+            quota = quota_of(inputs, used.0);
         }
-        let sum = used.1.saturating_add(candidate.envelope.bytes().len());
+        let sum = used.1.saturating_add(candidate.size());
         if sum > quota {
-            replayed.faults.push(candidate.place.fault(candidate.digest, Reason::OverQuota));
             continue;
         }
         used.1 = sum;
-        replayed.carried.push(Carried {
+        carried.push(Carried {
             digest: candidate.digest,
             height: candidate.place.height,
             time_ms: candidate.place.time_ms,
             envelope: candidate.envelope,
         });
     }
+    carried
+}
+
+/// What authors carry of a device beyond its quota by themselves, in the order of rule 4.
+fn beyond_quota(inputs: &Inputs, genuine: &[Candidate<'_>]) -> Vec<AuthorFault> {
+    let mut carriers: BTreeMap<(AuthorKey, DeviceId), Vec<&Candidate<'_>>> = BTreeMap::new();
+    for candidate in genuine {
+        let carrier = (candidate.place.author, candidate.device.id);
+        carriers.entry(carrier).or_default().push(candidate);
+    }
+    let mut faults = Vec::new();
+    for ((_, device), mut own) in carriers {
+        let quota = quota_of(inputs, device);
+        if own.iter().map(|candidate| candidate.size()).sum::<usize>() <= quota {
+            continue;
+        }
+        own.sort_unstable_by_key(|candidate| candidate.order());
+        let (mut payloads, mut used) = (BTreeSet::new(), 0usize);
+        for candidate in own {
+            let envelope = &candidate.envelope;
+            // What was carried again, or signed again by its device, was accepted once.
+            if !payloads.insert((envelope.payload().sequence, envelope.payload_digest())) {
+                continue;
+            }
+            let sum = used.saturating_add(candidate.size());
+            if sum > quota {
+                faults.push(candidate.fault(Reason::OverQuota));
+            } else {
+                used = sum;
+            }
+        }
+    }
+    faults
+}
+
+fn quota_of(inputs: &Inputs, device: DeviceId) -> usize {
+    usize::try_from(inputs.quota(device)).unwrap_or(usize::MAX)
 }
 
 impl Candidate<'_> {
@@ -218,16 +269,25 @@ impl Candidate<'_> {
         let sequence = self.envelope.payload().sequence;
         (self.device.id, self.place.height, sequence, self.digest)
     }
+
+    fn size(&self) -> usize {
+        self.envelope.bytes().len()
+    }
+
+    fn fault(&self, reason: Reason) -> AuthorFault {
+        self.place.fault(self.digest, self.size(), reason)
+    }
 }
 
 impl Place {
-    const fn fault(&self, envelope: Digest, reason: Reason) -> AuthorFault {
+    fn fault(&self, envelope: Digest, size: usize, reason: Reason) -> AuthorFault {
         AuthorFault {
             author: self.author,
+            envelope,
             height: self.height,
             batch: self.batch,
-            envelope,
             reason,
+            bytes: u64::try_from(size).unwrap_or(u64::MAX),
         }
     }
 }
@@ -245,5 +305,7 @@ pub fn batches(
         .collect()
 }
 
+#[cfg(test)]
+mod honest;
 #[cfg(test)]
 mod tests;

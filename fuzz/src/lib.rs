@@ -8,7 +8,15 @@
 //! The same targets run in three ways:
 //! * `cargo test -p fuzz` replays every input in `fuzz/corpus/TARGET/` and then mutates them for a moment;
 //! * `cargo run --release -p fuzz -- [TARGET]` does that for as long as asked, from any seed;
-//! * `cargo xtask fuzz [TARGET]` lets libFuzzer search by coverage, and keeps what reaches new code.
+//! * `cargo xtask fuzz [TARGET]` lets libFuzzer search by coverage, and keeps what reaches new code; what it
+//!   found, and how much it tried, stands in `fuzz/corpus/README.md`.
+//!
+//! Beyond decoders, targets run what stands behind a signature or a parser, with the signature made or the
+//! parser passed: calls of the system contracts in a ledger that has begun (`contracts-devnet`), an epoch's
+//! reports judged and settled (`settlement`), requests answered by a running ledger (`rpc`).
+//!
+//! Not here: files that only their owner writes (key cards, configurations, databases), which are tried where
+//! they are read, and what libraries decode (HTTP, S3's XML, QUIC, the engine's own votes).
 //!
 //! To add a target, add it to [`targets::TARGETS`], with inputs that decode ([`Target::seeds`]): a mutator
 //! that begins with nothing does not get past a signature.

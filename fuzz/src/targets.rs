@@ -1,8 +1,12 @@
 //! The list of targets.
 
+mod clients;
+mod contracts;
 mod economy;
 mod evidence;
 mod ledger;
+mod peers;
+mod settlement;
 mod storage;
 
 use crate::Target;
@@ -30,7 +34,16 @@ pub const TARGETS: &[Target] = &[
     ledger::CERTIFICATE,
     ledger::STATE_PROOF,
     ledger::GENESIS,
-    ledger::CONTRACTS,
+    peers::JOIN,
+    peers::GOSSIP,
+    peers::RECEIPT,
+    contracts::CONTRACTS,
+    contracts::DEVNET,
+    settlement::SETTLEMENT,
+    clients::RPC,
+    clients::KEPT,
+    clients::RECEIPTS,
+    clients::REVERT,
 ];
 
 /// A secret for inputs that carry signatures.

@@ -2,10 +2,12 @@
 //!
 //! Every command that prints data takes `--json`. Exit codes are those of [`crate::exit`].
 
+mod dispute;
 mod init;
 mod node;
 mod validator;
 
+pub(crate) use dispute::{Dissent, Fine};
 pub(crate) use init::{Init, InitCheck, InitGenesis, InitKey};
 pub(crate) use node::{Node, Role};
 pub(crate) use validator::{Amount, Endpoint, OfKey, Owner, Send, Validator, ValidatorStatus};
@@ -114,11 +116,19 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave claim operator-1\n  wayleave claim --key-file owner.json"
     )]
     Claim(Claim),
-    /// Recompute an epoch from the archive alone and compare it with the ledger.
+    /// Recompute an epoch from the archive alone, compare it with the ledger, and show the rows that differ.
     #[command(
         after_help = "Examples:\n  wayleave verify-epoch 3\n  wayleave verify-epoch 3 --archive /mnt/copy-of-the-archive"
     )]
     VerifyEpoch(VerifyEpoch),
+    /// Dispute what the ledger decided for an epoch, with a bond, if the archive gives something else.
+    #[command(
+        after_help = "Example:\n  wayleave dissent 12 --archive /var/lib/wayleave/archive --key-file /var/lib/wayleave/account.json\n\nValidators replay the epoch and vote again. If they decide the same, the bond is lost; if not, it comes back,\nand who voted for what was overruled can be fined (`wayleave fine`)."
+    )]
+    Dissent(Dissent),
+    /// Fine the seats that decided what a dissent overruled; half of it is the dissenter's.
+    #[command(after_help = "Example:\n  wayleave fine 12 --key-file account.json")]
+    Fine(Fine),
     /// Check ports, clock, disk and permissions; each failure with its cause and its mend.
     Doctor(Doctor),
     /// Make, show, export and restore keys.
@@ -223,11 +233,6 @@ impl Ledger {
         self.ledger.as_deref().unwrap_or("http://127.0.0.1:8545")
     }
 
-    /// The URL of a validator's HTTP.
-    pub(crate) fn http(&self) -> &str {
-        self.validators().next().unwrap_or(HTTP)
-    }
-
     /// The URLs of all validators' HTTP that were given, or the usual one.
     pub(crate) fn validators(&self) -> impl Iterator<Item = &str> {
         let usual = self.validator.is_empty().then_some(HTTP);
@@ -272,7 +277,9 @@ impl Cli {
             | Command::Why(Why { ledger, .. })
             | Command::Statement(Statement { ledger, .. })
             | Command::Claim(Claim { ledger, .. })
-            | Command::VerifyEpoch(VerifyEpoch { ledger, .. }) => ledger,
+            | Command::VerifyEpoch(VerifyEpoch { ledger, .. })
+            | Command::Dissent(Dissent { ledger, .. })
+            | Command::Fine(Fine { ledger, .. }) => ledger,
             Command::Up(_)
             | Command::Tour(_)
             | Command::Init(_)
@@ -486,7 +493,7 @@ mod tests {
             let mut cli = Cli::parse_from([&["wayleave", "status", "--home", home], more].concat());
             cli.complete();
             let Command::Status(ledger) = cli.command else { unreachable!("it is `status`") };
-            (ledger.rpc().to_owned(), ledger.http().to_owned())
+            (ledger.rpc().to_owned(), ledger.validators().next().unwrap().to_owned())
         };
         let defaults = ("http://127.0.0.1:8545".to_owned(), "http://127.0.0.1:8546".to_owned());
         assert_eq!(parsed(&[]), defaults);

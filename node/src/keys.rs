@@ -167,7 +167,7 @@ impl Seat {
         ValidatorKeys::derive(&self.0.seed())
     }
 
-    /// The key that signs acceptances and batches of evidence.
+    /// The key by which agents dial the validator's intake over QUIC.
     pub(crate) fn evidence(&self) -> DeviceSecret {
         let context = "wayleave 2026-11 validator evidence key";
         DeviceSecret::from_seed(blake3::derive_key(context, &self.0.seed()))

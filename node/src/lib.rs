@@ -81,6 +81,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Statement(statement) => commands::statement::run(&statement, json).await,
             Command::Claim(claim) => commands::claim::run(&claim, json).await,
             Command::VerifyEpoch(verify) => commands::verify::run(&home, &verify, json).await,
+            Command::Dissent(dissent) => commands::dissent::run(&home, &dissent, json).await,
+            Command::Fine(fine) => commands::fine::run(&fine, json).await,
             Command::Doctor(doctor) => commands::doctor::run(&home, &doctor, json),
             Command::Key(key) => commands::key::run(&key, json),
             Command::Remove(remove) => commands::remove::run(&home, &remove, json),

@@ -1,4 +1,4 @@
-//! A ledger of this process and what answers for it: JSON-RPC, and a validator's worker. The same for `up`
+//! A ledger of this process and what answers for it: JSON-RPC, and the worker. The same for `up`
 //! and for `node`.
 
 use anyhow::anyhow;
@@ -16,20 +16,28 @@ use transport::Peer;
 /// Less than this of free space stops a ledger, in bytes.
 const FULL: u64 = 4 << 20;
 
-/// What a validator's worker is made from.
+/// What a worker is made from.
 pub(crate) struct Work {
     /// The archive's folder.
     pub(crate) archive: PathBuf,
-    /// The worker's own folder.
-    pub(crate) folder: PathBuf,
-    /// The key that signs acceptances and batches.
-    pub(crate) secret: DeviceSecret,
-    /// The account that announces and votes.
-    pub(crate) signer: client::Signer,
     /// Where HTTP is served.
     pub(crate) http: TcpListener,
     /// Other validators' HTTP.
     pub(crate) others: Vec<String>,
+    /// What a validator's worker has beyond that.
+    pub(crate) voter: Option<Voter>,
+}
+
+/// What makes a worker a validator's.
+pub(crate) struct Voter {
+    /// The worker's own folder.
+    pub(crate) folder: PathBuf,
+    /// The key by which agents dial it over QUIC.
+    pub(crate) secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches.
+    pub(crate) author: DeviceSecret,
+    /// The account that announces and votes.
+    pub(crate) signer: client::Signer,
 }
 
 /// A running ledger with its JSON-RPC.
@@ -56,19 +64,23 @@ impl Served {
         Ok(Self { ledger, rpc, worker: None, folder, command })
     }
 
-    /// Starts the worker, and says where it takes evidence over QUIC.
-    pub(crate) async fn work(&mut self, work: Work) -> anyhow::Result<Peer> {
+    /// Starts the worker, and says where that of a validator takes evidence over QUIC.
+    pub(crate) async fn work(&mut self, work: Work) -> anyhow::Result<Option<Peer>> {
+        let voter = work.voter.map(|Voter { folder, secret, author, signer }| validator::Voter {
+            folder,
+            secret,
+            author,
+            signer,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            clock: Arc::new(agent::WallClock),
+        });
         let worker = validator::start(validator::Config {
             ledger: self.ledger.ledger.clone(),
             rpc: self.url(),
             archive: Archive::open(&work.archive)?,
-            folder: work.folder,
-            secret: work.secret,
-            signer: work.signer,
             http: work.http,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             others: work.others,
-            clock: Arc::new(agent::WallClock),
+            voter,
         })
         .await?;
         Ok(self.worker.insert(worker).peer)

@@ -167,6 +167,10 @@ bytes32!(
     DeviceId
 );
 bytes32!(
+    /// The Ed25519 key that signed a batch of evidence: a validator's network key, unless nobody answers for it.
+    AuthorKey
+);
+bytes32!(
     /// The BLAKE3 hash of some canonical bytes: an envelope, a batch, an inputs file, a statement.
     Digest
 );

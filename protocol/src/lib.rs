@@ -11,6 +11,7 @@
 //! * every canonical encoding is unique: what decodes also re-encodes to the same bytes;
 //! * amounts never wrap and never become negative: arithmetic is checked or saturating by name.
 
+pub mod author;
 pub mod body;
 pub mod cbor;
 pub mod clock;
@@ -32,6 +33,6 @@ pub mod units;
 pub mod voucher;
 
 pub use alloy_primitives::Address as Account;
-pub use id::{DeviceId, Digest, Epoch, Height, KindId, NetworkId, RailId};
+pub use id::{AuthorKey, DeviceId, Digest, Epoch, Height, KindId, NetworkId, RailId};
 pub use reason::Reason;
 pub use units::{Micros, Ppm, Tokens};

@@ -1,10 +1,14 @@
 //! The statement of an epoch: one row a device, and the cumulative state that the next epoch needs.
 //!
 //! It is a pure function of the archive, the previous statement and the inputs file; its accounts are
-//! the leaves of the root that validators vote on. All lists ascend by id and hold no id twice.
+//! the leaves of the root that validators vote on, beside those of authors at fault. All lists ascend by id
+//! and hold no id twice.
 
 use crate::{
-    Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, RailId, Reason, Tokens, cbor,
+    Account, AuthorKey, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, RailId, Reason,
+    Tokens,
+    author::{AuthorLeaf, AuthorRow},
+    cbor,
     inputs::account,
     leaf::{Dollars, Leaf},
     merkle,
@@ -53,6 +57,10 @@ pub struct Statement {
     /// The sums over all epochs so far.
     #[n(11)]
     pub totals: Totals,
+    /// The authors of batches at fault in this epoch, ascending by key; at most
+    /// [`AUTHORS_MAX`](crate::author::AUTHORS_MAX).
+    #[n(12)]
+    pub authors: Vec<AuthorRow>,
 }
 
 /// What one device did, earned and lost in this epoch.
@@ -262,6 +270,7 @@ impl Statement {
             devices: Vec::new(),
             accounts: Vec::new(),
             totals: Totals::default(),
+            authors: Vec::new(),
         }
     }
 
@@ -283,14 +292,27 @@ impl Statement {
         Digest::of(&self.to_bytes())
     }
 
-    /// The leaves, ascending by account.
+    /// The accounts' leaves, ascending by account.
     pub fn leaves(&self) -> Vec<Leaf> {
         self.accounts.iter().map(|account| account.leaf(self.network, self.epoch)).collect()
     }
 
-    /// The tree of the leaves; its root is what validators vote on.
+    /// The authors' leaves, ascending by author.
+    pub fn author_leaves(&self) -> impl Iterator<Item = AuthorLeaf> {
+        self.authors.iter().map(|row| row.leaf(self.network, self.epoch))
+    }
+
+    /// The tree of all leaves; its root is what validators vote on.
     pub fn tree(&self) -> merkle::Tree {
-        merkle::Tree::new(self.leaves().iter().map(Leaf::hash).collect())
+        let accounts = self.leaves();
+        let authors = self.author_leaves().map(|leaf| leaf.hash());
+        merkle::Tree::new(accounts.iter().map(Leaf::hash).chain(authors).collect())
+    }
+
+    /// The row of an author, if it is at fault.
+    pub fn author(&self, author: AuthorKey) -> Option<&AuthorRow> {
+        let at = self.authors.binary_search_by_key(&author, |row| row.author).ok()?;
+        Some(&self.authors[at])
     }
 
     /// The row of a device.

@@ -5,9 +5,10 @@
 
 use protocol::{
     Account, Micros, Tokens,
+    author::{AUTHORS_MAX, AuthorRow, EVIDENCE_MAX},
     inputs::Inputs,
     leaf::Dollars,
-    statement::{AccountState, RailState, Statement, Totals},
+    statement::{AccountState, Cause, RailState, Statement, Totals},
 };
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -23,6 +24,9 @@ pub enum Violation {
     /// A row has no cause.
     #[error("the row of device {0} has no cause")]
     NoCause(protocol::DeviceId),
+    /// More authors at fault than a statement holds, or one without what proves it.
+    #[error("the rows of authors at fault are too many, or one is empty")]
+    Authors,
     /// Dollars were made or lost.
     #[error("dollars are not conserved: {spent} spent, {accounted} accounted")]
     Dollars {
@@ -67,6 +71,7 @@ pub fn check(
     rails(inputs, previous, statement)?;
     stakes(inputs, previous, statement)?;
     deltas(previous, statement)?;
+    authors(statement)?;
     accounts(previous, statement)
 }
 
@@ -79,6 +84,9 @@ fn order(statement: &Statement) -> Result<(), Violation> {
     }
     if !statement.devices.is_sorted_by(|a, b| a.device < b.device) {
         return Err(Violation::Order("devices"));
+    }
+    if !statement.authors.is_sorted_by(|a, b| a.author < b.author) {
+        return Err(Violation::Order("authors"));
     }
     if !statement.accounts.is_sorted_by(|a, b| a.account < b.account) {
         return Err(Violation::Order("accounts"));
@@ -101,6 +109,17 @@ fn rows(inputs: &Inputs, statement: &Statement) -> Result<(), Violation> {
         Some(row) => Err(Violation::NoCause(row.device)),
         None => Ok(()),
     }
+}
+
+/// Few enough rows, each of envelopes with bytes, reasons and some of them named.
+fn authors(statement: &Statement) -> Result<(), Violation> {
+    let sound = |row: &AuthorRow| {
+        let named = |cause: &Cause| (1..=EVIDENCE_MAX).contains(&cause.evidence.len());
+        let about = row.causes.iter().all(named) && !row.causes.is_empty();
+        about && row.envelopes > 0 && row.envelopes <= row.bytes
+    };
+    let few = statement.authors.len() <= AUTHORS_MAX;
+    if few && statement.authors.iter().all(sound) { Ok(()) } else { Err(Violation::Authors) }
 }
 
 fn dollars(statement: &Statement) -> Result<(), Violation> {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`settle()`] states that order once; each step is a file. Every validator runs it and votes on the
-//! result; anyone runs it again from the archive ([`verify`](mod@verify)).
+//! result; anyone runs it again from the archive ([`verify`](mod@verify)), and where two disagree,
+//! [`compare`] names the rows.
 //!
 //! Never here: input or output, a clock, randomness, floating point, or the name of a resource kind.
 //!
@@ -16,13 +17,16 @@
 //!   an owner's devices never more than the owner has left at stake;
 //! * cumulative amounts never fall, vested ones included;
 //! * every row has a cause, and every row without pay one that explains it;
+//! * an author's faults move no dollar and no token: what they cost is coin, and the ledger's affair;
 //! * the order of the evidence changes nothing.
 //!
 //! Cost: every list is walked once or sorted once; nothing scans one list for each entry of another.
 
 pub mod check;
+pub mod compare;
 mod settle;
 pub mod verify;
 
+pub use compare::{Difference, Differences, Subject, differences};
 pub use settle::{Kinds, SettleError, Settled, settle, settle_with};
 pub use verify::{VerifyError, verify};

@@ -14,6 +14,7 @@ mod vouchers;
 use crate::check::{self, Violation};
 use protocol::{
     Epoch, KindId, Micros, NetworkId, RailId, Tokens,
+    author::{self, AuthorFault},
     inputs::Inputs,
     kind::{Carried, Kind},
     leaf::Dollars,
@@ -29,7 +30,7 @@ pub type Kinds<'k> = &'k dyn Fn(KindId) -> Option<&'static dyn Kind>;
 pub struct Settled {
     /// The statement.
     pub statement: Statement,
-    /// The tree of its accounts; the root is what validators vote on.
+    /// The tree of its accounts and of authors at fault; the root is what validators vote on.
     pub tree: Tree,
 }
 
@@ -59,7 +60,8 @@ pub enum SettleError {
 /// Settles an epoch with the kinds of the registry.
 ///
 /// `carried` is the evidence of the epoch as the replay of its blocks gives it, in any order: verified,
-/// within quota and allowed skew, and naming this network and epoch.
+/// within quota and allowed skew, and naming this network and epoch. `faults` is what the same replay found
+/// of the authors of batches, in any order; it pays and costs no device.
 ///
 /// # Errors
 /// [`SettleError`]: the files do not belong together, or an invariant would break.
@@ -67,8 +69,9 @@ pub fn settle(
     inputs: &Inputs,
     previous: &Statement,
     carried: Vec<Carried>,
+    faults: Vec<AuthorFault>,
 ) -> Result<Settled, SettleError> {
-    settle_with(&registry::kind, inputs, previous, carried)
+    settle_with(&registry::kind, inputs, previous, carried, faults)
 }
 
 /// Settles an epoch with the kinds that `kinds` finds.
@@ -80,6 +83,7 @@ pub fn settle_with(
     inputs: &Inputs,
     previous: &Statement,
     carried: Vec<Carried>,
+    faults: Vec<AuthorFault>,
 ) -> Result<Settled, SettleError> {
     precheck(inputs, previous, &carried)?;
     let collected = collect::collect(carried);
@@ -92,7 +96,8 @@ pub fn settle_with(
     reward::reward(inputs, previous, &payments, &collected, &mut judged, &mut changes)?;
     slash::slash(inputs, previous, &collected, &mut judged, &mut changes)?;
     let accounts = accounts::accounts(inputs, previous, changes)?;
-    let parts = statement::Parts { judged, payments, accounts, evidence: collected.digest };
+    let (authors, evidence) = (author::rows(faults), collected.digest);
+    let parts = statement::Parts { judged, payments, accounts, evidence, authors };
     let statement = statement::statement(inputs, previous, parts)?;
     check::check(inputs, previous, &statement)?;
     let tree = statement.tree();

@@ -3,6 +3,7 @@
 use crate::{SettleError, Settled, settle};
 use protocol::{
     Digest,
+    author::AuthorFault,
     cbor::DecodeError,
     inputs::{Inputs, InputsError},
     kind::Carried,
@@ -32,14 +33,15 @@ pub enum VerifyError {
 }
 
 /// Settles again from the bytes of the inputs file and the previous statement (nothing before the first
-/// epoch), and compares with the bytes of the statement.
+/// epoch) and what a replay gives, evidence and authors' faults, and compares with the bytes of the
+/// statement.
 ///
 /// # Errors
 /// [`VerifyError`]; [`VerifyError::Differs`] means that the statement is wrong.
 pub fn verify(
     inputs: &[u8],
     previous: Option<&[u8]>,
-    carried: Vec<Carried>,
+    (carried, faults): (Vec<Carried>, Vec<AuthorFault>),
     statement: &[u8],
 ) -> Result<Settled, VerifyError> {
     let inputs = Inputs::from_bytes(inputs)?;
@@ -48,7 +50,7 @@ pub fn verify(
             .map_err(|error| VerifyError::Statement("previous", error))?,
         None => Statement::genesis(inputs.chain_id, inputs.network),
     };
-    let settled = settle(&inputs, &previous, carried)?;
+    let settled = settle(&inputs, &previous, carried, faults)?;
     let computed = settled.statement.to_bytes();
     if computed == statement {
         return Ok(settled);

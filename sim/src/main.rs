@@ -104,14 +104,24 @@ fn main() -> ExitCode {
 
 fn tell(choice: &Choice, report: &Report, options: &Options) {
     let (seed, name) = (choice.seed, choice.scenario.name);
-    let Report { machines, height, convicted, carried, seated, settled, hash, broken, last } =
-        report;
+    let Report {
+        machines,
+        height,
+        convicted,
+        accused,
+        carried,
+        seated,
+        settled,
+        hash,
+        broken,
+        last,
+    } = report;
     let ((transactions, blobs), (epochs, due, met)) = (carried, settled);
     if options.json {
         let replay = broken.as_ref().map(|_| choice.command());
         say(json!({
             "seed": seed, "scenario": name, "validators": machines, "height": height,
-            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "convicted": convicted, "trace": hash, "broken": broken, "replay": replay,
+            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
         }));
         return;
     }

@@ -43,6 +43,8 @@ pub struct Report {
     pub height: u64,
     /// Machines convicted of voting twice.
     pub convicted: Vec<usize>,
+    /// Machines that honest ones accused of it.
+    pub accused: Vec<usize>,
     /// Transactions and blobs in all blocks.
     pub carried: (u64, u64),
     /// Machines that ever had a seat.
@@ -79,8 +81,8 @@ pub fn run(choice: Choice) -> Report {
         Ok(Err(broken)) => (End::default(), Some(broken.0)),
         Err(_) => (End::default(), Some("the world itself panicked".to_owned())),
     };
-    let End { height, convicted, carried, seated, settled } = end;
+    let End { height, convicted, accused, carried, seated, settled } = end;
     let last = trace.last().map(str::to_owned).collect();
     let hash = trace.hash();
-    Report { machines, height, convicted, carried, seated, settled, hash, broken, last }
+    Report { machines, height, convicted, accused, carried, seated, settled, hash, broken, last }
 }

@@ -145,6 +145,11 @@ pub const ALL: &[Scenario] = &[
         make: join_economy,
     },
     Scenario {
+        name: "junk-batches",
+        about: "authors sign batches that they must not have made",
+        make: junk_batches,
+    },
+    Scenario {
         name: "false-voters",
         about: "validators vote for roots that no replay gives",
         make: false_voters,
@@ -157,6 +162,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "censor", about: "keeps one sender out", make: censor },
     Scenario { name: "junk-author", about: "fills blocks with junk", make: junk_author },
     Scenario { name: "liars", about: "liars of all kinds, with faults", make: liars },
+    Scenario { name: "two-faced", about: "shows each peer one of two blocks", make: two_faced },
 ];
 
 /// Scenarios that no ledger survives: they show that the checkers see it.
@@ -334,6 +340,11 @@ fn join_economy(plan: &mut Plan, rng: &mut StdRng) {
     plan.trouble_ms = 22_000;
 }
 
+fn junk_batches(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    lie(plan, rng, &[Kind::JunkAuthor]);
+}
+
 fn false_voters(plan: &mut Plan, rng: &mut StdRng) {
     economy(plan, rng);
     lie(plan, rng, &[Kind::FalseVoter]);
@@ -399,6 +410,10 @@ fn lie(plan: &mut Plan, rng: &mut StdRng, kinds: &[Kind]) {
 
 fn equivocator(plan: &mut Plan, rng: &mut StdRng) {
     lie(plan, rng, &[Kind::Equivocator]);
+}
+
+fn two_faced(plan: &mut Plan, rng: &mut StdRng) {
+    lie(plan, rng, &[Kind::TwoFaced]);
 }
 
 fn silent(plan: &mut Plan, rng: &mut StdRng) {

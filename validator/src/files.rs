@@ -3,8 +3,8 @@
 //! What the ledger fixed by hash can come from anybody: the inputs file of an epoch once it is announced,
 //! the statement once it is final, the evidence of a final block. A fetched file goes into the archive and is never asked for again.
 //!
-//! A statement that is in the archive and is not the final one is *dissent*, and nothing is fetched over
-//! it: settling meets it again and again until somebody has looked why ([`crate::settle`]).
+//! A statement in the archive is this node's replay, or one that it could not replay. If it is not the decided
+//! one, nothing is fetched over it: settling refuses what was decided ([`crate::settle`](mod@crate::settle)).
 
 use crate::others::Others;
 use bytes::Bytes;
@@ -68,7 +68,7 @@ impl Files {
         Ok(Some(inputs))
     }
 
-    /// The statement of an epoch that is final as `digest`: ours if it is that one, or, if we have none,
+    /// The statement of an epoch that is decided as `digest`: ours if it is that one, or, if we have none,
     /// another validator's.
     ///
     /// # Errors
@@ -95,6 +95,22 @@ impl Files {
         self.archive.put_statement(&statement).await?;
         tracing::info!(%network, %epoch, "statement fetched from another validator");
         Ok(Some(statement))
+    }
+
+    /// A statement of an epoch that is `wanted`, as we or another validator have it. It is compared with ours
+    /// and not kept.
+    pub async fn statement_where(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+        wanted: impl Fn(&Statement) -> bool,
+    ) -> Option<Statement> {
+        let ours = self.archive.statement(network, epoch).await.ok().flatten();
+        if let Some(ours) = ours.filter(&wanted) {
+            return Some(ours);
+        }
+        let accept = |bytes: Bytes| Statement::from_bytes(&bytes).ok().filter(&wanted);
+        self.others.find(&format!("/v1/statement/{network}/{epoch}"), accept).await
     }
 
     /// The evidence of the final block with `header`: ours, or another validator's. It is not put into the

@@ -66,7 +66,8 @@ enum OpenError {
 pub struct Follower {
     ledger: Ledger,
     files: Files,
-    intake: Arc<Intake>,
+    /// What evidence is taken in; none of a node that only watches.
+    intake: Option<Arc<Intake>>,
     clock: EpochClock,
     /// Epochs not open for every network yet, each with the networks that are done.
     opening: BTreeMap<Epoch, BTreeSet<NetworkId>>,
@@ -79,8 +80,13 @@ pub struct Follower {
 impl Follower {
     /// Follows `ledger`, the same as that of `files`, by its `clock`.
     pub fn new(ledger: Ledger, files: Files, intake: Arc<Intake>, clock: EpochClock) -> Self {
+        Self { intake: Some(intake), ..Self::watching(ledger, files, clock) }
+    }
+
+    /// The same without taking evidence in.
+    pub fn watching(ledger: Ledger, files: Files, clock: EpochClock) -> Self {
         let (opening, fetching) = (BTreeMap::new(), JoinSet::new());
-        Self { ledger, files, intake, clock, opening, accepted: Vec::new(), fetching }
+        Self { ledger, files, intake: None, clock, opening, accepted: Vec::new(), fetching }
     }
 
     /// Brings archive and intake to where they were before a restart: the inputs of open epochs, what
@@ -95,6 +101,7 @@ impl Follower {
         if done < begins {
             // The ledger fetched its state from others and has no blocks below: nor has this archive.
             tracing::warn!(from = %done, to = %begins, "evidence between these heights is not here");
+            self.files.archive.put_since(begins).await?;
             done = begins;
         }
         let current = self.clock.epoch(Height(done.0.saturating_add(1)));
@@ -102,8 +109,10 @@ impl Follower {
         let first = self.clock.first(before);
         self.opening = [(before, BTreeSet::new()), (current, BTreeSet::new())].into();
         self.open(Height(first.0.saturating_sub(1))).await?;
-        for evidence in self.files.archive.blocks(first, done).await? {
-            self.intake.block(&evidence);
+        if let Some(intake) = &self.intake {
+            for evidence in self.files.archive.blocks(first, done).await? {
+                intake.block(&evidence);
+            }
         }
         // The last one is recorded again: it tells the intake how far the ledger is.
         let mut next = done;
@@ -111,11 +120,11 @@ impl Follower {
             self.step(&block).await?;
             next = Height(next.0.saturating_add(1));
         }
-        let restored = self.intake.restore(&accepted);
+        let restored = self.intake.as_ref().map_or(0, |intake| intake.restore(&accepted));
         if !self.opening.is_empty() {
             self.accepted = accepted;
         }
-        tracing::info!(height = %next, restored, "the validator goes on");
+        tracing::info!(height = %next, restored, "the worker goes on");
         Ok(next)
     }
 
@@ -177,7 +186,9 @@ impl Follower {
             .iter()
             .map(|batch| batch.envelopes().len())
             .sum();
-        self.intake.block(&evidence);
+        if let Some(intake) = &self.intake {
+            intake.block(&evidence);
+        }
         metrics::counter!("wayleave_evidence_carried_total")
             .increment(u64::try_from(envelopes).unwrap_or(u64::MAX));
         metrics::gauge!("wayleave_block_height").set(to_f64(height.0));
@@ -243,13 +254,10 @@ impl Follower {
         height: Height,
     ) -> Result<(), OpenError> {
         let Some(inputs) = self.inputs(network, epoch).await? else { return Ok(()) };
+        let Some(intake) = &self.intake else { return Ok(()) };
         let carried = self.files.archive.blocks(self.clock.first(epoch), height).await?;
-        self.intake.open_epoch(Arc::new(inputs));
-        for evidence in &carried {
-            self.intake.recall(evidence);
-        }
-        // What is there already, or carried, is passed over.
-        self.intake.restore(&self.accepted);
+        // What was accepted and is there already, or carried, is passed over.
+        intake.open_late(Arc::new(inputs), &carried, &self.accepted);
         Ok(())
     }
 
@@ -308,14 +316,15 @@ impl Follower {
     }
 
     fn hand_over(&self, height: Height) {
-        for batch in self.intake.due(height) {
+        let Some(intake) = &self.intake else { return };
+        for batch in intake.due(height) {
             match self.ledger.submit_blob(batch) {
                 Ok(_) | Err(BlobRefused::Known) => {}
                 Err(error) => tracing::warn!(%error, "a batch is handed over again later"),
             }
         }
         metrics::gauge!("wayleave_evidence_waiting_bytes")
-            .set(to_f64(u64::try_from(self.intake.waiting_bytes()).unwrap_or(u64::MAX)));
+            .set(to_f64(u64::try_from(intake.waiting_bytes()).unwrap_or(u64::MAX)));
     }
 }
 

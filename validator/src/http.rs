@@ -10,19 +10,23 @@
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
 //! | `GET /v1/statement/{network}/newest`, `newest.json` | the newest statement that is the ledger's final one |
 //! | `GET /v1/proof/{network}/{account}` | the account's newest claimable leaf with its Merkle proof |
-//! | `GET /v1/status` | the validator's key, height, and what waits |
+//! | `GET /v1/status` | the node's key, height, what waits, and what it refuses |
 //!
-//! A leaf can be claimed one epoch after its root became final, so the newest claimable one is that of the
-//! newest final epoch or of the one before. Before there is any, the newest final one is given with
-//! `"claimable": false`. The statement of a named epoch is the archive's and says nothing of finality; what
-//! is newest, and what proofs are made from, is compared with the ledger first.
+//! A leaf can be claimed once its root's dispute window is over. Before any can, the newest decided one is given
+//! with `"claimable": false`. The statement of a named epoch is the archive's and says nothing of finality; what
+//! is newest, and what proofs are made from, is compared with the ledger first, each time, since what was
+//! decided can be disputed.
 //!
-//! Anyone may read; anyone may submit, since only a device's own signature counts. Pages of any origin
+//! `refused` of the status lists decided epochs whose statement is not what this node's replay gives
+//! ([`crate::settle::Refusal`]).
+//!
+//! A node that only watches takes no evidence in and answers everything else. Anyone may read; anyone may submit, since only a device's own signature counts. Pages of any origin
 //! may read, none may submit. At most [`SUBMITS_MAX`] requests are taken in at once, others wait.
 
 use crate::{
     files::{Files, FilesError},
     intake::Intake,
+    settle::Refusals,
 };
 use alloy_primitives::B256;
 use axum::{
@@ -33,7 +37,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use client::{CallError, abi::ISettlements, address};
 use evidence::{
     Archive,
     wire::{Answer, Answers, MEDIA_TYPE, SUBMIT_MAX, Submit},
@@ -53,19 +56,31 @@ pub const SUBMITS_MAX: usize = 64;
 /// How many statements are kept ready for proofs.
 const PROVEN_MAX: usize = 8;
 
+/// Why a node without a validator's keys takes nothing in.
+const WATCHES: &str = "this node takes no evidence in: send it to a validator with a seat";
+
 /// Settled epochs from which proofs are given.
 type Kept = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
 
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Api {
-    intake: Arc<Intake>,
     files: Files,
-    clock: Arc<dyn Clock>,
-    key: [u8; 32],
     recorded: watch::Receiver<Height>,
-    submits: Arc<Semaphore>,
+    refusals: Refusals,
+    /// None of a node that only watches.
+    taking: Option<Taking>,
     proven: Arc<Mutex<Kept>>,
+}
+
+/// What takes evidence in.
+#[derive(Clone)]
+struct Taking {
+    intake: Arc<Intake>,
+    clock: Arc<dyn Clock>,
+    /// The key that signs acceptances.
+    key: [u8; 32],
+    submits: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Api {
@@ -84,8 +99,20 @@ impl Api {
         recorded: watch::Receiver<Height>,
     ) -> Self {
         let submits = Arc::new(Semaphore::new(SUBMITS_MAX));
-        let proven = Arc::default();
-        Self { intake, files, clock, key, recorded, submits, proven }
+        let taking = Some(Taking { intake, clock, key, submits });
+        Self { taking, ..Self::watching(files, recorded) }
+    }
+
+    /// The same without taking evidence in.
+    pub fn watching(files: Files, recorded: watch::Receiver<Height>) -> Self {
+        let (refusals, proven) = (Refusals::default(), Arc::default());
+        Self { files, recorded, refusals, taking: None, proven }
+    }
+
+    /// Shows what the node refuses.
+    #[must_use]
+    pub fn refusing(self, refusals: Refusals) -> Self {
+        Self { refusals, ..self }
     }
 
     /// The archive.
@@ -94,12 +121,13 @@ impl Api {
     }
 
     /// Answers envelopes. The journal is synced where blocking is allowed.
-    pub async fn submit(&self, submit: Submit) -> Vec<Answer> {
-        let (intake, now_ms) = (self.intake.clone(), self.clock.now_ms());
-        let count = submit.envelopes().len();
-        let Ok(_permit) = self.submits.acquire().await else {
+    /// Nothing from a node that takes none in.
+    pub async fn submit(&self, submit: Submit) -> Option<Vec<Answer>> {
+        let Taking { intake, clock, submits, .. } = self.taking.clone()?;
+        let (now_ms, count) = (clock.now_ms(), submit.envelopes().len());
+        let Ok(_permit) = submits.acquire().await else {
             // The semaphore is never closed.
-            return vec![Answer::Refused(Reason::QueueFull); count];
+            return Some(vec![Answer::Refused(Reason::QueueFull); count]);
         };
         let span = tracing::debug_span!("evidence.submit", envelopes = count);
         let task =
@@ -112,7 +140,7 @@ impl Api {
             let reason = answer.accepted().err().map_or("accepted", Reason::code);
             metrics::counter!("wayleave_evidence_total", "answer" => reason).increment(1);
         }
-        answers
+        Some(answers)
     }
 
     /// The routes.
@@ -131,14 +159,19 @@ impl Api {
             .with_state(self)
     }
 
-    /// The final statement of an epoch with the tree of its accounts.
+    /// The decided statement of an epoch with the tree of its accounts.
     async fn settled(
         &self,
         network: NetworkId,
         epoch: Epoch,
     ) -> Result<Option<Arc<Settled>>, FilesError> {
+        let Some(outcome) = self.files.client.outcome(network, epoch).await? else {
+            return Ok(None);
+        };
         let mut proven = self.proven.lock().await;
-        if let Some(settled) = proven.get(&(epoch, network)) {
+        // What was decided once may have been overruled.
+        let decided = |settled: &&Arc<Settled>| settled.tree.root() == outcome.root;
+        if let Some(settled) = proven.get(&(epoch, network)).filter(decided) {
             return Ok(Some(settled.clone()));
         }
         let Some(statement) = self.files.agreed(network, epoch).await? else {
@@ -166,18 +199,22 @@ impl Api {
         }))
     }
 
-    /// Whether the ledger takes a claim by this leaf now; one with nothing new counts as well.
-    async fn is_claimable(&self, proven: &Proven) -> Result<bool, CallError> {
-        let claim = ISettlements::claimCall {
-            epoch: proven.epoch.0,
-            leaf: (&proven.leaf).into(),
-            proof: proven.proof.clone(),
-        };
-        match self.files.client.call(address::SETTLEMENTS, claim).await {
-            Ok(_) => Ok(true),
-            Err(CallError::Reverted(revert)) => Ok(!revert.is::<ISettlements::NotClaimable>()),
-            Err(error) => Err(error),
+    /// The account's newest leaf that can be claimed, or else the newest that is decided; and whether it can.
+    async fn newest_leaf(
+        &self,
+        network: NetworkId,
+        account: Account,
+    ) -> Result<Option<(Proven, bool)>, FilesError> {
+        let client = &self.files.client;
+        let claimable = client.claimable_epoch(network).await?;
+        if let Some(epoch) = claimable
+            && let Some(proven) = self.proven(network, epoch, account).await?
+        {
+            return Ok(Some((proven, true)));
         }
+        let Some(newest) = client.final_epoch(network).await? else { return Ok(None) };
+        let proven = self.proven(network, newest, account).await?;
+        Ok(proven.map(|proven| (proven, claimable == Some(newest))))
     }
 }
 
@@ -214,7 +251,10 @@ fn cbor(bytes: impl Into<axum::body::Body>) -> Response {
 
 async fn submit(State(api): State<Api>, body: Bytes) -> Response {
     match Submit::from_bytes(&body) {
-        Ok(submit) => cbor(Answers { answers: api.submit(submit).await }.to_bytes()),
+        Ok(submit) => match api.submit(submit).await {
+            Some(answers) => cbor(Answers { answers }.to_bytes()),
+            None => missing(WATCHES),
+        },
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
 }
@@ -239,7 +279,8 @@ async fn carried(State(api): State<Api>, Path(digest): Path<String>) -> Response
     let Ok(digest) = digest.parse::<Digest>() else {
         return (StatusCode::BAD_REQUEST, "a digest is 64 hexadecimal digits").into_response();
     };
-    match api.intake.carried(digest) {
+    let Some(taking) = &api.taking else { return missing(WATCHES) };
+    match taking.intake.carried(digest) {
         Some(height) => height.to_string().into_response(),
         None => missing("no block of the last epochs carries this envelope"),
     }
@@ -274,41 +315,22 @@ async fn statement(State(api): State<Api>, Path((network, name)): Path<(u64, Str
 }
 
 async fn proof(State(api): State<Api>, Path((network, account)): Path<(u64, Account)>) -> Response {
-    let network = NetworkId(network);
-    let newest = match api.files.client.final_epoch(network).await {
-        Ok(Some(epoch)) => epoch,
-        Ok(None) => return missing("no epoch of this network is final yet"),
-        Err(error) => return failed(error),
-    };
-    // Between the two may be void epochs.
-    let before = match api.files.client.final_before(network, newest).await {
-        Ok(before) => before,
-        Err(error) => return failed(error),
-    };
-    let mut waiting = None;
-    for epoch in [Some(newest), before].into_iter().flatten() {
-        let proven = match api.proven(network, epoch, account).await {
-            Ok(Some(proven)) => proven,
-            Ok(None) => continue,
-            Err(error) => return failed(error),
-        };
-        match api.is_claimable(&proven).await {
-            Ok(true) => return proven.answer(true),
-            Ok(false) => waiting = waiting.or(Some(proven)),
-            Err(error) => return failed(error),
-        }
+    match api.newest_leaf(NetworkId(network), account).await {
+        Ok(Some((proven, claimable))) => proven.answer(claimable),
+        Ok(None) => missing(
+            "nothing is decided yet, or the account neither earned nor spent in this network, or its statement is not here",
+        ),
+        Err(error) => failed(error),
     }
-    waiting.map_or_else(
-        || missing("the account neither earned nor spent in this network, or its statement is not here"),
-        |proven| proven.answer(false),
-    )
 }
 
 async fn status(State(api): State<Api>) -> Response {
+    let taking = api.taking.as_ref();
     Json(json!({
-        "validator": Digest(api.key),
+        "validator": taking.map(|taking| Digest(taking.key)),
         "recorded": *api.recorded.borrow(),
-        "waiting_bytes": api.intake.waiting_bytes(),
+        "waiting_bytes": taking.map_or(0, |taking| taking.intake.waiting_bytes()),
+        "refused": api.refusals.all(),
     }))
     .into_response()
 }

@@ -34,8 +34,12 @@ pub enum BuildError {
 ///
 /// Only rails that can be charged in the epoch are in the file: opened before it, not ended before the newest
 /// final epoch (the first epoch settled after a rail's end pays vouchers), and to a device in service if to
-/// one. One that is left out never returns, since final epochs only advance, and a rail's end and a device's
-/// retirement are for good; settlement relies on that.
+/// one. One that is left out is charged in no later epoch: a rail's end and a device's retirement are for good,
+/// and where a dispute opens final epochs again so that such a rail returns, the epoch that left it out has
+/// been settled after its end.
+///
+/// Everything is read at that height, so that all who build the file build the same, whatever was decided or
+/// disputed since.
 ///
 /// # Errors
 /// [`BuildError`], and when the state of that height is no longer kept.
@@ -49,7 +53,8 @@ pub async fn build(
     let settled = ISettlements::finalEpochCall { network: network.0 };
     let settled = ledger.call_at(address::SETTLEMENTS, settled, height).await?;
     let latest_root = if settled.any {
-        ledger.root(network, Epoch(settled.epoch)).await?.unwrap_or_default().0
+        let root = ISettlements::rootCall { network: network.0, epoch: settled.epoch };
+        ledger.call_at(address::SETTLEMENTS, root, height).await?.0
     } else {
         [0; 32]
     };

@@ -1,16 +1,16 @@
 //! The intake: evidence in, durable, answered, and handed to the ledger in batches.
 //!
 //! [`evidence::Ingest`] decides and [`evidence::Journal`] makes durable; this module lets many ask at once
-//! and keeps the batches that are under way. An acceptance is given only after the journal synced,
-//! and what is in the journal is handed over again after a restart, so nothing that was accepted is lost
-//! by `kill -9`. A batch is kept until a final block holds it or its epoch takes no more evidence.
+//! and keeps the batches that are under way. An acceptance is given and a batch is signed only after the
+//! journal synced, and what is in the journal is handed over again after a restart, so nothing that was
+//! accepted is lost by `kill -9`, and nothing that was signed is forgotten: the author of a batch answers for
+//! it. A batch is kept until a final block holds it or its epoch takes no more evidence.
 //!
 //! Requests share syncs: while one thread is at the disk with a group of envelopes, the others take in
 //! theirs, which make the next group; whoever finds the disk free takes that there, and all of a group are
 //! answered together. Who repeats what is on its way to the disk waits for it as well. A group holds what
 //! the requests under way hold, which the shells bound ([`crate::http::SUBMITS_MAX`]). If it cannot be made
-//! durable, or the journal panics, all of it is taken back and refused, and so is who repeated some of it; a
-//! block may still carry it, which nobody minds.
+//! durable, or the journal panics, all of it is taken back and refused, and so is who repeated some of it.
 
 use evidence::{
     BlockEvidence, Head, Ingest, Journal, Sizes,
@@ -51,8 +51,8 @@ struct State {
     ingest: Ingest,
     /// What was accepted and no thread has taken to the disk yet.
     group: Group,
-    /// The group that a thread is at the disk with.
-    syncing: Option<Durable>,
+    /// The group that a thread is at the disk with, and its first place in the order of intake.
+    syncing: Option<(Durable, u64)>,
     under_way: Vec<UnderWay>,
     /// Which block carries an envelope, by the epoch of the block.
     carried: BTreeMap<Epoch, BTreeMap<Digest, Height>>,
@@ -66,6 +66,8 @@ type Durable = Arc<OnceLock<bool>>;
 struct Group {
     records: Vec<(Epoch, Vec<u8>)>,
     durable: Durable,
+    /// The place of its first envelope in the order of intake, if there is one.
+    from: u64,
 }
 
 /// A batch that no final block holds yet.
@@ -114,7 +116,23 @@ impl Intake {
 
     /// Opens an epoch.
     pub fn open_epoch(&self, inputs: Arc<Inputs>) {
-        self.lock().ingest.open(inputs);
+        self.open_late(inputs, &[], &[]);
+    }
+
+    /// Opens an epoch after blocks that may carry some of it, and perhaps after a restart: what they carry
+    /// of the epoch is done and counts against quotas, and what was accepted waits again. All at once, so that
+    /// nothing new is accepted before the old is known.
+    pub fn open_late(&self, inputs: Arc<Inputs>, blocks: &[BlockEvidence], accepted: &[Vec<u8>]) {
+        let read = |block: &BlockEvidence| batches(block.blobs(), self.chain_id, None);
+        let carried: Vec<_> = blocks.iter().flat_map(read).collect();
+        let mut state = self.lock();
+        state.ingest.open(inputs);
+        for batch in &carried {
+            state.ingest.carried(batch);
+        }
+        for bytes in accepted {
+            state.ingest.restore(bytes);
+        }
     }
 
     /// Answers a request. Blocks for the sync of the journal.
@@ -123,8 +141,12 @@ impl Intake {
         let State { ingest, group, .. } = &mut *guard;
         let mut answers = Vec::new();
         for bytes in submit.envelopes() {
+            let order = ingest.taken_in();
             let answer = ingest.submit(bytes, now_ms);
             if let Answer::Accepted(acceptance) = &answer {
+                if group.records.is_empty() {
+                    group.from = order;
+                }
                 group.records.push((acceptance.epoch, bytes.to_vec()));
             }
             answers.push(answer);
@@ -150,7 +172,7 @@ impl Intake {
     /// Waits for all that was accepted so far: whether the group at the disk is durable, and the group
     /// that waits. One that is not there is.
     fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (bool, bool) {
-        let before = state.syncing.clone();
+        let before = state.syncing.as_ref().map(|(durable, _)| durable.clone());
         let last = (!state.group.records.is_empty()).then(|| state.group.durable.clone());
         let known = |group: &Option<Durable>| match group {
             Some(group) => group.get().copied(),
@@ -171,7 +193,7 @@ impl Intake {
     /// Takes the waiting group to the disk, which is free, while others may take in more.
     fn sync<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let group = std::mem::take(&mut state.group);
-        state.syncing = Some(group.durable.clone());
+        state.syncing = Some((group.durable.clone(), group.from));
         drop(state);
         let records = group.records.iter().map(|(epoch, bytes)| (*epoch, bytes.as_slice()));
         // A panic must not leave those who wait for this group, and all after them, waiting for ever.
@@ -194,16 +216,6 @@ impl Intake {
         state.syncing = None;
         self.turn.notify_all();
         state
-    }
-
-    /// Tells again of a final block, after an epoch was opened later than the block: what it carries of
-    /// the epoch is done and counts against quotas.
-    pub fn recall(&self, evidence: &BlockEvidence) {
-        let batches = batches(evidence.blobs(), self.chain_id, None);
-        let mut state = self.lock();
-        for batch in &batches {
-            state.ingest.carried(batch);
-        }
     }
 
     /// Tells of a final block: what it carries is done, epochs close.
@@ -249,7 +261,8 @@ impl Intake {
             }
         }
         while state.under_way.len() < UNDER_WAY_MAX {
-            let (batch, late) = state.ingest.take();
+            let durable = state.durable_before();
+            let (batch, late) = state.ingest.take_before(durable);
             if late > 0 {
                 tracing::warn!(late, "accepted evidence came too late for any block");
                 metrics::counter!("wayleave_evidence_late_total")
@@ -281,6 +294,12 @@ impl Intake {
 }
 
 impl State {
+    /// The place in the order of intake before which all is durable.
+    fn durable_before(&self) -> u64 {
+        let waiting = (!self.group.records.is_empty()).then_some(self.group.from);
+        self.syncing.as_ref().map(|(_, from)| *from).or(waiting).unwrap_or(u64::MAX)
+    }
+
     /// Moves on to a final block, and forgets what no later block can concern.
     fn advance(&mut self, head: Head, clock: &EpochClock) {
         self.ingest.advance(head);

@@ -1,21 +1,22 @@
-//! Starting and stopping the worker.
+//! Starting and stopping the worker: a validator's whole, or the half of it that watches.
 //!
-//! [`work`] is the worker without its shells: what a simulator runs as well. [`start`] adds those, HTTP and
-//! iroh.
+//! [`work`] is a validator's without its shells: what a simulator runs as well. [`start`] adds those, HTTP
+//! and iroh.
 
 use crate::{
     accuse::accuse,
+    charge::charge,
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
     intake::Intake,
     others::{Others, OthersError},
-    settle::{Choice, Settler, outcome},
+    settle::{Refusals, Settler, Voice, outcome},
 };
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{Height, clock::Clock, key::DeviceSecret};
+use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -31,25 +32,39 @@ pub struct Config {
     pub rpc: String,
     /// The archive.
     pub archive: Archive,
-    /// The folder of the journal.
-    pub folder: PathBuf,
-    /// The key that signs acceptances and batches, and the key of the iroh endpoint.
-    pub secret: DeviceSecret,
-    /// The account that announces and votes.
-    pub signer: Signer,
     /// Where HTTP is served.
     pub http: TcpListener,
-    /// Where evidence is taken over iroh (UDP).
-    pub listen: SocketAddr,
     /// Other validators' HTTP, each `http://host:port`, for files that our archive lacks. May be empty.
     pub others: Vec<String>,
+    /// What makes it a validator's; a node without it replays and compares what the ledger decides.
+    pub voter: Option<Voter>,
+}
+
+/// What a validator's worker has beyond that of a node that watches.
+pub struct Voter {
+    /// The folder of the journal.
+    pub folder: PathBuf,
+    /// The key of the iroh endpoint.
+    pub secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches: its bond answers for them.
+    pub author: DeviceSecret,
+    /// The account that announces and votes.
+    pub signer: Signer,
+    /// Where evidence is taken over iroh (UDP).
+    pub listen: SocketAddr,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Config").field("voter", &self.voter).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Voter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Voter").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -85,10 +100,10 @@ pub enum StartError {
 /// A running worker.
 #[derive(Debug)]
 pub struct Running {
-    /// Where evidence is taken over iroh.
-    pub peer: Peer,
+    /// Where a validator's evidence is taken over iroh.
+    pub peer: Option<Peer>,
     recorded: watch::Receiver<Height>,
-    endpoint: Endpoint,
+    endpoint: Option<Endpoint>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -99,27 +114,23 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
-    let key = config.secret.key().x();
-    let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
-    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let others = Arc::new(Others::new(&config.others)?);
     let files = Files { client, archive: config.archive, others };
-    let (ledger, folder, secret) = (config.ledger, config.folder, config.secret);
-    let parts = Parts { ledger, files, folder, secret, signer: config.signer, choice: outcome };
-    let Work { intake, files, recorded, mut tasks } = work(parts).await?;
-    let api = Api::new(intake, files, config.clock, key, recorded.clone());
-    let endpoint = Endpoint::bind(bind).await?;
-    endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
-    let router = api.router();
-    tasks.push(tokio::spawn(async move {
+    let (mut work, api, endpoint) = match config.voter {
+        Some(voter) => Box::pin(vote(voter, config.ledger, files)).await?,
+        None => Box::pin(watch(config.ledger, files)).await?,
+    };
+    let router = api.refusing(work.refusals).router();
+    work.tasks.push(tokio::spawn(async move {
         if let Err(error) = axum::serve(config.http, router).await {
-            tracing::error!(%error, "the validator's HTTP stopped");
+            tracing::error!(%error, "the worker's HTTP stopped");
         }
     }));
-    Ok(Running { peer: endpoint.peer(), recorded, endpoint, tasks })
+    let (peer, recorded) = (endpoint.as_ref().map(Endpoint::peer), work.recorded);
+    Ok(Running { peer, recorded, endpoint, tasks: work.tasks })
 }
 
-/// What a worker without shells is made from.
+/// What a validator's worker without shells is made from.
 #[derive(Debug)]
 pub struct Parts {
     /// The ledger of this process.
@@ -128,52 +139,87 @@ pub struct Parts {
     pub files: Files,
     /// The folder of the journal.
     pub folder: PathBuf,
-    /// The key that signs acceptances and batches.
-    pub secret: DeviceSecret,
+    /// The validator's network key, which signs acceptances and batches.
+    pub author: DeviceSecret,
     /// The account that announces and votes.
     pub signer: Signer,
     /// What is voted for: [`outcome`], unless a simulated validator lies.
-    pub choice: Choice,
+    pub voice: Voice,
 }
 
 /// A worker that runs without shells, in tasks of the tokio runtime in which it was started.
 #[derive(Debug)]
 pub struct Work {
-    /// Takes in evidence.
-    pub intake: Arc<Intake>,
-    /// The ledger's client, the archive, and who completes that.
-    pub files: Files,
     /// Up to which height blocks are recorded.
     pub recorded: watch::Receiver<Height>,
-    /// What runs: following, settling, accusing. None of them ends before the ledger does.
+    /// What the node refuses.
+    pub refusals: Refusals,
+    /// What runs: following, settling, accusing, charging. None of them ends before the ledger does.
     pub tasks: Vec<JoinHandle<()>>,
 }
 
-/// Brings archive and intake up to date, then follows, settles and accuses.
+/// Brings archive and intake up to date, then follows, settles, votes, accuses and charges.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn work(parts: Parts) -> Result<Work, StartError> {
-    let Parts { ledger, files, folder, secret, signer, choice } = parts;
+pub async fn work(parts: Parts) -> Result<(Work, Arc<Intake>), StartError> {
+    let Parts { ledger, files, folder, author, signer, voice } = parts;
+    let key = author.key().x();
     let clock = files.client.clock().await?;
-    let (intake, accepted) = Intake::open(
-        &folder,
-        secret,
-        (files.client.chain_id(), clock),
-        (crate::sizes(), Limits::default()),
-    )?;
+    let limits = (crate::sizes(), Limits::default());
+    let ledger_of = (files.client.chain_id(), clock);
+    let (intake, accepted) = Intake::open(&folder, author, ledger_of, limits)?;
     let intake = Arc::new(intake);
     let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
-    let mut follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let charging = (files.clone(), signer.clone());
+    let follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let settler = Settler::new(files, signer, clock).speaking(voice);
+    let mut work = run(follower, accepted, settler).await?;
+    let charging = charge(charging, AuthorKey(key), clock, work.recorded.clone());
+    work.tasks.extend([tokio::spawn(accusing), tokio::spawn(charging)]);
+    Ok((work, intake))
+}
+
+/// Brings the archive up to date, then follows and settles.
+async fn run(
+    mut follower: Follower,
+    accepted: Vec<Vec<u8>>,
+    settler: Settler,
+) -> Result<Work, StartError> {
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let settler = Settler::new(files.clone(), signer, clock).choosing(choice);
+    let refusals = settler.refusals();
     let tasks = vec![
         tokio::spawn(follow(follower, next, recorder)),
         tokio::spawn(settle(settler, recorded.clone())),
-        tokio::spawn(accusing),
     ];
-    Ok(Work { intake, files, recorded, tasks })
+    Ok(Work { recorded, refusals, tasks })
+}
+
+/// A worker, what it answers over HTTP, and where it takes evidence over iroh.
+type Started = (Work, Api, Option<Endpoint>);
+
+/// A validator's: takes evidence in, votes, accuses and charges.
+async fn vote(voter: Voter, ledger: Ledger, files: Files) -> Result<Started, StartError> {
+    let Voter { folder, secret, author, signer, listen, clock } = voter;
+    let key = author.key().x();
+    let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
+    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
+    let endpoint = Endpoint::bind(bind).await?;
+    let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice: outcome };
+    let (work, intake) = self::work(parts).await?;
+    let api = Api::new(intake, files, clock, key, work.recorded.clone());
+    endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
+    Ok((work, api, Some(endpoint)))
+}
+
+/// That of any other node: records, replays, and compares.
+async fn watch(ledger: Ledger, files: Files) -> Result<Started, StartError> {
+    let clock = files.client.clock().await?;
+    let follower = Follower::watching(ledger, files.clone(), clock);
+    let work = run(follower, Vec::new(), Settler::watching(files.clone(), clock)).await?;
+    let api = Api::watching(files, work.recorded.clone());
+    Ok((work, api, None))
 }
 
 async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {
@@ -213,7 +259,9 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        self.endpoint.close().await;
+        if let Some(endpoint) = self.endpoint {
+            endpoint.close().await;
+        }
         for task in self.tasks {
             // An aborted task ends with a cancellation, which is what was asked for.
             let _ = task.await;

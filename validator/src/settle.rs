@@ -2,18 +2,29 @@
 //! statement, vote. One epoch after the other, each step skipped if it is done, so that a restart at any
 //! moment goes on; networks do not wait for one another.
 //!
-//! An epoch builds on the statement before it, and that must be the ledger's. Who was away while others
-//! made epochs final goes back to the newest one whose final statement is at hand, in the archive or with
-//! another validator ([`Files`]), or to the network's beginning, and replays from there: without a vote,
-//! since there is nothing to vote on, but comparing each statement with the ledger's. One that differs is
-//! [`SettleEpochError::Dissent`]: it is never archived over the final one, nor built upon, and settling of
-//! the network stops at it for all to see.
+//! A vote is a commit and, once commits are closed, its reveal ([`vote`]). Nothing of it has to be kept: the
+//! salt follows from the signer's key, the outcome from the archive.
+//!
+//! An epoch builds on the statement before it, and that must be the ledger's. What the ledger decided is
+//! replayed, by validators and observers alike ([`decided`]); only what cannot be replayed, since the ledger
+//! was joined later, is taken on the word of its committee. A decided statement that differs from the replay
+//! is [`SettleEpochError::Dissent`]: it is never archived nor built upon, and settling of the network stops
+//! at it for all to see ([`Refusals`]) until the ledger decides otherwise.
+//!
+//! A dissent opens a decided epoch, and those after it, again: the next call finds the epoch open and settles
+//! it anew.
+
+mod decided;
+mod refusals;
+mod vote;
+
+pub use refusals::{Refusal, Refusals};
+pub use vote::{choice, outcome};
 
 use crate::files::{Files, FilesError};
-use alloy_primitives::U256;
 use client::{
     CallError, Client, SendError, Signer,
-    abi::{ISettlements, IValidators, Outcome, Totals},
+    abi::{ISettlements, IValidators, Outcome},
     address,
 };
 use evidence::{ArchiveError, segment};
@@ -54,9 +65,12 @@ pub enum SettleEpochError {
     /// The Parquet segment.
     #[error(transparent)]
     Segment(#[from] segment::SegmentError),
-    /// The ledger's final outcome is another one than this validator's.
+    /// No secret of the ballot can be made.
+    #[error("the account cannot sign: {0}")]
+    Sign(String),
+    /// The ledger decided another outcome than this node's replay gives.
     #[error(
-        "epoch {epoch} of network {network} is final with another statement than this archive gives: compare archives with `wayleave verify-epoch {epoch}`"
+        "epoch {epoch} of network {network} is decided with another statement than this archive gives: compare them with `wayleave verify-epoch {epoch}`"
     )]
     Dissent {
         /// The network.
@@ -67,35 +81,59 @@ pub enum SettleEpochError {
 }
 
 /// What a validator votes for when an epoch was settled.
-pub type Choice = fn(&Settled) -> Outcome;
+pub type Voice = fn(&Settled) -> Outcome;
 
-/// The settling half of a validator.
+/// The settling half of a node.
 #[derive(Debug)]
 pub struct Settler {
     files: Files,
-    signer: Signer,
+    /// Whose seats vote; none of a node that only watches.
+    signer: Option<Signer>,
     clock: EpochClock,
-    choice: Choice,
-    /// What this validator said since it started: said again after a restart, which replaces it.
+    voice: Voice,
+    refusals: Refusals,
+    /// What this node said and found since it started: said and found again after a restart.
     said: BTreeMap<NetworkId, Said>,
 }
 
-/// The epochs for which something was said.
+/// What was said and found of a network.
 #[derive(Clone, Debug, Default)]
 struct Said {
     /// The ledger's term in which it was said.
     term: u64,
     /// Whose inputs are announced, of those that are open.
     announced: BTreeSet<Epoch>,
-    voted: Option<Epoch>,
+    /// The decided statement up to which everything agrees with the replay; none before the first call.
+    agreed: Option<Base>,
+    /// The decided statement that does not.
+    refused: Option<(Epoch, Digest)>,
+    /// What the replay of the newest open epoch gave.
+    replayed: Option<Replayed>,
+    /// The term whose committee has no seat of ours.
+    seatless: Option<u64>,
+}
+
+/// The decided epoch on which the next builds, if there is one, and its statement.
+type Base = (Option<Epoch>, Digest);
+
+/// What the replay of an epoch gave.
+#[derive(Clone, Debug)]
+struct Replayed {
+    epoch: Epoch,
+    /// The statement that it builds on.
+    previous: Digest,
+    statement: Digest,
+    /// What is voted for.
+    outcome: Outcome,
 }
 
 impl Said {
-    /// Begins a term. What is said counts in one round of voting, and a round ends with a term: all that
-    /// is still open is said again in each.
+    /// Begins a term. An announcement counts in one round, and a round ends with a term: all that is still
+    /// open is announced again in each.
     fn begin(&mut self, term: u64) {
         if self.term != term {
-            *self = Self { term, ..Self::default() };
+            self.term = term;
+            self.announced.clear();
         }
     }
 
@@ -119,13 +157,25 @@ pub(crate) async fn is_live(
 
 impl Settler {
     /// Votes with `signer` for what `files` give.
-    pub const fn new(files: Files, signer: Signer, clock: EpochClock) -> Self {
-        Self { files, signer, clock, choice: outcome, said: BTreeMap::new() }
+    pub fn new(files: Files, signer: Signer, clock: EpochClock) -> Self {
+        Self { signer: Some(signer), ..Self::watching(files, clock) }
     }
 
-    /// Votes for what `choice` makes of what was settled: [`outcome`], unless a simulated validator lies.
-    pub fn choosing(self, choice: Choice) -> Self {
-        Self { choice, ..self }
+    /// Replays what the ledger decides and compares it with `files`, without a vote.
+    pub fn watching(files: Files, clock: EpochClock) -> Self {
+        let (refusals, said) = (Refusals::default(), BTreeMap::new());
+        Self { files, signer: None, clock, voice: outcome, refusals, said }
+    }
+
+    /// Votes for what `voice` makes of what was settled: [`outcome`], unless a simulated validator lies.
+    #[must_use]
+    pub fn speaking(self, voice: Voice) -> Self {
+        Self { voice, ..self }
+    }
+
+    /// What this node refuses, for who wants to show it.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// Does what is due once the blocks up to `recorded` are in the archive. Returns how many networks
@@ -151,7 +201,10 @@ impl Settler {
         for (network, said, result) in done {
             self.said.insert(network, said);
             if let Err(error) = result {
-                tracing::warn!(%network, %error, "settling failed; it is tried again");
+                // A refusal is said once, with what differs.
+                if !matches!(error, SettleEpochError::Dissent { .. }) {
+                    tracing::warn!(%network, %error, "settling failed; it is tried again");
+                }
                 metrics::counter!("wayleave_settlement_failures_total").increment(1);
                 failed += 1;
             }
@@ -167,31 +220,29 @@ impl Settler {
         recorded: Height,
         said: &mut Said,
     ) -> Result<(), SettleEpochError> {
-        let terms = IValidators::termsCall {};
-        said.begin(self.files.client.call(address::VALIDATORS, terms).await?.current);
-        let mut open = self.next_epoch(network).await?;
-        let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
-        for epoch in said.unannounced(open, begun) {
-            if self.announce(network, epoch).await? {
-                said.announced.insert(epoch);
+        if let Some(signer) = &self.signer {
+            let terms = IValidators::termsCall {};
+            said.begin(self.files.client.call(address::VALIDATORS, terms).await?.current);
+            let open = self.files.client.next_epoch(network).await?;
+            let begun = self.clock.epoch(Height(recorded.0.saturating_add(1)));
+            for epoch in said.unannounced(open, begun) {
+                if self.announce(signer, network, epoch).await? {
+                    said.announced.insert(epoch);
+                }
             }
         }
-        // A vote that does not make the epoch final waits for those of others.
-        while self.clock.grace_end(open) < recorded && said.voted != Some(open) {
-            self.settle(network, open).await?;
-            said.voted = Some(open);
-            open = self.next_epoch(network).await?;
-        }
+        // A vote that does not decide waits for those of others.
+        while self.settle(network, recorded, said).await? {}
         Ok(())
     }
 
-    /// The first epoch that can still become final.
-    async fn next_epoch(&self, network: NetworkId) -> Result<Epoch, CallError> {
-        self.files.client.next_epoch(network).await
-    }
-
     /// Announces the inputs of an epoch; false if they are not at hand yet.
-    async fn announce(&self, network: NetworkId, epoch: Epoch) -> Result<bool, SettleEpochError> {
+    async fn announce(
+        &self,
+        signer: &Signer,
+        network: NetworkId,
+        epoch: Epoch,
+    ) -> Result<bool, SettleEpochError> {
         let Files { client, archive, .. } = &self.files;
         if client.inputs_hash(network, epoch).await?.is_some() {
             return Ok(true);
@@ -204,7 +255,7 @@ impl Settler {
             epoch: epoch.0,
             inputs: digest.into(),
         };
-        match client.send(&self.signer, address::SETTLEMENTS, &call).await {
+        match client.send(signer, address::SETTLEMENTS, &call).await {
             Ok(_) => {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
                 Ok(true)
@@ -223,49 +274,68 @@ impl Settler {
         }
     }
 
-    async fn settle(&self, network: NetworkId, epoch: Epoch) -> Result<(), SettleEpochError> {
+    /// Compares what was decided since the last call, replays the open epoch and votes on it, as far as each
+    /// is possible now. True if the epoch is decided, so that the next one may be due.
+    async fn settle(
+        &self,
+        network: NetworkId,
+        recorded: Height,
+        said: &mut Said,
+    ) -> Result<bool, SettleEpochError> {
+        let open = self.files.client.next_epoch(network).await?;
+        let base = self.base(network, open).await?;
+        if said.agreed != Some(base) {
+            if !self.agree(network, (open, recorded), said).await? {
+                return Ok(false);
+            }
+            said.agreed = Some(base);
+        }
+        if self.clock.grace_end(open) >= recorded || !self.records(open).await? {
+            return Ok(false);
+        }
+        let known =
+            said.replayed.take().filter(|known| (known.epoch, known.previous) == (open, base.1));
+        let replayed = match known {
+            Some(known) => known,
+            None => self.replay_open(network, open, base).await?,
+        };
+        let replayed = said.replayed.insert(replayed).clone();
+        self.vote(network, &replayed, &mut said.seatless).await
+    }
+
+    /// Replays the open epoch and archives its statement: what may become final on the ledger can be fetched
+    /// here before it is.
+    async fn replay_open(
+        &self,
+        network: NetworkId,
+        epoch: Epoch,
+        (before, previous): Base,
+    ) -> Result<Replayed, SettleEpochError> {
         let began = Instant::now();
-        let previous = self.previous(network, epoch).await?;
-        let settled = self.replay(network, epoch, previous).await?;
-        self.vote(network, &settled).await?;
+        let Files { client, archive, .. } = &self.files;
+        let statement = match before {
+            Some(before) => self
+                .files
+                .statement(network, before, previous)
+                .await?
+                .ok_or(SettleEpochError::Missing("statement", before))?,
+            None => Statement::genesis(client.chain_id(), network),
+        };
+        let settled = self.replay(network, epoch, statement).await?;
+        archive.put_statement(&settled.statement).await?;
         let elapsed = began.elapsed();
         let totals = settled.statement.totals;
         metrics::histogram!("wayleave_settlement_seconds").record(elapsed.as_secs_f64());
         metrics::counter!("wayleave_epochs_settled_total").increment(1);
         tracing::info!(%epoch, ?elapsed, spent = %totals.spent, slashed = %totals.slashed, "settled");
-        Ok(())
+        self.dispute(network, &settled).await?;
+        let (statement, outcome) = (settled.statement.digest(), (self.voice)(&settled));
+        Ok(Replayed { epoch, previous, statement, outcome })
     }
 
-    /// The statement on which `epoch` builds: the final one of the epoch before it, or the network's
-    /// beginning if none is final. What was missed since the newest one at hand is replayed and archived.
-    async fn previous(
-        &self,
-        network: NetworkId,
-        epoch: Epoch,
-    ) -> Result<Statement, SettleEpochError> {
-        let client = &self.files.client;
-        let mut previous = Statement::genesis(client.chain_id(), network);
-        let mut missed = Vec::new();
-        let mut next = epoch;
-        while let Some(before) = client.final_before(network, next).await?
-            && let Some(outcome) = client.outcome(network, before).await?
-        {
-            let digest = outcome.statement.into();
-            if let Some(statement) = self.files.statement(network, before, digest).await? {
-                previous = statement;
-                break;
-            }
-            missed.push((before, digest));
-            next = before;
-        }
-        for (epoch, digest) in missed.into_iter().rev() {
-            let statement = self.replay(network, epoch, previous).await?.statement;
-            agree(&statement, digest)?;
-            self.files.archive.put_statement(&statement).await?;
-            tracing::info!(%epoch, "replayed an epoch that others made final");
-            previous = statement;
-        }
-        Ok(previous)
+    /// Whether the archive has all evidence of an epoch, as far as blocks are recorded.
+    async fn records(&self, epoch: Epoch) -> Result<bool, ArchiveError> {
+        Ok(self.files.archive.since().await? <= self.clock.first(epoch))
     }
 
     async fn replay(
@@ -285,54 +355,15 @@ impl Settler {
         metrics::counter!("wayleave_batch_faults_total").increment(faults);
         let parquet = segment::encode(&replayed.carried)?;
         archive.put_segment(network, epoch, parquet).await?;
-        let settle = move || settlement::settle(&inputs, &previous, replayed.carried);
+        let settle =
+            move || settlement::settle(&inputs, &previous, replayed.carried, replayed.faults);
         aside(settle).await.map_err(|error| SettleEpochError::Settle(epoch, error))
-    }
-
-    /// Archives the statement and votes for it, unless the epoch is final already.
-    async fn vote(&self, network: NetworkId, settled: &Settled) -> Result<(), SettleEpochError> {
-        let Files { client, archive, .. } = &self.files;
-        let statement = &settled.statement;
-        let epoch = statement.epoch;
-        let already = client.outcome(network, epoch).await?;
-        if let Some(outcome) = &already {
-            agree(statement, outcome.statement.into())?;
-        }
-        // Before the vote: what is final on the ledger can be fetched here.
-        archive.put_statement(statement).await?;
-        if already.is_some() {
-            return Ok(());
-        }
-        let call = ISettlements::voteCall {
-            network: network.0,
-            epoch: epoch.0,
-            outcome: (self.choice)(settled),
-        };
-        match client.send(&self.signer, address::SETTLEMENTS, &call).await {
-            Ok(_) => Ok(()),
-            // Others made it final meanwhile, or we did before a restart.
-            Err(error)
-                if error.revert().is_some_and(client::Revert::is::<ISettlements::AlreadyFinal>) =>
-            {
-                match client.outcome(network, epoch).await? {
-                    Some(outcome) => agree(statement, outcome.statement.into()),
-                    None => Ok(()),
-                }
-            }
-            // The committee that decides is another; what we settled agrees with it or not, once it has.
-            Err(error)
-                if error.revert().is_some_and(client::Revert::is::<ISettlements::NotValidator>) =>
-            {
-                tracing::debug!(%epoch, "no seat in the committee that votes");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
-/// Computes something that must not hold up the tasks of this runtime. One of a single thread is a simulator's
-/// or a test's: there it is done at once, so that the order of what happens does not depend on threads.
+/// Computes something that must not hold up the tasks of this runtime. One of a single thread is a
+/// simulator's or a test's: there it is done at once, so that the order of what happens does not depend on
+/// threads.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return work();
@@ -343,65 +374,5 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     }
 }
 
-/// Whether a statement is the ledger's final one.
-fn agree(statement: &Statement, digest: Digest) -> Result<(), SettleEpochError> {
-    if statement.digest() == digest {
-        return Ok(());
-    }
-    metrics::counter!("wayleave_settlement_dissents_total").increment(1);
-    let Statement { network, epoch, .. } = *statement;
-    Err(SettleEpochError::Dissent { network, epoch })
-}
-
-/// What is voted on.
-pub fn outcome(settled: &Settled) -> Outcome {
-    let statement = &settled.statement;
-    let totals = &statement.totals;
-    Outcome {
-        inputs: statement.inputs.into(),
-        statement: statement.digest().into(),
-        root: settled.tree.root(),
-        totals: Totals {
-            vested: U256::from(totals.vested.0),
-            cash: U256::from(totals.earned.cash.0),
-            card: U256::from(totals.earned.card.0),
-            credit: U256::from(totals.earned.credit.0),
-            spent: U256::from(totals.spent.0),
-            burned: U256::from(totals.to_burn.0),
-            slashed: U256::from(totals.slashed.0),
-            toppedUp: U256::from(totals.topped_up.0),
-            bootstrapped: U256::from(totals.bootstrapped.0),
-        },
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn everything_is_said_again_in_another_term() {
-        let mut said = Said::default();
-        said.begin(7);
-        said.announced.insert(Epoch(3));
-        said.voted = Some(Epoch(2));
-        said.begin(7);
-        assert_eq!((said.unannounced(Epoch(3), Epoch(3)), said.voted), (vec![], Some(Epoch(2))));
-        said.begin(8);
-        assert_eq!((said.unannounced(Epoch(3), Epoch(3)), said.voted), (vec![Epoch(3)], None));
-    }
-
-    #[test]
-    fn an_epoch_is_announced_once_though_an_earlier_ones_inputs_are_missing() {
-        let mut said = Said::default();
-        let epochs = |numbers: &[u64]| numbers.iter().copied().map(Epoch).collect::<Vec<_>>();
-        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3, 4, 5]));
-        // The inputs of 3 are missing.
-        said.announced.extend(epochs(&[4, 5]));
-        assert_eq!(said.unannounced(Epoch(3), Epoch(5)), epochs(&[3]));
-        assert_eq!(said.unannounced(Epoch(3), Epoch(6)), epochs(&[3, 6]));
-        said.announced.insert(Epoch(3));
-        assert_eq!(said.unannounced(Epoch(5), Epoch(6)), epochs(&[6]));
-        assert_eq!(said.announced, BTreeSet::from([Epoch(5)]), "only open epochs are kept");
-    }
-}
+mod tests;

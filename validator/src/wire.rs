@@ -30,8 +30,11 @@ impl Handler for Api {
                 Request::Submit => {
                     let submit =
                         Submit::from_bytes(&body).map_err(|error| malformed(error.to_string()))?;
-                    let answers = Answers { answers: self.submit(submit).await };
-                    return Ok((Response::Answers.to_bytes(), answers.to_bytes().into()));
+                    let answers = self.submit(submit).await;
+                    let answers =
+                        answers.ok_or_else(|| failed("no evidence is taken in".into()))?;
+                    let answers = Answers { answers }.to_bytes();
+                    return Ok((Response::Answers.to_bytes(), answers.into()));
                 }
                 Request::Inputs(network, epoch) => {
                     self.archive().inputs_bytes(network, epoch).await

@@ -4,6 +4,10 @@
 //! without the sanitizer that needs a nightly one). What is built so goes into a folder of its own, since
 //! everything is built anew for it. An input that fails is written beside the corpus, and the command that
 //! runs it again is printed.
+//!
+//! What is kept is the least set of inputs that reaches every edge which anything found reaches, short ones
+//! first: their names are hashes, and each run replaces them all. An input with another name was put there by
+//! a person, and stays.
 
 use anyhow::{Context as _, ensure};
 use std::{fs, path::Path, process::Command};
@@ -17,6 +21,8 @@ const COUNTERS: &str = "-Cpasses=sancov-module \
      -Cdebug-assertions -Ccodegen-units=1 --cfg fuzzing";
 /// The longest input it tries, in bytes.
 const INPUT_MAX: u64 = 8 * 1024;
+/// How long one input may take, in seconds: longer is a fault.
+const INPUT_SECONDS: u64 = 20;
 
 /// Searches for `minutes` in each of `targets`, or in all.
 ///
@@ -24,6 +30,9 @@ const INPUT_MAX: u64 = 8 * 1024;
 /// When something cannot be built or a target fails.
 pub fn run(root: &Path, targets: &[String], minutes: u64) -> anyhow::Result<()> {
     let built = root.join("target/fuzz");
+    let machine = machine()?;
+    // With the machine named, cargo keeps the flags from build scripts and macros, which have no counters'
+    // runtime to be linked with.
     let status = crate::cargo(root)
         .args([
             "build",
@@ -34,6 +43,8 @@ pub fn run(root: &Path, targets: &[String], minutes: u64) -> anyhow::Result<()> 
             "guided",
             "--features",
             "guided",
+            "--target",
+            &machine,
         ])
         .env("CARGO_TARGET_DIR", &built)
         .env("RUSTFLAGS", COUNTERS)
@@ -49,26 +60,44 @@ pub fn run(root: &Path, targets: &[String], minutes: u64) -> anyhow::Result<()> 
     }
     for name in all {
         if targets.is_empty() || targets.iter().any(|target| target == name) {
-            search(root, &built, name, minutes)?;
+            let place = Place { root, built: &built, machine: &machine };
+            search(&place, name, minutes)?;
         }
     }
     Ok(())
 }
 
-fn search(root: &Path, built: &Path, name: &str, minutes: u64) -> anyhow::Result<()> {
-    let corpus = root.join("fuzz/corpus").join(name);
-    let found = built.join("found").join(name);
-    for folder in [&corpus, &found] {
+/// Where things are.
+struct Place<'a> {
+    root: &'a Path,
+    built: &'a Path,
+    /// The triple that is built for.
+    machine: &'a str,
+}
+
+impl Place<'_> {
+    /// A target under libFuzzer.
+    fn guided(&self, name: &str) -> Command {
+        let mut command = Command::new(self.built.join(self.machine).join("release/guided"));
+        command.current_dir(self.root).env("FUZZ_TARGET", name);
+        command.arg(format!("-max_len={INPUT_MAX}"));
+        command.arg(format!("-timeout={INPUT_SECONDS}"));
+        command
+    }
+}
+
+fn search(place: &Place<'_>, name: &str, minutes: u64) -> anyhow::Result<()> {
+    let corpus = place.root.join("fuzz/corpus").join(name);
+    let [found, least] = ["found", "least"].map(|folder| place.built.join(folder).join(name));
+    if least.exists() {
+        fs::remove_dir_all(&least)?;
+    }
+    for folder in [&corpus, &found, &least] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let guided = || {
-        let mut command = Command::new(built.join("release/guided"));
-        command.current_dir(root).env("FUZZ_TARGET", name);
-        command.arg(format!("-max_len={INPUT_MAX}"));
-        command
-    };
-    write_seeds(root, name, &found)?;
-    let status = guided()
+    write_seeds(place.root, name, &found)?;
+    let status = place
+        .guided(name)
         .arg(format!("-max_total_time={}", minutes.saturating_mul(60)))
         .arg(format!("-artifact_prefix={}/fault-", corpus.display()))
         .arg("-print_final_stats=1")
@@ -78,10 +107,42 @@ fn search(root: &Path, built: &Path, name: &str, minutes: u64) -> anyhow::Result
         status.success(),
         "{name} fails: run `cargo run -p fuzz -- {name} --input fuzz/corpus/{name}/fault-...`, mend it, and keep the file"
     );
-    // Of what was found, only what reaches code that nothing kept reaches.
-    let status = guided().arg("-merge=1").args([&corpus, &found]).status()?;
+    let status = place
+        .guided(name)
+        .args(["-set_cover_merge=1", "-use_counters=0"])
+        .args([&least, &corpus, &found])
+        .status()?;
     ensure!(status.success(), "{name}: the corpus was not merged: {status}");
+    replace(&corpus, &least)
+}
+
+/// Puts the inputs in `least` into the place of those that were found before.
+fn replace(corpus: &Path, least: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(corpus)? {
+        let path = entry?.path();
+        if is_found(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    for entry in fs::read_dir(least)? {
+        let entry = entry?;
+        fs::copy(entry.path(), corpus.join(entry.file_name()))?;
+    }
     Ok(())
+}
+
+/// Whether libFuzzer named the file: by its SHA-1.
+fn is_found(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The triple of the machine that this runs on.
+fn machine() -> anyhow::Result<String> {
+    let told = Command::new("rustc").arg("-vV").output().context("rustc does not run")?;
+    let told = String::from_utf8(told.stdout)?;
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not say for which machine it builds")?.to_owned())
 }
 
 /// Writes the inputs that a target's encoders make where the search begins.

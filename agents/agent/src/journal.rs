@@ -13,6 +13,7 @@ use protocol::{DeviceId, Epoch, Height, Micros, NetworkId, RailId, cbor};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -107,6 +108,18 @@ pub enum JournalError {
         /// What redb says.
         source: Box<redb::DatabaseError>,
     },
+    /// The disk did not keep the file as it said it had. Without it, sequence numbers begin anew, and two
+    /// envelopes with one number in one epoch cost stake.
+    #[error(
+        "the journal {path} is damaged ({why}): put it aside and start again in the next epoch, not before, \
+         as sequence numbers of this one would be used twice"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// A read or write failed.
     #[error("journal failed: {0}")]
     Storage(Box<redb::Error>),
@@ -150,11 +163,18 @@ impl Journal {
         network: NetworkId,
         device: DeviceId,
     ) -> Result<(Self, Recovered), JournalError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|source| JournalError::Open { path: path.into(), source: source.into() })?;
-        Self::with(database, network, device)
+        let open = || {
+            let made = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+            let failed =
+                |source| JournalError::Open { path: path.into(), source: Box::new(source) };
+            Self::with(made.map_err(failed)?, network, device)
+        };
+        // Of some damage redb panics; nothing of what panicked is used again.
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(JournalError::Broken { path: path.into(), why })
+        })
     }
 
     /// Uses a database that is open already, such as one in memory.
@@ -288,5 +308,34 @@ mod tests {
         assert!(matches!(other, Err(JournalError::Owner)), "{other:?}");
         let other = Journal::open(&path, NetworkId(2), DeviceId([2; 32])).map(drop);
         assert!(matches!(other, Err(JournalError::Owner)), "{other:?}");
+    }
+
+    #[test]
+    fn a_damaged_journal_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.redb");
+        let open = || Journal::open(&path, NetworkId(1), DeviceId([2; 32]));
+        let (journal, _) = open().unwrap();
+        let kept: Vec<Record> = (0..200).map(|n| Record::Keep(kept(5, n))).collect();
+        journal.write(&kept).unwrap();
+        drop(journal);
+        let sound = std::fs::read(&path).unwrap();
+        let (mut refused, page) = (0, 4096);
+        for at in (0..sound.len()).step_by(page / 2) {
+            for fill in [0, 0xff] {
+                let mut bytes = sound.clone();
+                let end = sound.len().min(at + page);
+                bytes[at..end].fill(fill);
+                std::fs::write(&path, &bytes).unwrap();
+                let Err(error) = open() else { continue };
+                refused += 1;
+                let text = error.to_string();
+                let named = text.contains("agent.redb");
+                assert!(named || text.contains("damaged") || text.contains("failed"), "{text}");
+            }
+            std::fs::write(&path, &sound[..at]).unwrap();
+            refused += usize::from(open().is_err());
+        }
+        assert!(refused > 0);
     }
 }

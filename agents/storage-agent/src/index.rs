@@ -31,7 +31,8 @@ use redb::{
 };
 use std::{
     fmt,
-    path::Path,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 use storage_kind::dataset::{Shard, empty_root};
@@ -160,6 +161,17 @@ pub enum IndexError {
     /// The file cannot be opened, for instance because another agent has it open.
     #[error("failed to open the index: {0}")]
     Open(Box<redb::DatabaseError>),
+    /// The disk did not keep the file as it said it had.
+    #[error(
+        "the index {path} is damaged ({why}): put the data folder aside and start with an empty one; what it \
+         held is repaired from other devices"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// A read or write failed.
     #[error("index failed: {0}")]
     Storage(Box<redb::Error>),
@@ -199,8 +211,18 @@ pub(crate) type Opener = Box<dyn Fn() -> Result<Database, IndexError> + Send + S
 pub(crate) fn at(path: &Path) -> Opener {
     let path = path.to_owned();
     Box::new(move || {
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
-        opened.map_err(|error| IndexError::Open(error.into()))
+        // Of some damage redb panics; nothing of what panicked is used again.
+        let open = || -> Result<Database, IndexError> {
+            let made = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+            let database = made.map_err(|error| IndexError::Open(error.into()))?;
+            prepare(&database)?;
+            Ok(database)
+        };
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(IndexError::Broken { path: path.clone(), why })
+        })
     })
 }
 

@@ -38,6 +38,9 @@ async fn a_folder_is_read_back_after_reopening() {
     assert_eq!(archive.statement(NETWORK, EPOCH.next()).await.unwrap(), None);
     assert_eq!(archive.segment(NETWORK, EPOCH).await.unwrap().unwrap(), vec![1, 2]);
     assert_eq!(archive.cursor().await.unwrap(), Some(Height(302)));
+    assert_eq!(archive.since().await.unwrap(), Height(0));
+    archive.put_since(Height(290)).await.unwrap();
+    assert_eq!(archive.since().await.unwrap(), Height(290));
     assert!(folder.path().join("deep/archive/evidence/000000000301.cbor").is_file());
 }
 

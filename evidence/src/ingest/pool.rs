@@ -15,6 +15,8 @@ pub(super) struct Pending {
     pub(super) payload: Digest,
     pub(super) digest: Digest,
     pub(super) bytes: Vec<u8>,
+    /// Its place in the order in which all were taken in, as [`Pool::push`] gives it.
+    pub(super) order: u64,
 }
 
 /// Whether a waiting envelope still needs a block.
@@ -32,6 +34,8 @@ pub(super) struct Pool {
     queues: BTreeMap<NetworkId, VecDeque<Pending>>,
     devices: BTreeMap<DeviceId, usize>,
     bytes: usize,
+    /// How many were ever pushed.
+    pushed: u64,
     /// The network whose turn was last.
     last: NetworkId,
 }
@@ -56,7 +60,14 @@ impl Pool {
             && of_device.saturating_add(bytes) <= limits.device_bytes
     }
 
-    pub(super) fn push(&mut self, pending: Pending) {
+    /// How many were ever pushed: the order of the next.
+    pub(super) const fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    pub(super) fn push(&mut self, mut pending: Pending) {
+        pending.order = self.pushed;
+        self.pushed = self.pushed.saturating_add(1);
         self.bytes = self.bytes.saturating_add(pending.bytes.len());
         let of_device = self.devices.entry(pending.device).or_default();
         *of_device = of_device.saturating_add(pending.bytes.len());
@@ -75,17 +86,24 @@ impl Pool {
         queues.retain(|_, queue| !queue.is_empty());
     }
 
-    /// Takes envelopes of the network whose turn it is, at most `budget` bytes as a batch.
-    pub(super) fn take(&mut self, budget: usize, wanted: impl Fn(&Pending) -> Wanted) -> Taken {
+    /// Takes envelopes of the network whose turn it is, at most `budget` bytes as a batch, and none that was
+    /// pushed at `before` in the order or after it.
+    pub(super) fn take(
+        &mut self,
+        (budget, before): (usize, u64),
+        wanted: impl Fn(&Pending) -> Wanted,
+    ) -> Taken {
         let mut taken = Taken::default();
-        while taken.envelopes.is_empty() {
+        // Each network once: what waits in one of them may all be after `before`.
+        for _ in 0..self.queues.len() {
             let Some(network) = self.turn() else { break };
             self.last = network;
             let Some(queue) = self.queues.get_mut(&network) else { break };
             let mut size = batch::OVERHEAD;
             while let Some(next) = queue.front() {
                 let grown = size + next.bytes.len() + batch::ENVELOPE_OVERHEAD;
-                if grown > budget || taken.envelopes.len() >= batch::ENVELOPES_MAX {
+                let full = grown > budget || taken.envelopes.len() >= batch::ENVELOPES_MAX;
+                if full || next.order >= before {
                     break;
                 }
                 let Some(pending) = queue.pop_front() else { break };
@@ -102,6 +120,9 @@ impl Pool {
             }
             if queue.is_empty() {
                 self.queues.remove(&network);
+            }
+            if !taken.envelopes.is_empty() {
+                break;
             }
         }
         taken

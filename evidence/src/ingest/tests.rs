@@ -231,6 +231,43 @@ fn what_was_accepted_is_restored_unless_it_is_carried() {
 }
 
 #[test]
+fn what_was_accepted_is_restored_though_others_used_up_quota_and_identity() {
+    let (own, large) = (envelope(1, 1, 0), sized(1, 3, QUOTA / 2, KIND));
+    let theirs = vec![envelope(1, 1, 1), envelope(1, 1, 2), sized(1, 2, QUOTA / 2, KIND)];
+    let mut ingest = ingest();
+    ingest.carried(&batch(theirs));
+    assert!(matches!(ingest.submit(&own, TIME), Answer::Refused(Reason::ConflictingPayloads)));
+    assert!(matches!(ingest.submit(&large, TIME), Answer::Refused(Reason::OverQuota)));
+    // Accepted before the others' batch and a restart, they count, as they may be signed already.
+    assert!(ingest.restore(&own) && ingest.restore(&large));
+    assert!(matches!(ingest.submit(&envelope(1, 9, 0), TIME), Answer::Refused(Reason::OverQuota)));
+}
+
+#[test]
+fn what_is_not_durable_waits_and_holds_up_no_other_network() {
+    let mut ingest = ingest();
+    let mut second = inputs();
+    second.network = NetworkId(2);
+    ingest.open(Arc::new(second));
+    let other = sign(1, &Payload { network: NetworkId(2), ..payload(1, 0) });
+    let (first, last) = (envelope(1, 1, 0), envelope(1, 2, 0));
+    assert!(matches!(ingest.submit(&other, TIME), Answer::Accepted(_)));
+    assert!(matches!(ingest.submit(&first, TIME), Answer::Accepted(_)));
+    let durable = ingest.taken_in();
+    assert_eq!(durable, 2);
+    assert!(matches!(ingest.submit(&last, TIME), Answer::Accepted(_)));
+    let mut take = |order| {
+        let batch = ingest.take_before(order).0;
+        batch.iter().flat_map(|batch| batch.envelopes()).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    assert!(take(0).is_empty());
+    assert_eq!(take(1), [other]);
+    assert_eq!(take(durable), [first]);
+    assert!(take(durable).is_empty());
+    assert_eq!(take(u64::MAX), [last]);
+}
+
+#[test]
 fn a_retracted_envelope_was_never_there() {
     let mut ingest = ingest();
     let bytes = envelope(1, 1, 0);

@@ -46,12 +46,15 @@ fn blobs_that_nobody_signed_are_nothing() {
     assert_eq!(replayed, Replayed::default());
 }
 
+/// A batch of another author than [`blob`]'s.
+fn blob_of(author: u8, envelopes: Vec<Vec<u8>>) -> Vec<u8> {
+    Batch::sign(&secret(author), CHAIN, NETWORK, envelopes).to_bytes()
+}
+
 #[test]
 fn the_author_answers_for_what_no_honest_author_accepts_and_the_rest_counts() {
     let foreign = sign(1, &Payload { network: NetworkId(2), ..payload(1, 0) });
     let bad = [
-        (vec![0; 9_000], Reason::TooLarge),
-        (vec![1, 2, 3], Reason::Malformed),
         (foreign, Reason::UnknownNetwork),
         (envelope(3, 1, 0), Reason::UnknownDevice),
         (sized(1, 1, 300, KindId(8)), Reason::UnknownKind),
@@ -62,21 +65,65 @@ fn the_author_answers_for_what_no_honest_author_accepts_and_the_rest_counts() {
     let good = envelope(1, 2, 0);
     let mut all: Vec<_> = bad.iter().map(|(bytes, _)| bytes.clone()).collect();
     all.insert(3, good.clone());
+    // What is no envelope names no epoch, and is nobody's fault.
+    all.extend([vec![0; 9_000], vec![1, 2, 3]]);
     let blob = blob(all);
     let replayed = run(&[block(301, vec![blob.clone()])]);
     assert_eq!(digests(&replayed), [Digest::of(&good)]);
+    assert_eq!(replayed.malformed, 2);
     let mut expected: Vec<_> = bad
         .iter()
         .map(|(bytes, reason)| AuthorFault {
-            author: validator().key().x(),
+            author: AuthorKey(validator().key().x()),
+            envelope: Digest::of(bytes),
             height: Height(301),
             batch: Digest::of(&blob),
-            envelope: Digest::of(bytes),
             reason: *reason,
+            bytes: u64::try_from(bytes.len()).unwrap(),
         })
         .collect();
     expected.sort_unstable();
     assert_eq!(replayed.faults, expected);
+}
+
+#[test]
+fn who_repeats_an_author_s_batch_adds_nothing_to_its_faults() {
+    let bad = forged(&envelope(1, 1, 0));
+    let (one, two) = (blob(vec![bad.clone()]), blob(vec![bad.clone(), envelope(1, 2, 0)]));
+    let once = run(&[block(305, vec![one.clone()])]).faults;
+    assert_eq!(once.len(), 1);
+    // In other blocks, twice in one, in another batch, and in the grace, which is the next epoch's too.
+    let blocks = [
+        block(333, vec![one.clone()]),
+        block(331, vec![two.clone(), one.clone(), one.clone()]),
+        block(305, vec![one.clone()]),
+    ];
+    assert_eq!(run(&blocks).faults, once);
+    assert!(replay(&inputs_of(EPOCH.next()), &sizes(), &blocks).faults.is_empty());
+    // Another author who carries it as well answers for itself.
+    let other = blob_of(9, vec![bad]);
+    let both = run(&[block(305, vec![one, other])]).faults;
+    assert_eq!(both.len(), 2);
+    assert_ne!(both[0].author, both[1].author);
+}
+
+#[test]
+fn authors_that_exceed_a_quota_together_are_not_at_fault_and_one_alone_is() {
+    let large: Vec<_> = (1..=4).map(|n| sized(1, n, 2 * QUOTA / 3, KIND)).collect();
+    let [one, two] = [blob(large[..2].to_vec()), blob_of(9, large[2..].to_vec())];
+    // Two of them exceed the quota, one does not.
+    let single =
+        run(&[block(301, vec![blob(large[..1].to_vec()), blob_of(9, large[1..2].to_vec())])]);
+    assert!(single.faults.is_empty());
+    assert_eq!(single.carried.len(), 1);
+    let replayed = run(&[block(301, vec![one, two])]);
+    assert_eq!(replayed.carried.len(), 1);
+    let reasons: Vec<_> = replayed.faults.iter().map(|fault| fault.reason).collect();
+    assert_eq!(reasons, [Reason::OverQuota; 2]);
+    // The same payload again, signed again too, was accepted once.
+    let again: Vec<_> = (0..30).map(|salt| es256_envelope(1, salt)).collect();
+    assert!(again.iter().map(Vec::len).sum::<usize>() > QUOTA);
+    assert!(run(&[block(301, vec![blob(again)])]).faults.is_empty());
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::Target;
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
 use alloy_primitives::{Address, B256, Signature, U256, hex};
-use alloy_sol_types::SolCall as _;
 use bytes::Bytes;
 use client::light;
 use commonware_codec::{Copying, Decode as _, DecodeExt as _, Encode as _};
@@ -19,7 +18,6 @@ use commonware_consensus::{
 use commonware_cryptography::{Signer as _, certificate::Verifier as _, ed25519, sha256};
 use commonware_utils::{non_empty, ordered::Set};
 use consensus::{Block, Genesis, Header, KeyProof, ValidatorKeys, verify_state};
-use contracts::{Call, abi, address, testing::Memory};
 use execution::Key;
 use std::sync::LazyLock;
 
@@ -76,7 +74,7 @@ pub(super) const HEADER: Target = Target {
 };
 
 /// The encoded header of an empty ledger's genesis; offsets as `consensus::Header` documents them.
-fn header() -> Vec<u8> {
+pub(super) fn header() -> Vec<u8> {
     let mut bytes = vec![0; 709];
     bytes[0] = consensus::VERSION;
     bytes[1..9].copy_from_slice(&CHAIN.to_be_bytes());
@@ -180,49 +178,17 @@ pub(super) const GENESIS: Target = Target {
         let Ok(genesis) = serde_json::from_slice::<Genesis>(bytes) else { return false };
         let again = serde_json::to_vec(&genesis).expect("a genesis has a JSON form");
         assert_eq!(serde_json::from_slice::<Genesis>(&again).ok(), Some(genesis.clone()));
-        let _ = genesis.digest();
-        genesis.check().is_ok()
+        let seen = light::Origin::read(bytes);
+        if genesis.check().is_err() {
+            return false;
+        }
+        let seen = seen.expect("a light client reads what the ledger begins with");
+        assert_eq!((seen.chain_id, seen.term_length), (genesis.chain_id, genesis.term_length));
+        // One whose members stand in another order names no ledger, and is refused when it is met.
+        if bytes == again {
+            assert_eq!(seen.digest, genesis.digest());
+        }
+        true
     },
     seeds: || vec![include_bytes!("../../corpus/genesis/devnet").to_vec()],
-};
-
-/// Which contract, who calls and whether statically, each a byte; then selector and arguments.
-pub(super) const CONTRACTS: Target = Target {
-    name: "contracts",
-    about: "calls of the system contracts, one after another in an empty ledger",
-    run: |bytes| {
-        let mut memory = Memory::new(CHAIN);
-        memory.gas_limit = 30_000_000;
-        let (mut rest, mut answered) = (bytes, false);
-        // Each call says its own length in two bytes, so that several can be tried.
-        while let Some(([contract, caller, bits, high, low], tail)) = rest.split_first_chunk::<5>()
-        {
-            let length = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len());
-            let (input, after) = tail.split_at(length);
-            let place = usize::from(*contract) % (address::SINGLETONS.len() + 1);
-            let token = || address::token(protocol::NetworkId(1));
-            let contract = address::SINGLETONS.get(place).copied().unwrap_or_else(token);
-            let answer = memory.run(&Call {
-                contract,
-                caller: Address::repeat_byte(*caller),
-                value: U256::from(bits >> 2 & 1),
-                input,
-                is_static: bits & 1 == 1,
-                is_direct: bits & 2 == 0,
-            });
-            answered |= answer.is_ok();
-            rest = after;
-        }
-        answered
-    },
-    seeds: || {
-        let clock = abi::ISettlements::clockCall {}.abi_encode();
-        let count = abi::INetworks::countCall {}.abi_encode();
-        [(5, clock), (1, count)]
-            .map(|(contract, input)| {
-                let length = u16::try_from(input.len()).expect("a short call").to_be_bytes();
-                [&[contract, 1, 0], &length[..], &input].concat()
-            })
-            .to_vec()
-    },
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// How long each target is given; how many inputs that makes depends on the machine.
-const MOMENT: Duration = Duration::from_millis(700);
+const MOMENT: Duration = Duration::from_millis(400);
 
 #[test]
 fn every_target_takes_what_it_is_given() {

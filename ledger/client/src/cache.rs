@@ -1,10 +1,8 @@
 //! What can never change once it was read: kept, in bounded numbers.
 //!
-//! Only final facts go in here: the clock, a manifest of an epoch that has begun, a hash that is fixed,
-//! a root that is final. Whatever a later block could change is asked for every time.
+//! Only final facts go in here: the clock, a manifest of an epoch that has begun, a hash that is fixed.
+//! Whatever a later block could change is asked for every time, decided roots among it: they can be disputed.
 
-use alloy_primitives::B256;
-use contracts::abi::Outcome;
 use protocol::{Digest, Epoch, NetworkId, clock::EpochClock, manifest::Manifest};
 use std::{
     collections::BTreeMap,
@@ -44,8 +42,6 @@ pub(crate) struct Cache {
     pub(crate) clock: Facts<(), EpochClock>,
     pub(crate) manifests: Facts<(Epoch, NetworkId), Arc<Manifest>>,
     pub(crate) inputs: Facts<(Epoch, NetworkId), Digest>,
-    pub(crate) roots: Facts<(Epoch, NetworkId), B256>,
-    pub(crate) outcomes: Facts<(Epoch, NetworkId), Outcome>,
 }
 
 #[cfg(test)]

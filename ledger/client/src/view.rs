@@ -275,24 +275,28 @@ impl Client {
         Ok(Epoch(self.call(address::SETTLEMENTS, call).await?))
     }
 
-    /// The root of an epoch, once it is final. A network without accounts has none.
+    /// The newest epoch of a network whose leaves can be claimed, if there is one.
+    ///
+    /// # Errors
+    /// As [`Client::clock`].
+    pub async fn claimable_epoch(&self, network: NetworkId) -> Result<Option<Epoch>, CallError> {
+        let call = ISettlements::claimableEpochCall { network: network.0 };
+        let answer = self.call(address::SETTLEMENTS, call).await?;
+        Ok(answer.any.then_some(Epoch(answer.epoch)))
+    }
+
+    /// The root of an epoch, once it is decided. A network without accounts has none. A dissent may replace
+    /// it until it can be claimed.
     ///
     /// # Errors
     /// As [`Client::clock`].
     pub async fn root(&self, network: NetworkId, epoch: Epoch) -> Result<Option<B256>, CallError> {
-        if let Some(root) = self.cache().roots.get(&(epoch, network)) {
-            return Ok(Some(root));
-        }
         let call = ISettlements::rootCall { network: network.0, epoch: epoch.0 };
         let root: B256 = self.call(address::SETTLEMENTS, call).await?;
-        if root.is_zero() {
-            return Ok(None);
-        }
-        self.cache().roots.keep((epoch, network), root);
-        Ok(Some(root))
+        Ok(Some(root).filter(|root| !root.is_zero()))
     }
 
-    /// What is final for an epoch, once it is.
+    /// What was decided for an epoch, once it is. A dissent may replace it until it can be claimed.
     ///
     /// # Errors
     /// As [`Client::clock`].
@@ -301,16 +305,9 @@ impl Client {
         network: NetworkId,
         epoch: Epoch,
     ) -> Result<Option<Outcome>, CallError> {
-        if let Some(outcome) = self.cache().outcomes.get(&(epoch, network)) {
-            return Ok(Some(outcome));
-        }
         let call = ISettlements::outcomeCall { network: network.0, epoch: epoch.0 };
         let outcome: Outcome = self.call(address::SETTLEMENTS, call).await?;
-        if outcome.statement.is_zero() {
-            return Ok(None);
-        }
-        self.cache().outcomes.keep((epoch, network), outcome.clone());
-        Ok(Some(outcome))
+        Ok(Some(outcome).filter(|outcome| !outcome.statement.is_zero()))
     }
 
     /// What an account took by claims so far: tokens and cash.

@@ -190,6 +190,17 @@ impl App {
         }
     }
 
+    /// Keeps how a term ended, when `height` is its last: nobody can join later without it.
+    async fn keep_end(&self, height: u64) {
+        let Shared { committees, .. } = &*self.0;
+        let term = committees.term(height);
+        if height == committees.last_height(term)
+            && let Err(error) = crate::join::ended(&self.0, term).await
+        {
+            fail_stop("failed to keep how a term ended", &error);
+        }
+    }
+
     /// Builds the block after `parent`.
     async fn build<E: Spawner + StorageContext>(
         &self,
@@ -438,6 +449,7 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
         }
         self.0.outcomes.forget(height);
         self.keep_committees(finalized, &AppliedStore(&readers)).await;
+        self.keep_end(height).await;
         let finalized = Arc::new(finalized.clone());
         self.0.head.send_if_modified(|head| {
             let newer = height > head.height();

@@ -15,6 +15,7 @@ use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::{Hasher as _, Sha256, Signer as _, ed25519};
 use commonware_utils::ordered::Set;
 use contracts::{REGISTRATION_NAMESPACE, registration};
+use protocol::key::DeviceSecret;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -71,6 +72,15 @@ impl ValidatorKeys {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(self.network.public_key().as_ref());
         bytes
+    }
+
+    /// The network key as that of a batch's author: with it a validator signs what it promises to carry and
+    /// what it carries, so that its bond answers for both. All else that the key signs begins with the length
+    /// of a namespace, which the texts of evidence never do.
+    pub fn author(&self) -> DeviceSecret {
+        let mut seed = [0; 32];
+        seed.copy_from_slice(&self.network.encode());
+        DeviceSecret::from_seed(seed)
     }
 
     /// What the world may know of this seat, with the account its tips go to.

@@ -170,7 +170,7 @@ pub(crate) async fn start<E: Runtime>(
     let schemes = Schemes::new(namespace, Arc::clone(&shared));
     let resolver = block_resolver(context, keys, &net.oracle, net.backfill);
     let buffer = block_buffer(context, keys, &net.oracle, net.blocks);
-    let mut join = Join::start(context, (&shared, facts.clone()), settings.join, net.join)?;
+    let mut join = Join::start(context, (&shared, facts), settings.join, net.join)?;
     let (plan, heard) = plan(context, &settings.prefix, &mut join).await?;
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
@@ -208,7 +208,7 @@ pub(crate) async fn start<E: Runtime>(
     let databases = databases(&mailbox, &mut join, &shared).await?;
     keep_committees::<E>(&shared, &databases).await?;
     talk(context, (&shared, &databases), (listen, most_peers), (&net.oracle, net.gossip));
-    let certificates = certificates(&shared, facts);
+    let certificates = certificates(&shared);
     Answers { shared: Arc::clone(&shared), databases, certificates }.start(context, questions);
     let paced = Paced { inner: mailbox, pace: settings.pace };
     let terms = terms::Terms {
@@ -511,15 +511,15 @@ fn block_buffer<E: Runtime>(
 }
 
 /// Certificates of recent blocks from marshal, and of the last blocks of terms from the history.
-fn certificates(shared: &Arc<Shared>, facts: join::Facts) -> Certificates {
-    let (shared, facts) = (Arc::clone(shared), Arc::new(facts));
+fn certificates(shared: &Arc<Shared>) -> Certificates {
+    let shared = Arc::clone(shared);
     Arc::new(move |height| {
-        let (shared, facts) = (Arc::clone(&shared), Arc::clone(&facts));
+        let shared = Arc::clone(&shared);
         Box::pin(async move {
             let marshal = shared.marshal.get()?;
             match marshal.get_finalization(Height::new(height)).await {
                 Some(certificate) => Some(certificate.encode()),
-                None => join::certificate(&shared, &facts, height).await,
+                None => join::certificate(&shared, height).await,
             }
         })
     })

@@ -1,9 +1,15 @@
 //! Double votes that the running engine saw, as evidence for `Validators.accuse`.
 //!
 //! Votes are signed one by one (ed25519 certificates), so two that exclude each other convict their signer
-//! before anybody. The engine reports what it saw with signatures unchecked; they are checked here, so that
-//! nobody pays for an accusation that fails. What is seen is held in memory only, one double vote a seat and
-//! term, [`FAULTS_KEPT`] in all: every validator sees it, and one that tells the ledger is enough.
+//! before anybody. The engine reports two that it was told itself; what others were told stands in the
+//! certificates it is given, and is compared here ([`record`]). Signatures are checked here too, so that nobody
+//! pays for an accusation that fails. What is seen is held in memory only, one double vote a seat and term,
+//! [`FAULTS_KEPT`] in all: one validator that tells the ledger is enough.
+//!
+//! Who shows each peer one face in a view that ends without a block is not found: that view's certificate says
+//! nothing about blocks.
+
+mod record;
 
 use crate::committee::Committee;
 use alloy_primitives::B256;
@@ -21,7 +27,8 @@ use commonware_consensus::{
 use commonware_cryptography::sha256::Digest;
 use commonware_parallel::Sequential;
 use rand::CryptoRng;
-use std::sync::Arc;
+use record::Record;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Double votes held at once; the oldest go first.
@@ -76,11 +83,13 @@ impl Faults {
 pub(crate) struct Watched<E: CryptoRng + Send + 'static, R> {
     inner: R,
     checked: AttributableReporter<E, Scheme, Digest, Sequential, Taken>,
+    record: Arc<Mutex<Record>>,
 }
 
 impl<E: CryptoRng + Send + 'static, R: Clone> Clone for Watched<E, R> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), checked: self.checked.clone() }
+        let record = Arc::clone(&self.record);
+        Self { inner: self.inner.clone(), checked: self.checked.clone(), record }
     }
 }
 
@@ -93,7 +102,8 @@ impl<E: CryptoRng + Send + 'static, R> Watched<E, R> {
         inner: R,
     ) -> Self {
         let taken = Taken { faults, committee };
-        Self { inner, checked: AttributableReporter::new(runtime, scheme, taken, Sequential, true) }
+        let checked = AttributableReporter::new(runtime, scheme, taken, Sequential, true);
+        Self { inner, checked, record: Arc::default() }
     }
 }
 
@@ -105,12 +115,16 @@ where
     type Activity = Activity<Scheme, Digest>;
 
     fn report(&mut self, activity: Self::Activity) -> Feedback {
-        if let Activity::ConflictingNotarize(_)
-        | Activity::ConflictingFinalize(_)
-        | Activity::NullifyFinalize(_) = &activity
-        {
+        let doubles = match &activity {
+            Activity::ConflictingNotarize(_)
+            | Activity::ConflictingFinalize(_)
+            | Activity::NullifyFinalize(_) => vec![activity.clone()],
+            // The record keeps its invariants at every point where it could panic.
+            activity => self.record.lock().unwrap_or_else(PoisonError::into_inner).hear(activity),
+        };
+        for double in doubles {
             // It always takes what it is given.
-            let _: Feedback = self.checked.report(activity.clone());
+            let _: Feedback = self.checked.report(double);
         }
         self.inner.report(activity)
     }

@@ -32,11 +32,13 @@
 //! `committees` and `links` are younger than the others: a file without them is read as before and gets them, with the
 //! terms from then on.
 
+mod damage;
 mod memory;
 mod middle;
 mod receipt;
 mod terms;
 
+pub(crate) use damage::Session;
 pub use memory::MemoryFile;
 
 use crate::{
@@ -48,14 +50,14 @@ use bytes::Bytes;
 use commonware_codec::FixedSize as _;
 use execution::{Receipt, VALUE_BYTES, Value};
 use middle::{first_in, missing, whole_header};
-use receipt::{decode_receipt, encode_receipt};
+pub(crate) use receipt::{decode_receipt, encode_receipt};
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, StorageBackend, Table, TableDefinition, WriteTransaction,
 };
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
@@ -138,6 +140,17 @@ pub enum HistoryError {
     /// The ledger has stopped and closed the file.
     #[error("the ledger has stopped")]
     Closed,
+    /// The disk did not keep the file as it said it had.
+    #[error(
+        "the history file {} is damaged ({why}): put the ledger's folder aside and start with an empty one, \
+         the node fetches what it lacks from others; the only node of a ledger needs its backup", file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// The file holds something this program did not write.
     #[error("history file is corrupt: {0}")]
     Corrupt(&'static str),
@@ -227,7 +240,7 @@ impl History {
     /// # Errors
     /// The file is in use, damaged, of another format or of another genesis.
     pub fn open(path: &Path, genesis: B256, retention: Retention) -> Result<Self, HistoryError> {
-        Self::prepare(builder().create(path)?, genesis, retention)
+        damage::guarded(path, || Self::prepare(builder().create(path)?, genesis, retention))
     }
 
     /// Opens or creates the file in `backend`, for simulation.
@@ -239,7 +252,9 @@ impl History {
         genesis: B256,
         retention: Retention,
     ) -> Result<Self, HistoryError> {
-        Self::prepare(builder().create_with_backend(backend)?, genesis, retention)
+        damage::guarded(Path::new("in memory"), || {
+            Self::prepare(builder().create_with_backend(backend)?, genesis, retention)
+        })
     }
 
     fn prepare(db: Database, genesis: B256, retention: Retention) -> Result<Self, HistoryError> {

@@ -38,8 +38,8 @@ mod wire;
 
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use chain::Facts;
-pub(crate) use serve::certificate;
-pub(crate) use wire::Tip;
+pub(crate) use serve::{certificate, ended};
+pub(crate) use wire::{Message, Tip};
 
 use crate::{
     application::{Shared, fail_stop},
@@ -59,8 +59,10 @@ use wire::Status;
 
 /// Answers that wait to be read.
 const ANSWERS: usize = 256;
-/// How long the answers to one question are waited for.
+/// How long further answers to a question are waited for after the first.
 const ROUND: Duration = Duration::from_millis(500);
+/// How long the first answer to a question is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Rounds after the first answer after which those that answered must do.
 const ROUNDS: u32 = 4;
 /// How long a node that has what it needs waits for its peers before it starts without them.
@@ -198,6 +200,8 @@ pub(crate) struct Join<E: Runtime> {
     answers: mpsc::Receiver<Answer>,
     /// How far the walk has come; nothing before the trusted block is found.
     proven: Option<Proven>,
+    /// Questions asked so far: the number of the last.
+    questions: u64,
     /// Peers that the last question went to.
     asked: usize,
 }
@@ -212,8 +216,14 @@ impl<E: Runtime> Join<E> {
     ) -> Result<Self, JoinError> {
         let (reply, answers) = mpsc::channel(ANSWERS);
         let sender = channel.0.clone();
-        let server =
-            Server { shared: Arc::clone(shared), facts: facts.clone(), channel, answers: reply };
+        let server = Server {
+            shared: Arc::clone(shared),
+            facts: facts.clone(),
+            channel,
+            answers: reply,
+            #[cfg(test)]
+            runtime: context.child("join_slow"),
+        };
         context.child("join_server").spawn(move |_| server.run());
         let head = shared.history.head()?.unwrap_or(0);
         let begins = facts.term(head.saturating_add(1));
@@ -245,6 +255,7 @@ impl<E: Runtime> Join<E> {
             sender,
             answers,
             proven,
+            questions: 0,
             asked: 0,
         })
     }

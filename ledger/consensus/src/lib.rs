@@ -28,6 +28,8 @@ mod committee;
 mod committees;
 mod engine;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod genesis;
 mod gossip;
 mod header;

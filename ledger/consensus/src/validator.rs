@@ -17,7 +17,7 @@ use crate::{
     engine::{self, EngineError, Runtime, Settings},
     faults::Faults,
     genesis::{Genesis, GenesisError},
-    history::{Finalized, History, HistoryError, Retention},
+    history::{Finalized, History, HistoryError, Retention, Session},
     join::{self, JoinError, Role, Trusted},
     latest::Latest,
     ledger::{Inner, Ledger},
@@ -208,10 +208,16 @@ impl Running {
 /// Why it did not start; nothing runs then.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let committee = Arc::new(config.genesis.check()?);
-    let lock = lock(&config.data)?;
+    let mut session = lock(&config.data)?;
     let listen = free_address(config.listen)?;
-    let history =
-        History::open(&config.data.join("history.redb"), config.genesis.digest(), config.kept())?;
+    let file = config.data.join("history.redb");
+    let history = History::open(&file, config.genesis.digest(), config.kept())?;
+    if session.went_down() {
+        tracing::info!("the machine went down with the history open: checking all of it");
+        history.check(&file)?;
+    }
+    let folder = |error| StartError::Folder { path: config.data.clone(), error };
+    session.opened().map_err(folder)?;
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
@@ -225,7 +231,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let history = Arc::clone(&launch.history);
         let result = catch_unwind(AssertUnwindSafe(|| run(launch, &engine, ready, stopped)));
         history.close();
-        drop(lock);
+        session.end();
         end.send_replace(Some(result.map_err(|panic| Fault(message(&*panic)))));
     });
     let thread = thread.map_err(|error| StartError::Engine(format!("no thread: {error}")))?;
@@ -351,14 +357,14 @@ impl Launch {
 }
 
 /// Makes the folder and holds its lock.
-fn lock(data: &Path) -> Result<File, StartError> {
+fn lock(data: &Path) -> Result<Session, StartError> {
     let folder = |error| StartError::Folder { path: data.to_owned(), error };
     std::fs::create_dir_all(data).map_err(folder)?;
     let path = data.join("ledger.lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(path).map_err(folder)?;
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
+    let file = file.map_err(folder)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Session::begin(file).map_err(folder),
         Err(TryLockError::WouldBlock) => Err(StartError::Locked(data.to_owned())),
         Err(TryLockError::Error(error)) => Err(folder(error)),
     }

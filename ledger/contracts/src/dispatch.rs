@@ -27,7 +27,11 @@ pub fn call(env: &mut dyn Env, call: &Call<'_>) -> Result<Vec<u8>, Failure> {
     let mut cx = Context::new(env, call.caller, call.is_static).with_value(call.value);
     cx.charge_words(CALL_GAS, INPUT_WORD_GAS, call.input.len())?;
     ensure!(call.is_direct, NotDirect {});
-    let takes_coin = call.contract == address::VALIDATORS && validators::takes_coin(call.input);
+    let takes_coin = match call.contract {
+        address::VALIDATORS => validators::takes_coin(call.input),
+        address::SETTLEMENTS => settlements::takes_coin(call.input),
+        _ => false,
+    };
     ensure!(call.value.is_zero() || takes_coin, NotPayable { value: call.value });
     let selector = selector(call.input)?;
     if !call.is_static {

@@ -7,7 +7,8 @@
 //! is the layout, `calls.rs` the transitions, `invariants.rs` what always holds, `tests.rs`.
 //!
 //! Invariants:
-//! * one function takes coin (`Validators.bond`), none is reached by DELEGATECALL, none calls into code;
+//! * two functions take coin (`Validators.bond`, `Settlements.dissent`), none is reached by DELEGATECALL,
+//!   none calls into code;
 //! * all arithmetic is checked, every list and text is bounded;
 //! * each asset is made in one function: dollars in `Dollars.deposit`, a network's token when it is
 //!   founded and when settled pay is claimed, the test stablecoin at genesis;

@@ -11,9 +11,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub(crate) enum Role {
     /// Takes part in consensus while its key has a seat, takes in evidence, settles and votes.
     Validator,
-    /// Follows and serves JSON-RPC; never votes.
+    /// Follows, replays every epoch and refuses a false root, serves JSON-RPC and files; never votes.
     Observer,
-    /// An observer that keeps the evidence of all blocks.
+    /// An observer that keeps all blocks and their evidence for good.
     Archive,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Node {
     /// Where Ethereum wallets and tools connect.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8545")]
     pub(crate) rpc: SocketAddr,
-    /// A validator's HTTP: evidence, inputs, statements.
+    /// HTTP: inputs and statements, and of a validator evidence.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8546")]
     pub(crate) http: SocketAddr,
     /// Serve Prometheus metrics: an address, or a port of this machine alone. Off if not given.

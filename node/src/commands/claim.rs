@@ -57,12 +57,9 @@ pub(crate) struct Due {
 }
 
 /// What the newest leaf of `account` that can be claimed holds beyond what was claimed, if anything. A
-/// root can be claimed in the epoch after the one in which it became final.
+/// root can be claimed when its dispute window is over.
 pub(crate) async fn due(network: &Network, account: Account) -> anyhow::Result<Option<Due>> {
-    let Some(latest) = network.ledger.final_epoch(network.id).await? else { return Ok(None) };
-    let current = network.ledger.current_epoch().await?;
-    let newest = (current.0 > latest.0.saturating_add(1)).then_some(latest);
-    let Some(epoch) = newest.or_else(|| latest.previous()) else { return Ok(None) };
+    let Some(epoch) = network.ledger.claimable_epoch(network.id).await? else { return Ok(None) };
     let statement = network.statement(epoch).await?;
     let Some(state) = statement.account(account) else { return Ok(None) };
     let leaf = state.leaf(network.id, epoch);
@@ -85,7 +82,7 @@ pub(crate) async fn claim(
     let Due { epoch, leaf, proof, tokens, dollars } =
         due(network, account).await?.ok_or_else(|| {
             Failure::NotFound(format!(
-                "{account} has nothing to claim now: an epoch can be claimed one epoch after it became final"
+                "{account} has nothing to claim now: an epoch can be claimed when its dispute window is over"
             ))
         })?;
     let call = ISettlements::claimCall { epoch: epoch.0, leaf: (&leaf).into(), proof };

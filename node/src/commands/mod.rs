@@ -2,7 +2,9 @@
 
 pub(crate) mod agent;
 pub(crate) mod claim;
+pub(crate) mod dissent;
 pub(crate) mod doctor;
+pub(crate) mod fine;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod key;

@@ -12,7 +12,7 @@ use crate::{
     keys::{KeyFiles, Seat},
     metrics::{self, Glance, Sources},
     out, ports,
-    served::{Served, Work},
+    served::{Served, Voter, Work},
     show::{self, Show},
     stop, units,
 };
@@ -67,14 +67,19 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         metrics::serve_on(listener, Sources { recorder, ledger, s3: None });
     }
     let mut node = Node { arguments, peers, served, show, work: None, last: None };
-    node.introduce(digest, ports.http.as_ref().map(TcpListener::local_addr).transpose()?);
-    node.work = ports.http.map(|http| Work {
-        archive: home.archive(),
+    node.introduce(digest, ports.http.local_addr()?);
+    let votes = matches!(node.arguments.role, Role::Validator);
+    let voter = Voter {
         folder: home.validator(),
         secret: seat.evidence(),
+        author: seat.consensus().author(),
         signer: account,
-        http,
+    };
+    node.work = Some(Work {
+        archive: home.archive(),
+        http: ports.http,
         others: node.elsewhere(),
+        voter: votes.then_some(voter),
     });
     let result = Box::pin(node.live()).await;
     show.stopping("stopping; the same command goes on from here");
@@ -160,7 +165,7 @@ fn config(
 /// The listeners of a node, opened before anything else starts.
 struct Ports {
     rpc: SocketAddr,
-    http: Option<TcpListener>,
+    http: TcpListener,
     metrics: Option<TcpListener>,
 }
 
@@ -168,10 +173,7 @@ impl Ports {
     async fn open(arguments: &cli::Node) -> anyhow::Result<Self> {
         ports::probe(arguments.listen, "--listen").await?;
         let rpc = ports::probe(arguments.rpc, "--rpc").await?;
-        let http = match arguments.role {
-            Role::Validator => Some(ports::open(arguments.http, "--http").await?),
-            Role::Observer | Role::Archive => None,
-        };
+        let http = ports::open(arguments.http, "--http").await?;
         let metrics = match arguments.metrics {
             Some(address) => Some(ports::open(address, "--metrics").await?),
             None => None,
@@ -263,11 +265,11 @@ impl Node {
     }
 
     /// Says what runs and where it answers.
-    fn introduce(&self, digest: B256, http: Option<SocketAddr>) {
+    fn introduce(&self, digest: B256, http: SocketAddr) {
         let ledger = self.served.ledger();
         let (rpc, listen, role) = (self.served.url(), self.served.listen(), self.role());
         let (chain_id, genesis) = (ledger.chain_id(), ledger.genesis_hash());
-        let (http, dir) = (http.map(|at| format!("http://{at}")), &self.arguments.dir);
+        let (http, dir) = (format!("http://{http}"), &self.arguments.dir);
         let metrics = self.arguments.metrics.map(|at| format!("http://{at}/metrics"));
         if self.show == Show::Json {
             out::json_line(&json!({
@@ -283,7 +285,7 @@ impl Node {
             fact("Genesis file", format!("{digest}")),
             fact("Other nodes", listen.to_string()),
             fact("Ledger (JSON-RPC)", rpc),
-            http.and_then(|url| fact("Evidence, statements", url)),
+            fact("Evidence, statements", http),
             metrics.and_then(|url| fact("Metrics", url)),
             fact("Pace", format!("a block every {}", units::time(self.arguments.pace))),
             fact("All state", dir.display().to_string()),
@@ -333,7 +335,7 @@ impl Node {
         }
     }
 
-    /// Says what the node has come to, and starts a validator's worker as soon as it is in step.
+    /// Says what the node has come to, and starts its worker as soon as it is in step.
     async fn enter(&mut self, figures: &Figures) -> anyhow::Result<()> {
         let Figures { height, of, peers, .. } = figures;
         match figures.state {
@@ -356,9 +358,7 @@ impl Node {
             }
             State::Serving => {
                 if let Some(work) = self.work.take() {
-                    Box::pin(self.served.work(work))
-                        .await
-                        .context("starting the validator's worker")?;
+                    Box::pin(self.served.work(work)).await.context("starting the worker")?;
                 }
                 let (url, role) = (self.served.url(), self.role());
                 let text = format!("{role} at height {height}, JSON-RPC at {url}, peers {peers}");

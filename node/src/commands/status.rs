@@ -1,10 +1,10 @@
 //! `wayleave status`: the network in one screen, and the figures of `up`'s status line.
 
-use super::network::Network;
-use crate::{cli, out, show, units};
+use super::network::{Network, Refused};
+use crate::{cli, exit::Failure, out, show, units};
 use client::Client;
 use contracts::{
-    abi::{IDevices, IValidators},
+    abi::{IDevices, ISettlements, IValidators},
     address,
 };
 use protocol::{Epoch, Micros, Reason, Tokens, statement::Statement};
@@ -19,6 +19,13 @@ pub(crate) struct Figures {
     pub(crate) epoch: Epoch,
     /// The latest settled epoch.
     pub(crate) settled: Option<Epoch>,
+    /// The latest epoch whose pay can be claimed.
+    pub(crate) claimable: Option<Epoch>,
+    /// The epoch that is voted on again, if one is disputed.
+    pub(crate) disputed: Option<Epoch>,
+    /// What the ledger decided and the node that was asked does not build upon. The figures below are those
+    /// of the newest epoch before it.
+    pub(crate) refused: Option<Refused>,
     /// Devices registered.
     pub(crate) registered: u64,
     /// Devices heard from in the latest settled epoch.
@@ -42,14 +49,23 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
     let network = Network::connect(ledger).await?;
     let figures = figures(&network).await?;
     if json {
-        return out::json(&figures);
+        out::json(&figures)?;
+        return figures.verdict();
     }
     let name = network.ledger.network(network.id).await?.name;
     out::line(format!("network {} ({name}) on {}", network.id, ledger.rpc()));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     out::table(&[
         fact("block", figures.height.to_string()),
-        fact("epoch", format!("{}, settled up to {}", figures.epoch, settled(&figures))),
+        fact(
+            "epoch",
+            format!(
+                "{}, settled up to {}, claimable up to {}",
+                figures.epoch,
+                number(figures.settled),
+                number(figures.claimable)
+            ),
+        ),
         fact("trust", trust(&network.ledger).await?),
         fact("read", reading(&network.ledger)),
         fact(
@@ -63,7 +79,12 @@ pub(crate) async fn run(ledger: &cli::Ledger, json: bool) -> anyhow::Result<()> 
         fact("paid", format!("{}, {} of it to burn", figures.paid, figures.to_burn)),
         fact("slashed", format!("{} tokens", figures.slashed)),
     ]);
-    Ok(())
+    if let Some(epoch) = figures.disputed {
+        out::line(format!(
+            "epoch {epoch} is disputed: it is voted on again, and those after it wait"
+        ));
+    }
+    figures.verdict()
 }
 
 /// Whose word the figures are.
@@ -84,8 +105,16 @@ async fn trust(ledger: &Client) -> anyhow::Result<String> {
     })
 }
 
-fn settled(figures: &Figures) -> String {
-    figures.settled.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
+fn number(epoch: Option<Epoch>) -> String {
+    epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string())
+}
+
+/// The epoch under dispute: the one that is voted on next, as one dispute opens all epochs from its own on.
+async fn disputed(network: &Network) -> anyhow::Result<Option<Epoch>> {
+    let epoch = network.ledger.next_epoch(network.id).await?;
+    let call = ISettlements::disputeOfCall { network: network.id.0, epoch: epoch.0 };
+    let dispute = network.ledger.call(address::SETTLEMENTS, call).await?;
+    Ok(dispute.open.then_some(epoch))
 }
 
 /// Reads the figures of a network.
@@ -97,17 +126,34 @@ pub(crate) async fn figures(network: &Network) -> anyhow::Result<Figures> {
         height: height.0,
         epoch: ledger.current_epoch().await?,
         settled: ledger.final_epoch(network.id).await?,
+        claimable: ledger.claimable_epoch(network.id).await?,
+        disputed: disputed(network).await?,
+        refused: network.refused().await?,
         registered: ledger.call(address::DEVICES, count).await?,
         stored: ledger.datasets(network.id, height).await?.iter().map(|set| set.bytes).sum(),
         ..Figures::default()
     };
-    if let Some(epoch) = figures.settled {
+    if figures.refused.is_some() {
+        if let Some(statement) = network.newest().await? {
+            figures.add(&statement);
+        }
+    } else if let Some(epoch) = figures.settled {
         figures.add(&network.statement(epoch).await?);
     }
     Ok(figures)
 }
 
 impl Figures {
+    /// A failed check if the node refuses what the ledger decided.
+    fn verdict(&self) -> anyhow::Result<()> {
+        let Some(Refused { epoch, differences, .. }) = &self.refused else { return Ok(()) };
+        let differ = differences.map_or_else(String::new, |count| format!(", in {count} fields"));
+        Err(Failure::Check(format!(
+            "the ledger decided epoch {epoch} with another root than this node's replay gives{differ}: the node builds nothing on it; `wayleave verify-epoch {epoch}` shows the rows"
+        ))
+        .into())
+    }
+
     fn add(&mut self, statement: &Statement) {
         let silent = |row: &&protocol::statement::Row| {
             row.causes.iter().any(|cause| cause.reason == Reason::Silent)
@@ -165,6 +211,9 @@ mod tests {
             height: 1_234,
             epoch: Epoch(82),
             settled: Some(Epoch(80)),
+            claimable: Some(Epoch(78)),
+            disputed: None,
+            refused: None,
             registered: 8,
             online: 8,
             proven: 7,

@@ -122,7 +122,8 @@ pub(crate) fn file(accounts: &Accounts, keys: &ValidatorKeys) -> anyhow::Result<
         allocations: accounts.all().map(|named| (named.account(), U256::from(COINS))).collect(),
         contracts: GenesisConfig {
             clock: EpochClock { length: 30, grace: 4 },
-            dispute_epochs: 4,
+            // Pay can be claimed an epoch after it was decided: people watch.
+            dispute_epochs: 1,
             validators: Vec::new(),
             seats: SeatRules::default(),
             guardian: founder,

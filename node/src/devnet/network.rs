@@ -12,7 +12,7 @@ use crate::{
     home::Home,
     metrics::{self, Sources},
     s3::Access,
-    served::{Served, Work},
+    served::{Served, Voter, Work},
     storefront::{Open, Storefront},
 };
 use anyhow::{Context as _, bail};
@@ -49,19 +49,23 @@ impl Devnet {
         let keys = ValidatorKeys::derive(&secret("validator"));
         let file = genesis_file(home, &accounts, &keys)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let author = keys.author();
         let config = consensus::Config::new(home.ledger(), loopback, keys, file);
         let http = format!("http://{}", ports.http.local_addr()?);
         let mut served = Served::start(config, ports.rpc, "wayleave up").await?;
         let url = served.url();
         let work = Work {
             archive: home.archive(),
-            folder: home.validator(),
-            secret: DeviceSecret::from_seed(secret("evidence")),
-            signer: accounts.founder.signer.clone(),
             http: ports.http,
             others: Vec::new(),
+            voter: Some(Voter {
+                folder: home.validator(),
+                secret: DeviceSecret::from_seed(secret("evidence")),
+                author,
+                signer: accounts.founder.signer.clone(),
+            }),
         };
-        let validator = served.work(work).await?;
+        let validator = served.work(work).await?.context("a validator takes evidence in")?;
         let places = Places { home: home.clone(), rpc: url.clone(), http: http.clone(), validator };
         let agents = Arc::new(Agents::start(places, accounts.clone()).await?);
         let s3 = front.open(super::client(home, &url).await?, keyring.await??).await?;

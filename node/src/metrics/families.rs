@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 68] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
@@ -28,11 +28,23 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 64] = [
     ("wayleave_evidence_carried_total", Counter, "Envelopes seen in final blocks."),
     ("wayleave_evidence_late_total", Counter, "Envelopes that waited past their epoch's grace."),
     ("wayleave_evidence_waiting_bytes", Gauge, "Bytes of accepted evidence not yet in a block."),
-    ("wayleave_batch_faults_total", Counter, "Faults found in batches of other validators."),
+    ("wayleave_batch_faults_total", Counter, "Envelopes at fault found in authors' batches."),
+    (
+        "wayleave_authors_charged_total",
+        Counter,
+        "Authors that this validator had charged for faults.",
+    ),
     ("wayleave_epochs_settled_total", Counter, "Epochs settled since the program started."),
     ("wayleave_settlement_seconds", Histogram, "Time to replay and settle an epoch."),
     ("wayleave_settlement_failures_total", Counter, "Attempts to settle an epoch that failed."),
-    ("wayleave_settlement_dissents_total", Counter, "Epochs whose final root is not ours."),
+    ("wayleave_settlement_dissents_total", Counter, "Epochs whose decided root is not ours."),
+    (
+        "wayleave_settlement_refused_networks",
+        Gauge,
+        "Networks with a decided root that is refused.",
+    ),
+    ("wayleave_settlement_disputes_total", Counter, "Disputed epochs that were replayed again."),
+    ("wayleave_settlement_votes_total", Counter, "Votes committed and revealed, by step."),
     ("wayleave_agent_proofs_total", Counter, "Proofs made, by device."),
     ("wayleave_agent_reports_total", Counter, "Reports made, by device."),
     ("wayleave_agent_losses_total", Counter, "Losses declared, by device."),

@@ -39,7 +39,8 @@ impl Tour {
     /// Recomputes the latest epoch from the archive alone.
     pub(super) async fn verify(&self) -> anyhow::Result<()> {
         let epoch = self.network.latest().await?;
-        let checked = verify::verify(&self.network, &self.home.archive(), epoch).await?;
+        let archive = verify::open(self.home.path(), Some(&self.home.archive()))?;
+        let checked = verify::verify(&self.network, &archive, epoch).await?;
         self.say(
             "Verified",
             format!(
@@ -62,7 +63,7 @@ impl Tour {
             .is_none_or(|due| due.dollars.is_zero())
         {
             if !told {
-                self.more("waiting: an epoch can be claimed one epoch after it became final");
+                self.more("waiting: an epoch can be claimed when its dispute window is over");
                 told = true;
             }
             self.pause().await;

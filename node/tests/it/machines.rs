@@ -1,10 +1,10 @@
 //! Machines for nodes of a ledger: each a network namespace of its own where the system allows it, else all
 //! on loopback; and the processes of the built program that run on them.
 
-use crate::program::PROGRAM;
+use crate::{ports::free_ports, program::PROGRAM};
 use std::{
     io::{BufRead as _, BufReader, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -83,10 +83,7 @@ pub(crate) struct Machines {
 impl Machines {
     /// So many on loopback.
     pub(crate) fn on_loopback(count: usize) -> Self {
-        // All listeners at once, so that all ports differ.
-        let listeners: Vec<_> =
-            (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        let ports = free_ports(3 * count);
         let machine = |ports: &[u16]| Machine {
             ip: Ipv4Addr::LOCALHOST.into(),
             ports: ports.try_into().unwrap(),

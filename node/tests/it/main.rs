@@ -5,8 +5,10 @@
 
 mod cluster;
 mod deposit;
+mod dissent;
 mod kill;
 mod machines;
 mod metrics;
 mod operating;
+mod ports;
 mod program;

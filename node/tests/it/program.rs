@@ -1,8 +1,8 @@
 //! A running `wayleave up` of its own, with its own home folder and ports.
 
+use crate::ports::free_ports;
 use std::{
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -21,9 +21,7 @@ pub(crate) struct Program {
 impl Program {
     /// One that is not started yet.
     pub(crate) fn new(home: &Path) -> Self {
-        // Four listeners at once, so that the four ports differ.
-        let listeners: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports = std::array::from_fn(|at| listeners[at].local_addr().unwrap().port());
+        let ports = free_ports(4).try_into().unwrap();
         Self { home: home.to_owned(), ports, child: None }
     }
 

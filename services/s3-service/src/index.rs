@@ -58,7 +58,8 @@ use minicbor::{Decode, Encode};
 use protocol::{Digest, cbor};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
-    path::Path,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -109,6 +110,16 @@ pub enum IndexError {
     /// The index contradicts itself.
     #[error("index is damaged: {0}")]
     Damaged(&'static str),
+    /// The disk did not keep the file as it said it had.
+    #[error(
+        "the index {path} is damaged ({why}): put it aside and recover the index from the keys and the network"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// The disk or the store refused.
     #[error("index: {0}")]
     Store(Arc<redb::Error>),
@@ -250,10 +261,16 @@ impl Index {
     /// # Errors
     /// [`IndexError::Format`] for a file of another version; [`IndexError::Store`].
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        let path = path.to_owned();
-        Self::open_by(Box::new(move || {
-            Ok(redb::Database::builder().set_cache_size(CACHE_BYTES).create(&path)?)
-        }))
+        let file = path.to_owned();
+        let opener: Opener = Box::new(move || {
+            Ok(redb::Database::builder().set_cache_size(CACHE_BYTES).create(&file)?)
+        });
+        // Of some damage redb panics; nothing of what panicked is used again.
+        catch_unwind(AssertUnwindSafe(|| Self::open_by(opener))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(IndexError::Broken { path: path.to_owned(), why })
+        })
     }
 
     /// An index in memory, for tests and simulation.

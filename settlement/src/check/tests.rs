@@ -12,7 +12,8 @@ fn every_rule_notices_its_breach() {
     let one = statement(&first, &genesis(), vec![gave(1, 5, 1, 1, 1_000), gave(2, 5, 1, 2, 10)]);
     let second = inputs(6, vec![device(1), device(2)], vec![rail(1, 1), rail(2, 2)]);
     let conflict = [gave(1, 6, 1, 1, 500), gave(1, 6, 1, 1, 501)];
-    let two = statement(&second, &one, conflict.to_vec());
+    let faults = vec![fault(1, 1), fault(2, 2)];
+    let two = run_with(&second, &one, conflict.to_vec(), faults).unwrap().statement;
     assert_eq!(check(&second, &one, &two), Ok(()));
     let cases: &[Case] = &[
         ("rows swapped", |s| s.rows.reverse(), |v| matches!(v, Violation::Order("rows"))),
@@ -24,6 +25,18 @@ fn every_rule_notices_its_breach() {
         ("row lost", |s| drop(s.rows.pop()), |v| matches!(v, Violation::Rows)),
         ("owner changed", |s| s.rows[0].owner = TREASURY, |v| matches!(v, Violation::Rows)),
         ("no cause", |s| s.rows[0].causes.clear(), |v| matches!(v, Violation::NoCause(_))),
+        ("authors swapped", |s| s.authors.reverse(), |v| matches!(v, Violation::Order("authors"))),
+        (
+            "an author without a cause",
+            |s| s.authors[0].causes.clear(),
+            |v| matches!(v, Violation::Authors),
+        ),
+        (
+            "a cause without an envelope",
+            |s| s.authors[1].causes[0].evidence.clear(),
+            |v| matches!(v, Violation::Authors),
+        ),
+        ("nothing at fault", |s| s.authors[0].envelopes = 0, |v| matches!(v, Violation::Authors)),
         ("rails swapped", |s| s.rails.reverse(), |v| matches!(v, Violation::Order("rails"))),
         (
             "accounts swapped",

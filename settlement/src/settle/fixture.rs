@@ -6,8 +6,9 @@ use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use minicbor::{Decode, Encode};
 use protocol::{
-    Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Reason,
-    Tokens,
+    Account, AuthorKey, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId,
+    Reason, Tokens,
+    author::AuthorFault,
     body::{COMMON, Common, Report},
     cbor::Item,
     clock::EpochClock,
@@ -288,7 +289,16 @@ pub(crate) fn run(
     previous: &Statement,
     carried: Vec<Carried>,
 ) -> Result<Settled, SettleError> {
-    settle_with(&kinds, inputs, previous, carried)
+    run_with(inputs, previous, carried, Vec::new())
+}
+
+pub(crate) fn run_with(
+    inputs: &Inputs,
+    previous: &Statement,
+    carried: Vec<Carried>,
+    faults: Vec<AuthorFault>,
+) -> Result<Settled, SettleError> {
+    settle_with(&kinds, inputs, previous, carried, faults)
 }
 
 pub(crate) fn statement(inputs: &Inputs, previous: &Statement, carried: Vec<Carried>) -> Statement {
@@ -298,4 +308,16 @@ pub(crate) fn statement(inputs: &Inputs, previous: &Statement, carried: Vec<Carr
 /// The reasons of a device's row, in the row's order.
 pub(crate) fn reasons(statement: &Statement, n: u8) -> Vec<Reason> {
     statement.row(device_id(n)).unwrap().causes.iter().map(|cause| cause.reason).collect()
+}
+
+/// A forged envelope, numbered, in a batch of the author `n`.
+pub(crate) fn fault(n: u8, number: u8) -> AuthorFault {
+    AuthorFault {
+        author: AuthorKey([n; 32]),
+        envelope: Digest([number; 32]),
+        height: Height(1),
+        batch: Digest([number; 32]),
+        reason: Reason::BadSignature,
+        bytes: 100 + u64::from(number),
+    }
 }

@@ -150,8 +150,14 @@ proptest! {
                 Bootstrap { per_device: Tokens::whole(1), until: Epoch(8) };
             let carried = evidence(epoch, &happening.acts);
             let settled = run(&inputs, &previous, carried.clone()).unwrap();
-            let again = run(&inputs, &previous, shuffled(carried, salt)).unwrap();
+            let again = run(&inputs, &previous, shuffled(carried.clone(), salt)).unwrap();
             prop_assert_eq!(&settled, &again);
+            // Authors' faults are told, and move nothing.
+            let faults = (0..u8::try_from(salt % 7).unwrap()).map(|at| fault(at % 3, at)).collect();
+            let mut blamed = run_with(&inputs, &previous, carried, faults).unwrap().statement;
+            prop_assert_eq!(blamed.authors.len(), usize::try_from((salt % 7).min(3)).unwrap());
+            blamed.authors.clear();
+            prop_assert_eq!(&blamed, &settled.statement);
             let statement = settled.statement;
             verify_epoch(&inputs, &previous, &statement, &mut paid)?;
             previous = statement;

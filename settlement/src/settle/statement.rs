@@ -9,6 +9,7 @@ use super::{
 };
 use protocol::{
     Digest, Micros, RailId, Reason,
+    author::AuthorRow,
     inputs::{Device, Inputs},
     reason::Effect,
     statement::{Cause, Row, Statement, Totals},
@@ -20,6 +21,7 @@ pub(super) struct Parts {
     pub(super) payments: Vec<Payment>,
     pub(super) accounts: Accounts,
     pub(super) evidence: Digest,
+    pub(super) authors: Vec<AuthorRow>,
 }
 
 /// Writes the statement.
@@ -28,7 +30,7 @@ pub(super) fn statement(
     previous: &Statement,
     parts: Parts,
 ) -> Result<Statement, SettleError> {
-    let Parts { judged, payments, accounts, evidence } = parts;
+    let Parts { judged, payments, accounts, evidence, authors } = parts;
     let devices = inputs
         .roster
         .iter()
@@ -61,6 +63,7 @@ pub(super) fn statement(
         devices,
         accounts: accounts.states,
         totals,
+        authors,
     })
 }
 

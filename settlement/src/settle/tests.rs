@@ -581,3 +581,26 @@ fn bad_vouchers_cost_settlement_little_and_their_device_its_voice() {
     let row = settled.row(device_id(1)).unwrap();
     assert!(row.causes.iter().any(|cause| cause.reason == Reason::BadVoucher));
 }
+
+#[test]
+fn an_author_at_fault_is_in_the_tree_beside_the_accounts() {
+    let inputs = inputs(5, vec![device(1)], vec![rail(1, 1)]);
+    let evidence = || vec![gave(1, 5, 1, 1, 1_000)];
+    let honest = run(&inputs, &genesis(), evidence()).unwrap();
+    let faults = vec![fault(2, 1), fault(1, 7), fault(2, 3)];
+    let settled = run_with(&inputs, &genesis(), evidence(), faults).unwrap();
+    let statement = &settled.statement;
+    assert_ne!(settled.tree.root(), honest.tree.root());
+    assert_eq!(statement.totals, honest.statement.totals);
+    let row = statement.author(protocol::AuthorKey([2; 32])).unwrap();
+    assert_eq!((row.envelopes, row.bytes), (2, 204));
+    assert_eq!(statement.author(protocol::AuthorKey([3; 32])), None);
+    for leaf in statement.author_leaves() {
+        let proof = settled.tree.proof(leaf.hash()).unwrap();
+        assert_eq!(protocol::merkle::fold(leaf.hash(), &proof), settled.tree.root());
+    }
+    // The next epoch begins with a clean sheet.
+    let mut next = inputs;
+    next.epoch = next.epoch.next();
+    assert!(run(&next, statement, Vec::new()).unwrap().statement.authors.is_empty());
+}

@@ -3,7 +3,8 @@
 //! The second block is the first with one blob more, valid in every respect. Peers with an even number get
 //! the one and votes for it, the others the other. Equivocators of one world conspire: each votes for both
 //! faces of a block whoever of them proposed it, so with enough of them both become final. Whoever compares
-//! two votes of one round holds the proof; in every third view the liar is careless and sends both votes to all.
+//! two votes of one round holds the proof; in every third view the liar is careless and sends both votes to all,
+//! unless it is a careful one. Then whoever saw the one face has to find the other in a certificate.
 
 use super::{
     Conduct,
@@ -56,18 +57,20 @@ impl Faces {
 pub struct Equivocator {
     signature: Signature,
     faces: Arc<Faces>,
+    /// Whether it never shows two faces to one peer.
+    careful: bool,
     held: Held,
 }
 
 impl Equivocator {
     /// Two faces of this key's holder.
-    pub fn new(signature: Signature, faces: Arc<Faces>) -> Self {
-        Self { signature, faces, held: Held::default() }
+    pub fn new(signature: Signature, faces: Arc<Faces>, careful: bool) -> Self {
+        Self { signature, faces, careful, held: Held::default() }
     }
 
     /// The votes that a peer gets.
     fn told(&self, to: usize, vote: Vote) -> Vec<Message> {
-        let careless = round(&vote).view().get().is_multiple_of(3);
+        let careless = !self.careful && round(&vote).view().get().is_multiple_of(3);
         let first = self.turned(to, vote.clone());
         let other = careless
             .then(|| self.turned(to + 1, vote))

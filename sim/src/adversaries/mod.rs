@@ -53,6 +53,8 @@ pub enum Kind {
     Witness,
     /// Proposes two blocks and votes for both.
     Equivocator,
+    /// The same, and nobody is shown both.
+    TwoFaced,
     /// Says nothing at all.
     Mute,
     /// Proposes nothing when it leads.
@@ -86,11 +88,17 @@ impl Kind {
         !matches!(self, Self::Witness)
     }
 
+    /// Whether it votes twice, which others may accuse it of.
+    pub const fn votes_twice(self) -> bool {
+        matches!(self, Self::Equivocator | Self::TwoFaced)
+    }
+
     /// Its name on the command line and in traces.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Witness => "witness",
             Self::Equivocator => "equivocator",
+            Self::TwoFaced => "two-faced",
             Self::Mute => "mute",
             Self::Silent => "silent",
             Self::Withholder => "withholder",
@@ -105,8 +113,10 @@ impl Kind {
     pub fn conduct(self, signature: Signature, plot: &Plot) -> Option<Arc<dyn Conduct>> {
         Some(match self {
             Self::Witness => Arc::new(witness::Witness),
-            Self::Equivocator => {
-                Arc::new(equivocator::Equivocator::new(signature, Arc::clone(&plot.faces)))
+            Self::Equivocator | Self::TwoFaced => {
+                let careful = self == Self::TwoFaced;
+                let faces = Arc::clone(&plot.faces);
+                Arc::new(equivocator::Equivocator::new(signature, faces, careful))
             }
             Self::Mute => Arc::new(mute::Mute),
             Self::Silent => Arc::new(silent::Silent::new(signature)),

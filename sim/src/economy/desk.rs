@@ -30,8 +30,9 @@ use validator::{
     Parts, Work,
     files::Files,
     http::Api,
+    intake::Intake,
     others::{Others, Source},
-    settle::{Choice, outcome},
+    settle::{Voice, outcome},
     work,
 };
 
@@ -51,6 +52,7 @@ enum Stage {
 #[derive(Debug)]
 struct OnDuty {
     work: Work,
+    intake: Arc<Intake>,
     api: Api,
     life: Arc<Life>,
 }
@@ -80,7 +82,7 @@ pub struct Desk {
     folder: TempDir,
     objects: Arc<Objects>,
     post: Arc<Post>,
-    choice: Choice,
+    voice: Voice,
 }
 
 /// Votes for a root that nobody's replay gives.
@@ -100,7 +102,7 @@ impl Desk {
             folder: tempfile::tempdir().map_err(Broken::new)?,
             objects: Arc::default(),
             post: Arc::default(),
-            choice: if kind == Some(Kind::FalseVoter) { falsehood } else { outcome },
+            voice: if kind == Some(Kind::FalseVoter) { falsehood } else { outcome },
         })
     }
 
@@ -133,7 +135,7 @@ impl Desk {
             (format!("machine {them}"), Box::new(source) as Box<dyn Source>)
         });
         let others = Arc::new(Others::from_sources(others));
-        let (post, choice) = (Arc::clone(&self.post), self.choice);
+        let (post, voice) = (Arc::clone(&self.post), self.voice);
         let shelf = Shelf::new(Arc::clone(&self.objects), Arc::clone(&life));
         let (n, folder) = (self.machine, self.folder.path().to_owned());
         runtime.spawn(async move {
@@ -142,14 +144,18 @@ impl Desk {
                 let archive = Archive::new(Arc::new(shelf));
                 let files = Files { client, archive, others };
                 let keys = people::author(n).zip(people::owner(n));
-                let (secret, signer) = keys.ok_or("a machine without keys")?;
-                let key = secret.key().x();
-                let parts = Parts { ledger, files, folder, secret, signer, choice };
-                let work = work(parts).await?;
-                let (intake, files) = (Arc::clone(&work.intake), work.files.clone());
+                let (author, signer) = keys.ok_or("a machine without keys")?;
+                let key = author.key().x();
                 let clock: Arc<dyn Clock> = life.clone();
-                let api = Api::new(intake, files, clock, key, work.recorded.clone());
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OnDuty { work, api, life })
+                let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice };
+                let (work, intake) = work(parts).await?;
+                let api = Api::new(intake.clone(), files, clock, key, work.recorded.clone());
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OnDuty {
+                    work,
+                    intake,
+                    api,
+                    life,
+                })
             };
             *post.stage() = match started.await {
                 Ok(there) => Stage::On(Arc::new(there)),
@@ -193,12 +199,12 @@ impl Desk {
     pub fn submit(&self, envelope: &[u8]) -> Option<Answer> {
         let there = self.post.on_duty()?;
         let submit = Submit::new([envelope.to_vec()]);
-        there.work.intake.submit(&submit, there.life.now_ms()).into_iter().next()
+        there.intake.submit(&submit, there.life.now_ms()).into_iter().next()
     }
 
     /// Whether a block carries an envelope; nothing if nobody is there.
     pub fn carried(&self, digest: Digest) -> Option<Option<Height>> {
-        self.post.on_duty().map(|there| there.work.intake.carried(digest))
+        self.post.on_duty().map(|there| there.intake.carried(digest))
     }
 }
 

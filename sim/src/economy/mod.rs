@@ -34,10 +34,13 @@ use contracts::{
     abi::{ISettlements, Outcome},
     address::SETTLEMENTS,
 };
+use evidence::Batch;
 use futures::FutureExt as _;
 use protocol::{
-    Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    AuthorKey, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    cbor::Item,
     clock::EpochClock,
+    envelope::{Body, Envelope, Payload},
     inputs::Inputs,
     key::DeviceSecret,
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
@@ -57,6 +60,9 @@ pub const NETWORK: NetworkId = NetworkId(1);
 pub const CLOCK: EpochClock = EpochClock { length: 12, grace: 3 };
 /// The fault by which agents lose power: this often, in steps of the world.
 const AGENT_CRASHES: f64 = 0.002;
+
+/// Bytes of junk in a batch that must not have been made.
+const JUNK_BYTES: usize = 300;
 
 /// The inputs that the ledger announced.
 pub type Announced = BTreeMap<Epoch, Arc<Inputs>>;
@@ -266,6 +272,25 @@ impl Economy {
         self.errands.add(Errand { wallet, acts: vec![act(), act()] });
     }
 
+    /// A batch that a machine's author signs and must not have made: with the report of a device that is on
+    /// no roster, and with junk.
+    pub fn junk(&self, machine: usize, blob: &[u8]) -> Option<Vec<u8>> {
+        let author = people::author(machine)?;
+        let (epoch, _) = self.announced.last_key_value()?;
+        let item = Item::of(&0u8);
+        let payload = Payload {
+            network: NETWORK,
+            epoch: *epoch,
+            sequence: 1,
+            time_ms: 0,
+            body: Body { kind: storage_kind::STORAGE, item },
+        };
+        let stranger = DeviceSecret::from_seed(*blake3::hash(blob).as_bytes());
+        let report = Envelope::sign(&stranger, &payload).bytes().to_vec();
+        let junk = blob.iter().take(JUNK_BYTES).copied().collect();
+        Some(Batch::sign(&author, people::CHAIN, NETWORK, vec![report, junk]).to_bytes())
+    }
+
     /// The transactions that somebody sends now, in their order.
     pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Option<Vec<Vec<u8>>> {
         self.errands.step(now, chain)
@@ -337,8 +362,9 @@ impl Economy {
                 guilty.extend(replayed.faults.iter().map(|fault| fault.author));
             }
         }
-        let key = |machine: usize| people::author(machine).map(|secret| secret.key().x());
-        let lies = |author: &[u8; 32]| self.liars.iter().any(|liar| key(*liar) == Some(*author));
+        let key =
+            |machine: usize| people::author(machine).map(|secret| AuthorKey(secret.key().x()));
+        let lies = |author: &AuthorKey| self.liars.iter().any(|liar| key(*liar) == Some(*author));
         if !guilty.iter().all(lies) {
             return Err(Broken("an honest author is at fault".to_owned()));
         }

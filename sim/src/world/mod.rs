@@ -71,6 +71,8 @@ pub struct World {
     /// The term of which the court knows the committee, and all that ever had a seat.
     term: Option<u64>,
     seated: BTreeSet<ed25519::PublicKey>,
+    /// Whom honest machines saw vote twice.
+    accused: BTreeSet<usize>,
 }
 
 /// What came of a world.
@@ -80,6 +82,8 @@ pub struct End {
     pub height: u64,
     /// Who was convicted of voting twice, by machine.
     pub convicted: Vec<usize>,
+    /// Who was accused of it by honest machines, by machine.
+    pub accused: Vec<usize>,
     /// Transactions and blobs in all blocks.
     pub carried: (u64, u64),
     /// Machines that ever had a seat.
@@ -125,6 +129,7 @@ impl World {
             term: None,
             plan,
             seated: BTreeSet::new(),
+            accused: BTreeSet::new(),
         })
     }
 
@@ -172,7 +177,8 @@ impl World {
         let (convicted, carried) = (self.convicted(), self.chain.carried());
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
-        Ok(End { height, convicted, carried, seated, settled })
+        let accused = self.accused.into_iter().collect();
+        Ok(End { height, convicted, accused, carried, seated, settled })
     }
 
     /// Starts all machines at once; the plan's time begins when they run.
@@ -288,6 +294,9 @@ impl World {
             self.blobs += 1;
             let mut blob = vec![0; if junk { BLOB_BYTES.0 } else { BLOB_BYTES.1 }];
             blob[..8].copy_from_slice(&self.blobs.to_be_bytes());
+            if let Some(economy) = self.economy.as_ref().filter(|_| junk) {
+                blob = economy.junk(machine, &blob).unwrap_or(blob);
+            }
             if let Err(refused) = ledger.submit_blob(Bytes::from(blob)) {
                 trace.add(now, format!("machine {machine} refuses a blob: {refused}"));
             }
@@ -365,7 +374,7 @@ impl World {
         let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
         let seen = ledger.double_votes().borrow().clone();
         for vote in seen {
-            let of = |guilty: &usize| self.hosts[*guilty].kind == Some(Kind::Equivocator);
+            let of = |guilty: &usize| self.hosts[*guilty].kind.is_some_and(Kind::votes_twice);
             let Some(guilty) = self.machine(vote.key).filter(of) else {
                 let (key, view) = (vote.key, vote.view);
                 return Err(Broken(format!(
@@ -373,6 +382,7 @@ impl World {
                 )));
             };
             if self.people.report(vote) {
+                self.accused.insert(guilty);
                 trace.add(self.now(), format!("machine {machine} saw machine {guilty} vote twice"));
             }
         }
@@ -485,7 +495,7 @@ impl World {
     fn judge(&self, trace: &mut Trace) -> Result<(), Broken> {
         let crimes: Vec<String> = self.court.convicted().into_values().collect();
         for machine in self.convicted() {
-            if self.hosts[machine].kind != Some(Kind::Equivocator) {
+            if !self.hosts[machine].kind.is_some_and(Kind::votes_twice) {
                 return Err(Broken(format!(
                     "machine {machine} is honest and voted twice: {crimes:?}"
                 )));

@@ -293,6 +293,31 @@ fn a_group_that_is_not_durable_is_refused_as_a_whole_and_may_come_again() {
 }
 
 #[test]
+fn nothing_is_signed_that_is_not_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (intake, asks, tell) = slow(folder.path());
+    let intake = &intake;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| submit(intake, &[&envelope(1, 1)]));
+        asks.recv().unwrap();
+        let second = scope.spawn(|| submit(intake, &[&envelope(1, 2)]));
+        until_waiting(intake, 2);
+        // Neither what is at the disk nor what waits for it.
+        assert!(intake.due(Height(40)).is_empty());
+        tell.send(Ok(())).unwrap();
+        first.join().unwrap();
+        asks.recv().unwrap();
+        let [batch] = &intake.due(Height(41))[..] else { panic!("one batch") };
+        let batch = evidence::Batch::from_bytes(batch, CHAIN).unwrap();
+        assert_eq!(batch.envelopes().collect::<Vec<_>>(), [&envelope(1, 1)]);
+        // What was never signed may be taken back.
+        tell.send(Err(io::Error::other("the disk is gone"))).unwrap();
+        second.join().unwrap();
+        assert!(intake.due(Height(42)).is_empty());
+    });
+}
+
+#[test]
 fn who_repeats_what_failed_is_refused_though_its_own_is_durable() {
     let folder = tempfile::tempdir().unwrap();
     let (intake, asks, tell) = slow(folder.path());

@@ -5,19 +5,20 @@ use crate::{
     http::get,
     world::{Alone, CHAIN, CLOCK, NETWORK, Wall, World, device, files, founder, serve},
 };
+use client::{abi::ISettlements, address};
 use consensus::Retention;
 use evidence::{Batch, BlockEvidence};
 use protocol::{
     Digest, Epoch, Height,
     body::{Common, Report},
-    clock::Clock as _,
+    clock::{Clock as _, EpochClock},
     envelope::{Envelope, Payload},
     key::DeviceSecret,
     statement::Statement,
 };
 use std::{path::Path, time::Duration};
 use tokio::sync::watch;
-use validator::{files::Files, follow::FollowError, settle::Settler};
+use validator::{VerifyEpochError, files::Files, follow::FollowError, settle::Settler};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -45,6 +46,15 @@ async fn settle(files: &Files, recorded: Height) -> usize {
     Settler::new(files.clone(), founder(), CLOCK).settle_due(recorded).await.unwrap()
 }
 
+/// Settles until `epoch` is decided: a vote takes a few blocks.
+async fn decide(files: &Files, recorded: Height, epoch: Epoch) {
+    let mut settler = Settler::new(files.clone(), founder(), CLOCK);
+    while files.client.final_epoch(NETWORK).await.unwrap().is_none_or(|last| last < epoch) {
+        assert_eq!(settler.settle_due(recorded).await.unwrap(), 0);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 async fn finality(world: &World, epoch: Epoch) {
     while world.client.final_epoch(NETWORK).await.unwrap().is_none_or(|last| last < epoch) {
         tokio::time::sleep(POLL).await;
@@ -70,14 +80,14 @@ async fn unsettled(folder: &Path) -> (Alone, Epoch) {
 }
 
 /// A block's worth of evidence that no block carried.
-fn foreign(epoch: Epoch) -> BlockEvidence {
+pub(crate) fn foreign(clock: EpochClock, epoch: Epoch) -> BlockEvidence {
     let body = Common::Report(Report { used: 1, free: 1, at: Height(0) }).to_body();
     let time_ms = Wall.now_ms();
     let payload = Payload { network: NETWORK, epoch, sequence: 1, time_ms, body };
     let envelope = Envelope::sign(&device(), &payload).bytes().to_vec();
     let author = DeviceSecret::from_seed([97; 32]);
     let batch = Batch::sign(&author, CHAIN, NETWORK, vec![envelope]);
-    BlockEvidence::new(Height(CLOCK.first(epoch).0 + 3), time_ms, [batch.to_bytes()])
+    BlockEvidence::new(Height(clock.first(epoch).0 + 3), time_ms, [batch.to_bytes()])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,25 +103,28 @@ async fn who_missed_final_epochs_replays_or_fetches_them_and_votes_again() {
     }
     let due = |epoch: Epoch| Height(CLOCK.grace_end(epoch).0 + 1);
 
-    // Another archive gives other statements: nothing is archived from there on, nothing voted.
+    // Another archive gives other statements: what was decided is never archived, and nothing is built on it
+    // nor voted.
     let dissenter = files(&alone.client, &dissenter, &[]);
-    dissenter.archive.record_block(&foreign(last)).await.unwrap();
+    dissenter.archive.record_block(&foreign(CLOCK, last)).await.unwrap();
     for _ in 0..2 {
         assert_eq!(settle(&dissenter, due(open)).await, 1);
-        assert_eq!(dissenter.archive.statement_bytes(NETWORK, last).await.unwrap(), None);
+        assert!(dissenter.archive.statement(NETWORK, last).await.unwrap().is_some());
+        assert!(!is_final(&dissenter, last).await);
+        assert_eq!(dissenter.archive.statement_bytes(NETWORK, open).await.unwrap(), None);
     }
     assert!(is_final(&dissenter, last.previous().unwrap()).await);
     assert_eq!(alone.client.final_epoch(NETWORK).await.unwrap(), Some(last));
 
     // Without any statement, all are replayed from the network's beginning, and the open one voted on.
     let replayer = files(&alone.client, &replayer, &[]);
-    assert_eq!(settle(&replayer, due(open)).await, 0);
+    decide(&replayer, due(open), open).await;
     assert_eq!(alone.client.final_epoch(NETWORK).await.unwrap(), Some(open));
     for epoch in (0..=open.0).map(Epoch) {
         assert!(is_final(&replayer, epoch).await, "{epoch}");
     }
 
-    // Without the past at all, the statement before and the inputs come from another validator.
+    // Without the evidence of the past, the statement before and the inputs come from another validator.
     copy(&original, &fetcher, &["evidence"]);
     let at = serve(
         Files { archive: replayer.archive.clone(), ..files(&alone.client, &original, &[]) },
@@ -123,7 +136,8 @@ async fn who_missed_final_epochs_replays_or_fetches_them_and_votes_again() {
     let next = open.next();
     let inputs = replayer.archive.inputs(NETWORK, next).await.unwrap().unwrap();
     fetcher.archive.put_inputs(&inputs).await.unwrap();
-    assert_eq!(settle(&fetcher, due(next)).await, 0);
+    fetcher.archive.put_since(CLOCK.first(next)).await.unwrap();
+    decide(&fetcher, due(next), next).await;
     assert_eq!(alone.client.final_epoch(NETWORK).await.unwrap(), Some(next));
     assert!(is_final(&fetcher, open).await && is_final(&fetcher, next).await);
     assert_eq!(fetcher.archive.statement_bytes(NETWORK, last).await.unwrap(), None);
@@ -237,4 +251,61 @@ async fn a_file_is_taken_by_its_hash_alone() {
     assert_eq!(others.file(&path, Digest::default()).await, None);
     assert_eq!(others.file("/v1/inputs/1/9999", digest).await, None);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_whose_evidence_is_not_all_here_is_not_voted_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alone, open) = unsettled(folder.path()).await;
+    let joined = folder.path().join("joined");
+    copy(&alone.folder.join("archive"), &joined, &["evidence", "inputs", "statements"]);
+    let joined = files(&alone.client, &joined, &[]);
+    joined.archive.put_since(Height(CLOCK.first(open).0 + 1)).await.unwrap();
+    let due = Height(CLOCK.grace_end(open).0 + 1);
+    for _ in 0..2 {
+        assert_eq!(settle(&joined, due).await, 0);
+        assert_eq!(joined.archive.statement_bytes(NETWORK, open).await.unwrap(), None);
+    }
+    let round = ISettlements::roundOfCall { network: NETWORK.0, epoch: open.0 };
+    let round = alone.client.call(address::SETTLEMENTS, round).await.unwrap();
+    assert_eq!(round.opened, 0, "nobody committed");
+    let refused = validator::verify_epoch(&joined.archive, NETWORK, open).await.unwrap_err();
+    assert!(
+        matches!(refused, VerifyEpochError::Incomplete(epoch, _) if epoch == open),
+        "{refused}"
+    );
+    alone.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_committed_and_lost_everything_but_its_key_reveals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alone, open) = unsettled(folder.path()).await;
+    let original = alone.folder.join("archive");
+    let archives = ["before", "after"].map(|name| folder.path().join(name));
+    for archive in &archives {
+        copy(&original, archive, &["evidence", "inputs"]);
+    }
+    let due = Height(CLOCK.grace_end(open).0 + 1);
+    let vote = async || {
+        let (network, epoch, validator) = (NETWORK.0, open.0, founder().address());
+        let call = ISettlements::voteOfCall { network, epoch, round: 1, validator };
+        alone.client.call(address::SETTLEMENTS, call).await.unwrap()
+    };
+    // The commit is in a block when the first call returns, and reveals come after that block.
+    assert_eq!(settle(&files(&alone.client, &archives[0], &[]), due).await, 0);
+    let committed = vote().await;
+    assert!(!committed.ballot.is_zero() && committed.choice.is_zero());
+    std::fs::remove_dir_all(&archives[0]).unwrap();
+    // One that knows nothing of the commit finds it on the ledger and reveals it.
+    let after = files(&alone.client, &archives[1], &[]);
+    while alone.client.final_epoch(NETWORK).await.unwrap() < Some(open) {
+        assert_eq!(settle(&after, due).await, 0);
+        tokio::time::sleep(POLL).await;
+    }
+    let revealed = vote().await;
+    assert_eq!(revealed.ballot, committed.ballot, "it was not made again");
+    assert!(!revealed.choice.is_zero());
+    assert!(is_final(&after, open).await);
+    alone.stop().await;
 }

@@ -42,7 +42,7 @@ fn envelope(epoch: Epoch, sequence: u64, body: Body) -> Vec<u8> {
 pub(crate) async fn agent(world: &World) -> (Endpoint, Connection) {
     let local = "127.0.0.1:0".parse().unwrap();
     let endpoint = Endpoint::bind(BindConfig::new(device().seed(), local)).await.unwrap();
-    let connection = endpoint.connection(world.worker.peer, wire::ALPN);
+    let connection = endpoint.connection(world.worker.peer.unwrap(), wire::ALPN);
     (endpoint, connection)
 }
 

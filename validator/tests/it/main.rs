@@ -4,6 +4,8 @@
 
 mod accuse;
 mod behind;
+mod charge;
 mod epoch;
 mod http;
+mod votes;
 mod world;

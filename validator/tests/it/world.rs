@@ -1,4 +1,5 @@
-//! A ledger with one network, one device and one rail, and a worker that can be restarted.
+//! A ledger with one network, one device and one rail, and a worker that can be restarted; or one of four
+//! validators with a worker each.
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -29,6 +30,8 @@ pub(crate) const CHAIN: u64 = 0xDE91;
 pub(crate) const NETWORK: NetworkId = NetworkId(1);
 pub(crate) const RAIL: RailId = RailId(1);
 pub(crate) const CLOCK: EpochClock = EpochClock { length: 20, grace: 4 };
+/// That of [`Four`]: a round of votes lasts twice the grace, and a slow machine has to keep up with it.
+pub(crate) const FOUR_CLOCK: EpochClock = EpochClock { length: 32, grace: 16 };
 const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) fn signer(n: u8) -> Signer {
@@ -52,8 +55,22 @@ pub(crate) fn service() -> Signer {
     signer(4)
 }
 
+/// Has coin for a bond.
+pub(crate) fn dissenter() -> Signer {
+    signer(5)
+}
+
+fn keys_of(n: u8) -> ValidatorKeys {
+    ValidatorKeys::derive(&[n; 32])
+}
+
 pub(crate) fn device() -> DeviceSecret {
     DeviceSecret::from_seed([7; 32])
+}
+
+/// The validator's keys.
+pub(crate) fn keys() -> ValidatorKeys {
+    ValidatorKeys::derive(&[1; 32])
 }
 
 #[derive(Debug)]
@@ -102,21 +119,28 @@ fn manifest() -> Manifest {
     }
 }
 
-fn genesis() -> Genesis {
+/// A ledger of validators whose accounts are these.
+fn genesis(validators: &[Signer], clock: EpochClock, dispute_epochs: u64) -> Genesis {
     let people = || (1..=4).map(|n| signer(n).address());
-    let keys = ValidatorKeys::derive(&[1; 32]);
+    let seats = validators.iter().map(Signer::address);
+    let coin = U256::from(1_000_000_000_000_000_000u64);
+    let allocations = people()
+        .chain(seats)
+        .map(|account| (account, coin))
+        .chain([(dissenter().address(), coin * U256::from(10))]);
+    let first = (1..).zip(validators);
     Genesis::found(Founding {
         chain_id: CHAIN,
         // Header times rise by bounded steps: a ledger born in the past would lag behind all devices.
         timestamp_ms: Wall.now_ms(),
         term_length: 1_000,
-        validators: vec![keys.validator(founder().address()).into()],
-        allocations: people()
-            .map(|account| (account, U256::from(1_000_000_000_000_000_000u64)))
+        validators: first
+            .map(|(n, account)| keys_of(n).validator(account.address()).into())
             .collect(),
+        allocations: allocations.collect(),
         contracts: GenesisConfig {
-            clock: CLOCK,
-            dispute_epochs: 2,
+            clock,
+            dispute_epochs,
             validators: Vec::new(),
             seats: SeatRules::default(),
             guardian: Address::repeat_byte(0xB0),
@@ -155,8 +179,8 @@ impl World {
 
     /// The same with a ledger that keeps so much of the past.
     pub(crate) async fn start_with(folder: &Path, retention: Retention) -> Self {
-        let keys = ValidatorKeys::derive(&[1; 32]);
-        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys, genesis());
+        let genesis = genesis(&[founder()], CLOCK, 2);
+        let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys(), genesis);
         config.pace = Duration::from_millis(100);
         config.retention = retention;
         let ledger = consensus::start(config).await.unwrap();
@@ -165,11 +189,10 @@ impl World {
         let url = format!("http://{}", server.addr());
         let options = Options { poll: Duration::from_millis(20), ..Options::default() };
         let client = Client::connect_with(&url, options).await.unwrap();
-        let (worker, http) = worker(&ledger, &url, folder).await;
+        let (worker, http) = worker(&ledger, &url, folder, (Some(founder()), &[])).await;
         let folder = folder.to_owned();
-        let world = Self { client, http, worker, ledger, server, folder };
-        world.furnish().await;
-        world
+        furnish(&client).await;
+        Self { client, http, worker, ledger, server, folder }
     }
 
     /// Stops the worker at once and starts it anew over the same files.
@@ -177,7 +200,8 @@ impl World {
         let Self { client, worker, ledger, server, folder, .. } = self;
         worker.stop().await;
         let url = format!("http://{}", server.addr());
-        let (worker, http) = self::worker(&ledger, &url, &folder).await;
+        let voter = Some(founder());
+        let (worker, http) = self::worker(&ledger, &url, &folder, (voter, &[])).await;
         Self { client, http, worker, ledger, server, folder }
     }
 
@@ -197,6 +221,11 @@ impl World {
         follower(&self.ledger, &self.client, folder, others)
     }
 
+    /// Gives the ledger a blob to carry.
+    pub(crate) fn submit_blob(&self, blob: Vec<u8>) {
+        self.ledger.ledger.submit_blob(blob.into()).unwrap();
+    }
+
     pub(crate) fn archive(&self) -> Archive {
         Archive::open(&self.folder.join("archive")).unwrap()
     }
@@ -204,55 +233,56 @@ impl World {
     pub(crate) fn archive_folder(&self) -> PathBuf {
         self.folder.join("archive")
     }
+}
 
-    /// Sends a call, and waits until the block that applied it is the head, so that the next one sees it.
-    async fn send(&self, from: &Signer, to: Address, call: &impl SolCall) {
-        let receipt = self.client.send(from, to, call).await.unwrap();
-        self.client.wait_for(receipt.height).await;
-    }
+/// Sends a call, and waits until the block that applied it is the head, so that the next one sees it.
+async fn send(client: &Client, from: &Signer, to: Address, call: &impl SolCall) {
+    let receipt = client.send(from, to, call).await.unwrap();
+    client.wait_for(receipt.height).await;
+}
 
-    async fn furnish(&self) {
-        let token = address::token(NETWORK);
-        let stake = U256::from(Tokens::whole(200).0);
-        let (to, key) = (operator().address(), device().key());
-        let transfer = IToken::transferCall { to, value: stake };
-        self.send(&founder(), token, &transfer).await;
-        let message = registration_message(CHAIN, NETWORK, to);
-        let register = IDevices::registerCall {
-            network: NETWORK.0,
-            kind: 1,
-            alg: key.algorithm(),
-            x: key.x().into(),
-            y: key.y().into(),
-            capacity: 1 << 30,
-            cell: 0,
-            offer: Vec::new().into(),
-            proof: device().sign(&message).to_vec().into(),
-        };
-        self.send(&operator(), address::DEVICES, &register).await;
-        let approve = IToken::approveCall { spender: address::STAKES, value: stake };
-        self.send(&operator(), token, &approve).await;
-        let bind = IStakes::stakeCall { device: device().id().into(), amount: stake };
-        self.send(&operator(), address::STAKES, &bind).await;
+/// Opens the device's stake and rail.
+async fn furnish(client: &Client) {
+    let token = address::token(NETWORK);
+    let stake = U256::from(Tokens::whole(200).0);
+    let (to, key) = (operator().address(), device().key());
+    let transfer = IToken::transferCall { to, value: stake };
+    send(client, &founder(), token, &transfer).await;
+    let message = registration_message(CHAIN, NETWORK, to);
+    let register = IDevices::registerCall {
+        network: NETWORK.0,
+        kind: 1,
+        alg: key.algorithm(),
+        x: key.x().into(),
+        y: key.y().into(),
+        capacity: 1 << 30,
+        cell: 0,
+        offer: Vec::new().into(),
+        proof: device().sign(&message).to_vec().into(),
+    };
+    send(client, &operator(), address::DEVICES, &register).await;
+    let approve = IToken::approveCall { spender: address::STAKES, value: stake };
+    send(client, &operator(), token, &approve).await;
+    let bind = IStakes::stakeCall { device: device().id().into(), amount: stake };
+    send(client, &operator(), address::STAKES, &bind).await;
 
-        let amount = U256::from(100_000_000u64);
-        let approve = IToken::approveCall { spender: address::DOLLARS, value: amount };
-        self.send(&customer(), address::STABLECOIN, &approve).await;
-        let make = IDollars::depositCall { stable: amount };
-        self.send(&customer(), address::DOLLARS, &make).await;
-        let deposit = IRails::depositCall { amount };
-        self.send(&customer(), address::RAILS, &deposit).await;
-        let rail = IRails::OpenRail {
-            network: NETWORK.0,
-            payee: to,
-            signer: service().address(),
-            device: device().id().into(),
-            limit: 50_000_000,
-            rate: 0,
-            expiry: 100_000,
-        };
-        self.send(&customer(), address::RAILS, &IRails::openCall { rail }).await;
-    }
+    let amount = U256::from(100_000_000u64);
+    let approve = IToken::approveCall { spender: address::DOLLARS, value: amount };
+    send(client, &customer(), address::STABLECOIN, &approve).await;
+    let make = IDollars::depositCall { stable: amount };
+    send(client, &customer(), address::DOLLARS, &make).await;
+    let deposit = IRails::depositCall { amount };
+    send(client, &customer(), address::RAILS, &deposit).await;
+    let rail = IRails::OpenRail {
+        network: NETWORK.0,
+        payee: to,
+        signer: service().address(),
+        device: device().id().into(),
+        limit: 50_000_000,
+        rate: 0,
+        expiry: 100_000,
+    };
+    send(client, &customer(), address::RAILS, &IRails::openCall { rail }).await;
 }
 
 /// A ledger whose worker has stopped.
@@ -307,10 +337,12 @@ pub(crate) async fn serve(files: Files, folder: &Path) -> SocketAddr {
     at
 }
 
+/// A worker of a voter, or one that watches.
 async fn worker(
     ledger: &consensus::Running,
     url: &str,
     folder: &Path,
+    (voter, others): (Option<Signer>, &[String]),
 ) -> (validator::Running, SocketAddr) {
     let listener = TcpListener::bind(LOCALHOST).await.unwrap();
     let http = listener.local_addr().unwrap();
@@ -318,13 +350,93 @@ async fn worker(
         ledger: ledger.ledger.clone(),
         rpc: url.to_owned(),
         archive: Archive::open(&folder.join("archive")).unwrap(),
-        folder: folder.join("journal"),
-        secret: DeviceSecret::from_seed([99; 32]),
-        signer: founder(),
         http: listener,
-        listen: LOCALHOST,
-        others: Vec::new(),
-        clock: Arc::new(Wall),
+        others: others.to_vec(),
+        voter: voter.map(|signer| validator::Voter {
+            folder: folder.join("journal"),
+            secret: DeviceSecret::from_seed([99; 32]),
+            author: keys().author(),
+            signer,
+            listen: LOCALHOST,
+            clock: Arc::new(Wall),
+        }),
     };
     (validator::start(config).await.unwrap(), http)
+}
+
+/// The accounts of four validators.
+pub(crate) fn seats() -> [Signer; 4] {
+    [11, 12, 13, 14].map(signer)
+}
+
+/// A worker of [`Four`] and where its archive lies.
+pub(crate) struct Node {
+    pub(crate) http: SocketAddr,
+    pub(crate) folder: PathBuf,
+    worker: validator::Running,
+}
+
+impl Node {
+    pub(crate) fn archive(&self) -> Archive {
+        Archive::open(&self.folder.join("archive")).unwrap()
+    }
+}
+
+/// A ledger of four validators, each with a worker, and workers that only watch.
+pub(crate) struct Four {
+    pub(crate) client: Client,
+    pub(crate) nodes: Vec<Node>,
+    url: String,
+    folder: PathBuf,
+    ledgers: Vec<consensus::Running>,
+    server: rpc::Server,
+}
+
+impl Four {
+    /// The ledger, with the device's stake and rail; workers are added.
+    pub(crate) async fn start(folder: &Path, dispute_epochs: u64) -> Self {
+        let genesis = genesis(&seats(), FOUR_CLOCK, dispute_epochs);
+        let open = || std::net::TcpListener::bind(LOCALHOST).unwrap();
+        // All at once, so that the ports differ.
+        let ports = [open(), open(), open(), open()].map(|port| port.local_addr().unwrap());
+        let peer = |(n, address): (u8, SocketAddr)| consensus::Peer {
+            key: keys_of(n).network_key(),
+            address,
+        };
+        let mut ledgers = Vec::new();
+        for (n, listen) in (1..).zip(ports) {
+            let data = folder.join(format!("ledger-{n}"));
+            let mut config = Config::new(data, listen, keys_of(n), genesis.clone());
+            config.pace = Duration::from_millis(250);
+            config.peers = (1..).zip(ports).filter(|(other, _)| *other != n).map(peer).collect();
+            ledgers.push(consensus::start(config).await.unwrap());
+        }
+        let ledger = ledgers[0].ledger.clone();
+        let server = rpc::serve(ledger, LOCALHOST, Default::default()).await.unwrap();
+        let url = format!("http://{}", server.addr());
+        let options = Options { poll: Duration::from_millis(20), ..Options::default() };
+        let client = Client::connect_with(&url, options).await.unwrap();
+        furnish(&client).await;
+        Self { client, nodes: Vec::new(), url, folder: folder.to_owned(), ledgers, server }
+    }
+
+    /// Adds a worker, which can fetch from those that were added before it.
+    pub(crate) async fn add(&mut self, voter: Option<Signer>) {
+        let folder = self.folder.join(format!("worker-{}", self.nodes.len()));
+        let others: Vec<_> =
+            self.nodes.iter().map(|node| format!("http://{}", node.http)).collect();
+        let part = (voter, others.as_slice());
+        let (worker, http) = worker(&self.ledgers[0], &self.url, &folder, part).await;
+        self.nodes.push(Node { http, folder, worker });
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes {
+            node.worker.stop().await;
+        }
+        self.server.stop().await;
+        for ledger in self.ledgers {
+            ledger.stop().await.unwrap();
+        }
+    }
 }

@@ -44,7 +44,7 @@ impl Topic {
         max_items_size(count, 5) + total
     }
 
-    pub(super) fn encode(self, items: &Vec<Bytes>) -> Bytes {
+    pub(crate) fn encode(self, items: &Vec<Bytes>) -> Bytes {
         items.encode()
     }
 
@@ -52,7 +52,7 @@ impl Topic {
     ///
     /// # Errors
     /// It is none: no honest peer sends it.
-    pub(super) fn decode(self, mut message: impl Buf) -> Result<Vec<Bytes>, Error> {
+    pub(crate) fn decode(self, mut message: impl Buf) -> Result<Vec<Bytes>, Error> {
         let Bounds { count, each, total } = self.bounds();
         let items = read_bounded(&mut message, (count, each, total))?;
         if message.has_remaining() {

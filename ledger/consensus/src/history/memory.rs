@@ -22,6 +22,16 @@ impl MemoryFile {
         Self::default()
     }
 
+    /// A file with these bytes, all of them synced.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Contents { written: bytes.clone(), synced: bytes })))
+    }
+
+    /// What was written.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.contents().written.clone()
+    }
+
     /// Another file with only what was synced here.
     pub fn crash(&self) -> Self {
         let synced = self.contents().synced.clone();

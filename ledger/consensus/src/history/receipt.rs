@@ -9,7 +9,7 @@ use execution::{Receipt, ReceiptEnvelope};
 /// Bytes before the envelope.
 const PREFIX: usize = 1 + 20 + 8 + 16;
 
-pub(super) fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
+pub(crate) fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PREFIX + receipt.envelope.encode_2718_len());
     bytes.push(u8::from(receipt.created.is_some()));
     bytes.extend_from_slice(receipt.created.unwrap_or_default().as_slice());
@@ -19,7 +19,7 @@ pub(super) fn encode_receipt(receipt: &Receipt) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode_receipt(bytes: &[u8]) -> Result<Receipt, HistoryError> {
+pub(crate) fn decode_receipt(bytes: &[u8]) -> Result<Receipt, HistoryError> {
     read(bytes).ok_or(HistoryError::Corrupt("a receipt does not decode"))
 }
 

@@ -287,3 +287,96 @@ fn an_older_file_gets_the_table_of_committees() {
     assert_eq!(history.head().unwrap(), Some(0));
     assert_eq!(history.committee(0).unwrap(), None);
 }
+
+/// Numbers that are always the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+/// A file of a history that was written to and closed, or left open as by kill -9.
+fn recorded(closed: bool) -> MemoryFile {
+    let file = MemoryFile::new();
+    let history = open(&file, Retention { undo: 8, blobs: None });
+    for height in 0..40 {
+        let undo = (0..20).map(|n| (key(n), Some(value(height)))).collect();
+        history.record(&block(height, 1), &undo).unwrap();
+    }
+    if closed {
+        drop(history);
+        return file;
+    }
+    file.crash()
+}
+
+/// One thing that a lying disk does to a file.
+fn damage(bytes: &mut Vec<u8>, dice: &mut Dice) -> String {
+    let at = dice.below(bytes.len());
+    match dice.below(4) {
+        0 => {
+            bytes.truncate(at);
+            format!("cut off at {at}")
+        }
+        1 => {
+            let from = at / 4096 * 4096;
+            let to = bytes.len().min(from + 4096 * (1 + dice.below(4)));
+            bytes[from..to].fill(0);
+            format!("zeros from {from} to {to}")
+        }
+        2 => {
+            let bit = dice.below(8);
+            bytes[at] ^= 1 << bit;
+            format!("bit {bit} of byte {at}")
+        }
+        _ => {
+            // Half of the flips hit the header and the first pages, where the structure is.
+            let at = dice.below(bytes.len().min(16_384));
+            bytes[at] = bytes[at].wrapping_add(1 + u8::try_from(dice.below(255)).unwrap());
+            format!("byte {at}")
+        }
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
+    let (mut dice, mut refused, mut whole) = (Dice(3), 0, 0);
+    for closed in [true, false] {
+        let sound = recorded(closed).bytes();
+        for _ in 0..400 {
+            let mut bytes = sound.clone();
+            let what = damage(&mut bytes, &mut dice);
+            match reopened(bytes) {
+                Ok(()) => whole += 1,
+                Err(HistoryError::Damaged { file, why }) => {
+                    assert!(file.ends_with("history.redb") || file.ends_with("in memory"));
+                    let text = HistoryError::Damaged { file, why }.to_string();
+                    assert!(text.contains("start with an empty one"), "{text}");
+                    refused += 1;
+                }
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+    }
+    assert!(refused > 100 && whole > 0, "{refused} refused, {whole} whole");
+}
+
+/// Opens damaged bytes as after the machine went down. If that succeeds, all that is in them is as it was
+/// recorded; the last blocks may be gone.
+fn reopened(bytes: Vec<u8>) -> Result<(), HistoryError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let file = MemoryFile::of(bytes);
+    let history = History::open_in(file, GENESIS, Retention { undo: 8, blobs: None })?;
+    history.check(Path::new("data/history.redb"))?;
+    let Some(head) = history.head()? else { return Ok(()) };
+    for height in 0..=head {
+        assert_eq!(history.finalized(height)?.unwrap(), block(height, 1));
+    }
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use super::{
     chain::Facts,
-    wire::{LINKS, Link, Message, Status, Tip},
+    wire::{Body, LINKS, Link, Message, Status, Tip},
 };
 use crate::{
     application::Shared, committee::Validator, engine::Runtime, history::HistoryError,
@@ -26,28 +26,37 @@ pub(super) struct Server<E: Runtime> {
     pub(super) channel: Channel<E>,
     /// Answers beyond its bound are dropped: nobody waits for them.
     pub(super) answers: mpsc::Sender<Answer>,
+    /// By which tests make a node slow to answer.
+    #[cfg(test)]
+    pub(super) runtime: E,
 }
 
 impl<E: Runtime> Server<E> {
     /// Runs until the network ends.
     pub(super) async fn run(mut self) {
         while let Ok((peer, bytes)) = self.channel.1.recv().await {
-            let reply = match Message::decode(bytes) {
-                Ok(Message::AskStatus(next)) => Ok(Some(self.status(next).await)),
-                Ok(Message::AskLinks(term)) => self.links(term).await.map(Some),
-                Ok(Message::AskHeader(height)) => self.header(height),
-                Ok(answer) => {
-                    drop(self.answers.try_send((peer, answer)));
-                    continue;
-                }
+            let message = match Message::decode(bytes) {
+                Ok(message) => message,
                 Err(error) => {
                     tracing::debug!(?peer, %error, "a peer's question does not decode");
                     continue;
                 }
             };
+            let reply = match message.body {
+                Body::AskStatus(next) => Ok(Some(self.status(next).await)),
+                Body::AskLinks(term) => self.links(term).await.map(Some),
+                Body::AskHeader(height) => self.header(height),
+                Body::Status(_) | Body::Links(_) | Body::Header(_) => {
+                    drop(self.answers.try_send((peer, message)));
+                    continue;
+                }
+            };
             match reply {
-                Ok(Some(reply)) => {
-                    self.channel.0.send(Recipients::One(peer), reply.encode(), false);
+                Ok(Some(body)) => {
+                    #[cfg(test)]
+                    self.runtime.sleep(crate::testing::slow()).await;
+                    let reply = Message { number: message.number, body }.encode();
+                    self.channel.0.send(Recipients::One(peer), reply, false);
                 }
                 Ok(None) => {}
                 // The file is closed when the ledger stops; then there is nothing to answer.
@@ -56,7 +65,7 @@ impl<E: Runtime> Server<E> {
         }
     }
 
-    async fn status(&self, next: u64) -> Message {
+    async fn status(&self, next: u64) -> Body {
         let height = self.shared.head.borrow().height();
         let (has, tip) = match self.shared.marshal.get() {
             Some(marshal) => {
@@ -65,7 +74,7 @@ impl<E: Runtime> Server<E> {
             }
             None => (false, None),
         };
-        Message::Status(Box::new(Status { height, has, tip }))
+        Body::Status(Box::new(Status { height, has, tip }))
     }
 
     /// The highest block whose certificate this node holds.
@@ -77,39 +86,38 @@ impl<E: Runtime> Server<E> {
         Some(Tip { header: block.inner().header().clone(), certificate })
     }
 
-    async fn links(&self, term: u64) -> Result<Message, HistoryError> {
+    async fn links(&self, term: u64) -> Result<Body, HistoryError> {
         let mut links = Vec::new();
         for term in (term..).take(LINKS) {
-            let Some(last) = ended(&self.shared, &self.facts, term).await? else { break };
+            let Some(last) = ended(&self.shared, term).await? else { break };
             let seats = seats(&self.shared, term.saturating_add(1))?;
             links.push(Link { last, seats });
         }
-        Ok(Message::Links(links))
+        Ok(Body::Links(links))
     }
 
-    fn header(&self, height: u64) -> Result<Option<Message>, HistoryError> {
+    fn header(&self, height: u64) -> Result<Option<Body>, HistoryError> {
         let next = self.facts.term(height.saturating_add(1));
         let header = match self.shared.history.header(height) {
             Err(HistoryError::Before { .. }) => None,
             header => header?,
         };
         let Some(header) = header else { return Ok(None) };
-        Ok(Some(Message::Header(Box::new((header, seats(&self.shared, next)?)))))
+        Ok(Some(Body::Header(Box::new((header, seats(&self.shared, next)?)))))
     }
 }
 
 /// How a term ended, if this node knows: from the history, where it is kept from then on, or from what
 /// marshal still holds.
-pub(super) async fn ended(
-    shared: &Shared,
-    facts: &Facts,
-    term: u64,
-) -> Result<Option<Tip>, HistoryError> {
+///
+/// Every node asks this as soon as it has applied a term's last block: marshal forgets certificates, and
+/// what all have forgotten nobody who joins later can prove.
+pub(crate) async fn ended(shared: &Shared, term: u64) -> Result<Option<Tip>, HistoryError> {
     if let Some(kept) = shared.history.link(term)? {
         let tip = Tip::decode(Copying(&kept[..]));
         return tip.map(Some).map_err(|_| HistoryError::Corrupt("the end of a term"));
     }
-    let height = facts.last_height(term);
+    let height = shared.committees.last_height(term);
     let Some(marshal) = shared.marshal.get() else { return Ok(None) };
     let header = match shared.history.header(height) {
         Ok(Some(header)) => header,
@@ -125,12 +133,12 @@ pub(super) async fn ended(
 }
 
 /// The encoded certificate of the last block of a term, if that is the height.
-pub(crate) async fn certificate(shared: &Shared, facts: &Facts, height: u64) -> Option<Bytes> {
-    let term = facts.term(height);
-    if facts.last_height(term) != height {
+pub(crate) async fn certificate(shared: &Shared, height: u64) -> Option<Bytes> {
+    let term = shared.committees.term(height);
+    if shared.committees.last_height(term) != height {
         return None;
     }
-    let last = ended(shared, facts, term).await.ok()?;
+    let last = ended(shared, term).await.ok()?;
     last.map(|last| last.certificate.encode())
 }
 

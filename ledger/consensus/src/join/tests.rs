@@ -14,7 +14,11 @@ use alloy_primitives::U256;
 use commonware_runtime::{
     Clock as _, Handle, Runner as _, Spawner as _, Supervisor as _, deterministic,
 };
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicU16, Ordering},
+};
 use tokio::sync::oneshot;
 
 /// Blocks in a term of these tests.
@@ -401,6 +405,48 @@ fn a_trusted_block_begins_the_proof() {
 }
 
 #[test]
+fn peers_that_are_slow_to_answer_lead_a_fresh_node_all_the_same() {
+    run(15, async |context| {
+        let mut town = Town::new(&context, 4, 4);
+        let ledgers = town.found(3).await;
+        pay(&ledgers[0], 0).await;
+        block_at(&ledgers[0], LATE).await;
+        // So long that an answer comes when the next question or the one after it is out.
+        crate::testing::set_slow(ROUND * 2);
+        let late = town.start(3).await;
+        crate::testing::set_slow(Duration::ZERO);
+        assert!(late.first().unwrap() > LATE);
+        paid(&late, 1).await;
+        let head = late.head().height();
+        agree(&late, &ledgers[1], head + 3).await;
+    });
+}
+
+#[test]
+fn how_terms_ended_is_kept_at_any_pace() {
+    run(16, async |context| {
+        let mut town = Town::new(&context, 3, 5);
+        // Between two looks of a node lie more blocks than marshal keeps.
+        let quick = |config: &mut Config| config.pace = WATCH / 100;
+        let began: Vec<_> = (0..3).map(|n| town.begin(n, quick)).collect();
+        let mut ledgers = Vec::new();
+        for started in began {
+            ledgers.push(started.await.unwrap().unwrap());
+        }
+        block_at(&ledgers[0], 3 * LATE).await;
+        for ledger in &ledgers {
+            for term in 0..3 * LATE / TERM {
+                let last = (term + 1) * TERM - 1;
+                assert!(ledger.certificate(last).await.unwrap().is_some(), "term {term}");
+            }
+        }
+        let observe = |config: &mut Config| config.role = Role::Observer;
+        let observer = town.begin(3, observe).await.unwrap().unwrap();
+        agree(&observer, &ledgers[1], observer.head().height() + 3).await;
+    });
+}
+
+#[test]
 fn a_key_that_votes_elsewhere_is_found_out() {
     run(12, async |context| {
         let mut town = Town::new(&context, 4, 4);
@@ -452,10 +498,20 @@ fn a_seat_whose_folder_is_lost_votes_again() {
     });
 }
 
-/// Ports that are free now.
-fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+/// Addresses that are free now, below the ports that Linux gives to outgoing connections: nobody connects
+/// *from* one before the node that is to listen there does.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    [(); N].map(|()| {
+        loop {
+            let port = 20_000 + begin + NEXT.fetch_add(1, Ordering::Relaxed);
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            if std::net::TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+    })
 }
 
 /// The configuration of node `n` of those at `addresses`, with real files.
@@ -476,7 +532,7 @@ fn real(n: u8, addresses: &[SocketAddr], genesis: &Genesis, disk: &std::path::Pa
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_node_fetches_the_state_from_three() {
     let (disk, genesis) = (tempfile::tempdir().unwrap(), genesis(3, 20));
-    let addresses = free_ports::<4>();
+    let addresses = free_addresses::<4>();
     let config = |n| real(n, &addresses, &genesis, disk.path());
     let (zero, one, two) =
         tokio::join!(crate::start(config(0)), crate::start(config(1)), crate::start(config(2)));
@@ -512,7 +568,7 @@ async fn fetching_a_large_state() {
         let account = alloy_primitives::Address::left_padding_from(&(n + (1 << 40)).to_be_bytes());
         genesis.allocations.insert(account, U256::from(n + 1));
     }
-    let (disk, addresses) = (tempfile::tempdir().unwrap(), free_ports::<2>());
+    let (disk, addresses) = (tempfile::tempdir().unwrap(), free_addresses::<2>());
     let config = |n| real(n, &addresses, &genesis, disk.path());
     let validator = crate::start(config(0)).await.unwrap();
     block_at(&validator.ledger, 40).await;

@@ -1,10 +1,10 @@
 //! Asking, and walking from term to term.
 
 use super::{
-    Join, JoinError, ROUND, Trusted,
+    ANSWER, Join, JoinError, ROUND, Trusted,
     chain::{Doubt, Proven},
     serve,
-    wire::{Link, Message, Status, Tip},
+    wire::{Body, Link, Message, Status, Tip},
 };
 use crate::{application::Shared, engine::Runtime, history::HistoryError};
 use commonware_codec::Encode as _;
@@ -13,17 +13,30 @@ use commonware_p2p::{Recipients, Sender as _};
 use std::{collections::BTreeMap, sync::Arc};
 
 impl<E: Runtime> Join<E> {
-    /// Asks all peers and gives what they answer within a round, or as soon as all have.
-    pub(super) async fn ask(&mut self, question: Message) -> BTreeMap<ed25519::PublicKey, Message> {
-        let until = self.runtime.current() + ROUND;
-        self.asked = self.sender.send(Recipients::All, question.encode(), false).len();
+    /// Asks all peers and gives what they answer: all of it, or what comes within a round of the first answer.
+    ///
+    /// The first is waited for longer, since peers may be far away or busy; who is mute holds up the others
+    /// no more than for a round. An answer to an earlier question is none to this one.
+    pub(super) async fn ask(&mut self, question: Body) -> BTreeMap<ed25519::PublicKey, Body> {
+        self.questions = self.questions.saturating_add(1);
+        let number = self.questions;
+        let question = Message { number, body: question }.encode();
+        self.asked = self.sender.send(Recipients::All, question, false).len();
+        let patience = if self.asked == 0 { ROUND } else { ANSWER };
+        let mut until = self.runtime.current() + patience;
         let mut answers = BTreeMap::new();
         while self.asked == 0 || answers.len() < self.asked {
             let timeout = self.runtime.sleep_until(until);
             commonware_macros::select! {
                 () = timeout => break,
                 answer = self.answers.recv() => match answer {
-                    Some((peer, answer)) => drop(answers.insert(peer, answer)),
+                    Some((_, answer)) if answer.number != number => {}
+                    Some((peer, answer)) => {
+                        if answers.is_empty() {
+                            until = until.min(self.runtime.current() + ROUND);
+                        }
+                        answers.insert(peer, answer.body);
+                    }
                     // The network has ended, and so will this.
                     None => std::future::pending().await,
                 },
@@ -34,11 +47,11 @@ impl<E: Runtime> Join<E> {
 
     /// Where the peers stand: tips that are not proven are left out.
     pub(super) async fn statuses(&mut self, next: u64) -> Result<Vec<Status>, JoinError> {
-        let answers = self.ask(Message::AskStatus(next)).await;
+        let answers = self.ask(Body::AskStatus(next)).await;
         let mut statuses: Vec<Status> = answers
             .into_values()
             .filter_map(|answer| match answer {
-                Message::Status(status) => Some(*status),
+                Body::Status(status) => Some(*status),
                 _ => None,
             })
             .collect();
@@ -84,9 +97,9 @@ impl<E: Runtime> Join<E> {
             return Ok(self.proven.clone());
         }
         let Some(Trusted { height, hash }) = self.settings.trust else { return Ok(None) };
-        let answers = self.ask(Message::AskHeader(height)).await;
+        let answers = self.ask(Body::AskHeader(height)).await;
         let found = answers.into_values().find_map(|answer| match answer {
-            Message::Header(answer) if answer.0.digest() == hash && answer.0.height == height => {
+            Body::Header(answer) if answer.0.digest() == hash && answer.0.height == height => {
                 Proven::from_header(&self.facts, &answer.0, &answer.1).ok()
             }
             _ => None,
@@ -100,16 +113,16 @@ impl<E: Runtime> Join<E> {
     /// Goes on by what is kept or what a peer proves; says whether it did.
     async fn step(&mut self, proven: &mut Proven) -> Result<bool, JoinError> {
         let began = proven.term;
-        if let Some(last) = serve::ended(&self.shared, &self.facts, began).await? {
+        if let Some(last) = serve::ended(&self.shared, began).await? {
             let seats = serve::seats(&self.shared, began.saturating_add(1))?;
             if proven.adopt(&last.header, &seats).is_ok() {
                 learn(&self.shared, proven)?;
                 return Ok(true);
             }
         }
-        let answers = self.ask(Message::AskLinks(began)).await;
+        let answers = self.ask(Body::AskLinks(began)).await;
         for (peer, answer) in answers {
-            let Message::Links(links) = answer else { continue };
+            let Body::Links(links) = answer else { continue };
             for link in links {
                 if let Err(doubt) = self.follow(proven, &link)? {
                     tracing::debug!(?peer, term = proven.term, %doubt, "a peer's link is not believed");

@@ -1,8 +1,9 @@
 //! What nodes ask of one another in order to join and to follow.
 //!
-//! Every message is a tag and its fields, with bounds on all of them: the longest is
+//! Every message is a number, a tag and its fields, with bounds on all of them: the longest is
 //! [`LINKS`] links of the largest committees, far below the limit that blocks set for the network.
-//! Nothing in an answer is believed for being said: [`super::chain`] checks it.
+//! An answer bears the number of its question, so that one that comes late is not taken for that of the
+//! next. Nothing in an answer is believed for being said: [`super::chain`] checks it.
 
 use crate::{
     committee::{MAX_COMMITTEE, Validator},
@@ -48,9 +49,17 @@ pub(crate) struct Status {
     pub(crate) tip: Option<Tip>,
 }
 
-/// A question or an answer.
+/// A question or an answer, and which.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Message {
+pub(crate) struct Message {
+    /// Whoever asks counts its questions; an answer bears the number of its question.
+    pub(crate) number: u64,
+    pub(crate) body: Body,
+}
+
+/// What is asked or answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Body {
     /// Where do you stand, and can you give the block at this height?
     AskStatus(u64),
     /// How did this term and those after it end?
@@ -128,7 +137,7 @@ impl Read for Status {
     }
 }
 
-impl Write for Message {
+impl Write for Body {
     fn write(&self, buf: &mut impl BufMut) {
         match self {
             Self::AskStatus(height) => (0u8, *height).write(buf),
@@ -151,7 +160,7 @@ impl Write for Message {
     }
 }
 
-impl EncodeSize for Message {
+impl EncodeSize for Body {
     fn encode_size(&self) -> usize {
         1 + match self {
             Self::AskStatus(number) | Self::AskLinks(number) | Self::AskHeader(number) => {
@@ -164,7 +173,7 @@ impl EncodeSize for Message {
     }
 }
 
-impl Read for Message {
+impl Read for Body {
     type Cfg = ();
 
     fn read_cfg(buf: &mut impl Buf, (): &()) -> Result<Self, Error> {
@@ -177,6 +186,27 @@ impl Read for Message {
             5 => Ok(Self::Header(Box::new((Header::read(buf)?, read_seats(buf)?)))),
             tag => Err(Error::InvalidEnum(tag)),
         }
+    }
+}
+
+impl Write for Message {
+    fn write(&self, buf: &mut impl BufMut) {
+        self.number.write(buf);
+        self.body.write(buf);
+    }
+}
+
+impl EncodeSize for Message {
+    fn encode_size(&self) -> usize {
+        self.number.encode_size() + self.body.encode_size()
+    }
+}
+
+impl Read for Message {
+    type Cfg = ();
+
+    fn read_cfg(buf: &mut impl Buf, (): &()) -> Result<Self, Error> {
+        Ok(Self { number: u64::read(buf)?, body: Body::read(buf)? })
     }
 }
 
@@ -229,15 +259,16 @@ mod tests {
             let link = Link { last: tip(header.clone()), seats: seats.clone() };
             let bare = Link { last: tip(header.clone()), seats: Vec::new() };
             let status = Status { height: number, has: true, tip: Some(tip(header.clone())) };
-            for message in [
-                Message::AskStatus(number),
-                Message::AskLinks(number),
-                Message::AskHeader(number),
-                Message::Status(Box::new(status.clone())),
-                Message::Status(Box::new(Status { tip: None, ..status })),
-                Message::Links(vec![link, bare]),
-                Message::Header(Box::new((header.clone(), seats))),
+            for body in [
+                Body::AskStatus(number),
+                Body::AskLinks(number),
+                Body::AskHeader(number),
+                Body::Status(Box::new(status.clone())),
+                Body::Status(Box::new(Status { tip: None, ..status })),
+                Body::Links(vec![link, bare]),
+                Body::Header(Box::new((header.clone(), seats))),
             ] {
+                let message = Message { number: number.rotate_left(9), body };
                 let bytes = message.encode();
                 prop_assert_eq!(bytes.len(), message.encode_size());
                 prop_assert_eq!(Message::decode(bytes).unwrap(), message);
@@ -246,14 +277,15 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(tag in 0u8..8, bytes in proptest::collection::vec(any::<u8>(), 0..900)) {
-            let bytes = [&[tag][..], &bytes[..]].concat();
+            let bytes = [&[0; 8][..], &[tag], &bytes[..]].concat();
             drop(Message::decode(Copying(&bytes[..])));
         }
     }
 
     #[test]
     fn too_many_links_or_seats_are_refused() {
-        for bytes in [vec![4, 17], [&[5][..], &[0; Header::SIZE][..]].concat()] {
+        for body in [vec![4, 17], [&[5][..], &[0; Header::SIZE][..]].concat()] {
+            let bytes = [&[0; 8][..], &body[..]].concat();
             assert!(Message::decode(Copying(&bytes[..])).is_err());
         }
     }

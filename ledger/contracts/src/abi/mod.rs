@@ -35,6 +35,17 @@ impl From<&protocol::leaf::Leaf> for Leaf {
     }
 }
 
+impl From<&protocol::author::AuthorLeaf> for AuthorLeaf {
+    fn from(leaf: &protocol::author::AuthorLeaf) -> Self {
+        Self {
+            network: leaf.network.0,
+            epoch: leaf.epoch.0,
+            author: leaf.author.into(),
+            size: leaf.bytes,
+        }
+    }
+}
+
 impl From<&protocol::statement::Totals> for Totals {
     fn from(totals: &protocol::statement::Totals) -> Self {
         use alloy_primitives::U256;

@@ -45,13 +45,27 @@ struct Totals {
     uint256 bootstrapped;
 }
 
+/// What the author of evidence batches answers for in one epoch of one network. Its hash in the tree is
+/// keccak256(keccak256(abi.encode(bytes32("wayleave/author/1"), fields))): a word more than the fields, and
+/// three less than an account's leaf, so that neither passes for the other.
+struct AuthorLeaf {
+    /// The network.
+    uint64 network;
+    /// The epoch.
+    uint64 epoch;
+    /// The Ed25519 key that signed the batches.
+    bytes32 author;
+    /// Bytes of envelopes that an honest author never carries.
+    uint64 size;
+}
+
 /// What validators vote on: the result of one epoch of one network.
 struct Outcome {
     /// BLAKE3 of the epoch's inputs file, as announced.
     bytes32 inputs;
     /// BLAKE3 of the statement.
     bytes32 statement;
-    /// The Merkle root of the account leaves.
+    /// The Merkle root of the leaves of accounts and of authors at fault.
     bytes32 root;
     /// The sums over the leaves.
     Totals totals;
@@ -346,6 +360,7 @@ interface IValidators {
     event EndpointSet(bytes32 indexed key, string endpoint);
     event Convicted(bytes32 indexed key, address indexed owner, address indexed reporter, uint64 term, uint64 view, uint256 locked, uint256 reward);
     event Released(bytes32 indexed key, address indexed owner, uint256 taken, uint256 paid);
+    event Charged(bytes32 indexed key, address indexed owner, address indexed presenter, uint64 network, uint64 epoch, uint256 taken, uint256 reward);
 
     /// The key is or was registered, by whomever: every key is used once.
     error KeyInUse(bytes32 key);
@@ -378,6 +393,14 @@ interface IValidators {
     error AlreadyConvicted(bytes32 key);
     /// Nothing of this key's bond is held.
     error NothingLocked(bytes32 key);
+    /// No validator ever registered the key: nobody answers for what it signed.
+    error NoSuchKey(bytes32 key);
+    /// The root of the leaf's network and epoch does not hold it.
+    error InvalidLeaf(bytes32 key);
+    /// All that the leaf costs is paid, or it costs less than the coin's smallest unit.
+    error NothingDue(bytes32 key);
+    /// The owner has no coin here that is not held for a conviction.
+    error NothingBonded(address owner);
 
     /// Bonds the coin that comes with the call for the caller. Counts from the next election.
     function bond() external payable;
@@ -398,6 +421,9 @@ interface IValidators {
     function accuse(bytes calldata first, bytes calldata second) external;
     /// Ends what is held for a convicted key: part is destroyed, the rest is the owner's. Anyone may send it.
     function release(bytes32 key) external;
+    /// Makes the owner of a key pay for what the key's batches of evidence carried in an epoch that is
+    /// claimable. A tenth is the caller's, the rest is destroyed. What the owner lacks stays due.
+    function charge(AuthorLeaf calldata leaf, bytes32[] calldata proof) external returns (uint256 taken);
 
     /// The seats of a term's committee by ascending key; none if it is not elected yet or forgotten.
     function committee(uint64 term) external view returns (Seat[] memory);
@@ -419,6 +445,8 @@ interface IValidators {
     function unbonding(address owner) external view returns (uint256 amount, uint64 until);
     /// What is held for a convicted key, and the term from which it is released.
     function lockOf(bytes32 key) external view returns (uint256 amount, uint64 until);
+    /// What a leaf still costs, were it proven; zero if nobody answers for its key.
+    function dueOf(AuthorLeaf calldata leaf) external view returns (uint256);
     /// The hash of the genesis block, which votes are bound to; zero before the first block.
     function genesisHash() external view returns (bytes32);
 }
@@ -570,11 +598,33 @@ interface IRails {
     function backing(uint64 network) external view returns (uint256);
 }
 
-/// Settlements: the clock of epochs, announced inputs, votes on roots, and claims.
+/// Settlements: the clock of epochs, announced inputs, votes on roots, dissent, and claims.
 interface ISettlements {
+    /// A round of votes on an epoch. Heights are of the last blocks that count.
+    struct Round {
+        /// Counted from 1 for each epoch.
+        uint64 number;
+        /// The term of the committee that votes.
+        uint64 term;
+        /// The height of the first commit; zero, as the two below, while there is none.
+        uint64 opened;
+        /// Commits count up to this height, reveals only after it.
+        uint64 commitsUntil;
+        /// Reveals count up to this height.
+        uint64 revealsUntil;
+    }
+
     event Announced(uint64 indexed network, uint64 indexed epoch, address indexed validator, bytes32 inputs);
-    event Voted(uint64 indexed network, uint64 indexed epoch, address indexed validator, bytes32 ballot);
+    event Committed(uint64 indexed network, uint64 indexed epoch, address indexed validator, uint64 round, bytes32 ballot);
+    event Revealed(uint64 indexed network, uint64 indexed epoch, address indexed validator, uint64 round, bytes32 choice);
+    /// Decided, or decided again. Claimable once its dispute window is over.
     event Finalized(uint64 indexed network, uint64 indexed epoch, bytes32 root, bytes32 statement);
+    /// An epoch was disputed; it and all epochs decided after it are open again.
+    event Disputed(uint64 indexed network, uint64 indexed epoch, address indexed dissenter, bytes32 disputed, bytes32 choice, uint256 bond);
+    /// A dispute ended. `upheld`: what was disputed was replaced, and who revealed it in `round` can be
+    /// fined. `paid` of the bond went back.
+    event DisputeEnded(uint64 indexed network, uint64 indexed epoch, address indexed dissenter, bool upheld, uint256 paid, uint64 round);
+    event Fined(uint64 indexed network, uint64 indexed epoch, address indexed validator, bytes32 key, uint256 amount, uint256 reward);
     event Claimed(uint64 indexed network, address indexed account, uint64 epoch, uint256 vested, uint256 cash);
 
     error NotValidator(address caller);
@@ -585,6 +635,26 @@ interface ISettlements {
     error AlreadyFinal(uint64 network, uint64 epoch);
     error AlreadyAnnounced(uint64 network, uint64 epoch);
     error WrongInputs(uint64 network, uint64 epoch, bytes32 announced);
+    /// The ballot is for another round than the one in which a commit counts now.
+    error WrongRound(uint64 network, uint64 epoch, uint64 expected);
+    /// The round takes no commits any more; another one can begin when it is over.
+    error CommitsClosed(uint64 network, uint64 epoch, uint64 until);
+    /// No round of the epoch takes reveals, or not before this height.
+    error NotRevealing(uint64 network, uint64 epoch, uint64 from);
+    /// The validator committed nothing in this round, or to something else.
+    error WrongBallot(address validator, bytes32 committed);
+    error AlreadyRevealed(address validator);
+    /// Nothing is decided for the epoch, or its dispute window is over.
+    error NotDisputable(uint64 network, uint64 epoch);
+    /// Another epoch of the network is disputed already.
+    error AlreadyDisputed(uint64 network, uint64 epoch);
+    /// The dissent names what was decided.
+    error SameOutcome(bytes32 choice);
+    error BondTooSmall(uint256 bond, uint256 least);
+    /// The epoch is not disputed, or its votes are still open.
+    error NoDisputeToEnd(uint64 network, uint64 epoch);
+    /// The seat did not decide what was overruled, was fined for it, or what replaced it is not claimable.
+    error NotFinable(uint64 network, uint64 epoch, bytes32 key);
     /// Cumulative totals never fall.
     error TotalsFell(uint64 network);
     /// Dollars spent are not the dollars earned plus burned.
@@ -601,7 +671,7 @@ interface ISettlements {
     error GrantedTooMuch(uint256 granted, uint256 most);
     /// More slashed than staked.
     error SlashedTooMuch(uint256 slashed, uint256 staked);
-    /// The epoch has no final root, or it was final in this epoch only.
+    /// The epoch has no final root, or its dispute window is not over.
     error NotClaimable(uint64 network, uint64 epoch);
     error InvalidMerkleProof(address account);
     error NothingToClaim(address account);
@@ -610,10 +680,19 @@ interface ISettlements {
 
     /// Announces the hash of the epoch's inputs file. Only validators; fixed by 2/3 of the seats of a round.
     function announce(uint64 network, uint64 epoch, bytes32 inputs) external;
-    /// Votes on an epoch after its grace. Final with 2/3 of the seats of a round; a later vote replaces an
-    /// earlier one.
-    function vote(uint64 network, uint64 epoch, Outcome calldata outcome) external;
-    /// Pays the leaf's account what is new in its leaf of a final epoch. Anyone may send it.
+    /// Commits to a vote on an epoch after its grace, by `ballotHash`. Replaces an earlier commit of the round.
+    function commit(uint64 network, uint64 epoch, uint64 round, bytes32 ballot) external;
+    /// Reveals the vote once commits are closed. 2/3 of the seats of a round decide.
+    function reveal(uint64 network, uint64 epoch, Outcome calldata outcome, bytes32 salt) external;
+    /// Says that a decided epoch has another outcome, with a bond of at least `dissentBond`, within the dispute
+    /// window. The epoch and those decided after it are voted on again. Anyone may send it.
+    function dissent(uint64 network, uint64 epoch, Outcome calldata outcome) external payable;
+    /// Ends a dispute of an epoch that became void undecided: the bond goes back. Anyone may send it.
+    function endDispute(uint64 network, uint64 epoch) external;
+    /// Fines a seat (its place in the committee of the round's term) that decided an outcome in `round` which
+    /// was overruled. Half of it is the dissenter's. Anyone may send it.
+    function fine(uint64 network, uint64 epoch, uint64 round, uint64 seat) external;
+    /// Pays the leaf's account what is new in its leaf of a claimable epoch. Anyone may send it.
     function claim(uint64 epoch, Leaf calldata leaf, bytes32[] calldata proof) external returns (uint256 vested, uint256 cash);
     /// The final root, or zero.
     function root(uint64 network, uint64 epoch) external view returns (bytes32);
@@ -632,12 +711,30 @@ interface ISettlements {
     function claimed(uint64 network, address account) external view returns (uint256 vested, uint256 cash);
     /// What all accounts took so far.
     function claimedTotal(uint64 network) external view returns (uint256 vested, uint256 cash);
-    /// Dollars set aside to buy the network's token and burn it, in millionths.
+    /// Dollars set aside to buy the network's token and burn it by the newest claimable epoch, in millionths.
     function toBurn(uint64 network) external view returns (uint256);
-    /// Whether a validator voted on an epoch in the running round, and for which ballot (keccak256 of the
-    /// ABI encoding).
-    function ballotOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
-    /// The same for the announcement of its inputs.
+    /// What a validator commits to: keccak256(abi.encode("wayleave ballot", chain id, network, epoch, round,
+    /// validator, keccak256(abi.encode(outcome)), salt)).
+    function ballotHash(uint64 network, uint64 epoch, uint64 round, address validator, Outcome calldata outcome, bytes32 salt) external view returns (bytes32);
+    /// The round in which a commit or a reveal of this block counts: the running one, or if none runs the one
+    /// that the next commit begins.
+    function roundOf(uint64 network, uint64 epoch) external view returns (Round memory);
+    /// What a validator committed to in a round, and the choice that it revealed, keccak256(abi.encode(outcome));
+    /// zeros if nothing.
+    function voteOf(uint64 network, uint64 epoch, uint64 round, address validator) external view returns (bytes32 ballot, bytes32 choice);
+    /// The last dispute of an epoch: who dissented, the bond, the choice disputed and the one put against it.
+    /// `open` while it is not decided.
+    function disputeOf(uint64 network, uint64 epoch) external view returns (address dissenter, uint256 bond, bytes32 disputed, bytes32 choice, bool open);
+    /// What was overruled in a round, by whose dissent, and by which choice; zeros if nothing.
+    function rulingOf(uint64 network, uint64 epoch, uint64 round) external view returns (address dissenter, bytes32 overruled, bytes32 choice);
+    /// The least bond of a dissent, in the coin's smallest unit.
+    function dissentBond() external view returns (uint256);
+    /// The height of the first block in which a decided epoch can be claimed, if nobody dissents; zero if it is
+    /// not decided or open again.
+    function claimableFrom(uint64 network, uint64 epoch) external view returns (uint64 height);
+    /// The newest epoch that can be claimed.
+    function claimableEpoch(uint64 network) external view returns (bool any, uint64 epoch);
+    /// Whether a validator announced an epoch's inputs in the running round, and for which choice.
     function announcementOf(uint64 network, uint64 epoch, address validator) external view returns (bytes32);
     /// The terms whose committees announce the inputs of an epoch and vote on its outcome in a transaction of
     /// this block. A round that has not decided in time is followed by one of a later committee.

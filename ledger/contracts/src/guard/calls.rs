@@ -5,17 +5,14 @@ use crate::abi::IGuard::{
     BreakerOpen, FunctionPaused, FunctionResumed, NotGuardian, NotPausable, PauseTooLong,
     PausedRecently,
 };
-use crate::abi::ISettlements::{announceCall, claimCall, voteCall};
 use crate::abi::ISystem::Paused;
-use crate::abi::IValidators::accuseCall;
+use crate::abi::IValidators::{accuseCall, chargeCall};
 use crate::address::{GUARD, SETTLEMENTS, VALIDATORS, is_system};
 use crate::context::{Checked as _, Context, narrow};
 use crate::env::{Failure, ensure};
 use alloy_primitives::{Address, B256, FixedBytes, U256};
 use alloy_sol_types::SolCall as _;
 
-/// What of settlements is never paused.
-const UNPAUSABLE: [[u8; 4]; 3] = [claimCall::SELECTOR, voteCall::SELECTOR, announceCall::SELECTOR];
 /// The whole of a share, in millionths.
 const WHOLE: u64 = 1_000_000;
 
@@ -86,10 +83,11 @@ impl Guard {
     ) -> Result<(), Failure> {
         self.only_guardian(cx)?;
         let open = match target {
-            GUARD => true,
-            SETTLEMENTS => UNPAUSABLE.contains(&selector.0),
-            // Nobody gains the time in which the report of a double vote comes too late.
-            VALIDATORS => selector.0 == accuseCall::SELECTOR,
+            // Settled pay is claimed, votes are cast and dissent is heard in time, whoever is against it.
+            GUARD | SETTLEMENTS => true,
+            // Nobody gains the time in which the report of a double vote, or of an author's faults, comes
+            // too late.
+            VALIDATORS => [accuseCall::SELECTOR, chargeCall::SELECTOR].contains(&selector.0),
             _ => false,
         };
         ensure!(is_system(target) && !open, NotPausable { target, selector });

@@ -4,7 +4,7 @@
 //! leave it open for as long. Redeeming dollars and withdrawing deposits pass a breaker: in one window
 //! of blocks no more than a share of what the contract held leaves it.
 //!
-//! Invariants: votes, announcements and the claim of settled pay are never paused and pass no breaker;
+//! Invariants: announcements, votes, dissent and the claim of settled pay are never paused and pass no breaker;
 //! no pause is longer than the longest; what leaves within a window stays within its limit.
 
 mod calls;

@@ -5,9 +5,10 @@ use crate::abi::IGuard::{
     self, NotGuardian, NotPausable, PauseTooLong, PausedRecently, outflowCall, pauseCall,
     pausedUntilCall, resumeCall,
 };
-use crate::abi::ISettlements::{announceCall, claimCall, voteCall};
+use crate::abi::ISettlements::{announceCall, claimCall, commitCall, dissentCall, revealCall};
 use crate::abi::ISystem::Paused;
-use crate::address::{DOLLARS, GUARD, SETTLEMENTS, STABLECOIN};
+use crate::abi::IValidators::{accuseCall, chargeCall};
+use crate::address::{DOLLARS, GUARD, SETTLEMENTS, STABLECOIN, VALIDATORS};
 use crate::tests::world::{CUSTOMER, GUARDIAN, PAUSE, STRANGER, World};
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -53,8 +54,12 @@ fn pauses_have_limits() {
     assert_eq!(failure.revert(), Some(PauseTooLong { until: PAUSE + 1, latest: PAUSE }));
     for never in [
         pause::<claimCall>(SETTLEMENTS, 1),
-        pause::<voteCall>(SETTLEMENTS, 1),
+        pause::<commitCall>(SETTLEMENTS, 1),
+        pause::<revealCall>(SETTLEMENTS, 1),
+        pause::<dissentCall>(SETTLEMENTS, 1),
         pause::<announceCall>(SETTLEMENTS, 1),
+        pause::<accuseCall>(VALIDATORS, 1),
+        pause::<chargeCall>(VALIDATORS, 1),
         pause::<resumeCall>(GUARD, 1),
         pause::<claimCall>(STRANGER, 1),
     ] {

@@ -10,7 +10,7 @@ use crate::context::{Checked as _, Context, narrow};
 use crate::devices::Devices;
 use crate::env::{Failure, ensure};
 use crate::networks::Networks;
-use crate::settlements::{OPEN_EPOCHS, Settlements};
+use crate::settlements::Settlements;
 use alloy_primitives::{Address, U256};
 use protocol::{Epoch, NetworkId};
 
@@ -95,9 +95,11 @@ impl Rails {
     ) -> Result<(), Failure> {
         // The epoch after its end still pays vouchers.
         let ended = record.end.plus(1)?;
-        let from = ended.plus(OPEN_EPOCHS)?.plus(1)?;
-        let open = last.is_none_or(|last| last.0 < ended);
-        ensure!(open && cx.epoch()?.0 >= from, NotLate { rail, from });
+        let (settlements, network) = (Settlements::new(), NetworkId(record.network));
+        let from = settlements.void_from(cx, network, Epoch(ended))?;
+        let void = last.is_none_or(|last| last.0 < ended)
+            && settlements.is_closed(cx, network, Epoch(ended))?;
+        ensure!(void, NotLate { rail, from });
         // Its first epoch is the one after its opening.
         late.counted |= last.is_some_and(|last| last.0 > record.opened);
         late.limits = late.limits.plus(u128::from(record.limit))?;

@@ -1,10 +1,7 @@
 //! Claims by Merkle proof.
 
 use super::state::{Settlements, Taken};
-use crate::abi::ISettlements::{
-    ClaimExceedsApproved, Claimed, InvalidMerkleProof, NotClaimable, NothingToClaim,
-};
-use crate::abi::ISystem::TooMany;
+use crate::abi::ISettlements::{ClaimExceedsApproved, Claimed, InvalidMerkleProof, NothingToClaim};
 use crate::abi::Leaf;
 use crate::address::{self, SETTLEMENTS};
 use crate::context::{Checked as _, Context, narrow};
@@ -13,11 +10,11 @@ use crate::rails::Rails;
 use crate::tokens::Token;
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolValue as _;
-use protocol::{Epoch, NetworkId, merkle};
+use protocol::{Epoch, NetworkId};
 
 impl Settlements {
-    /// Checks that `leaf` belongs to the final root of its network and `epoch`, and that this root was
-    /// final before the current epoch.
+    /// Checks that `leaf` belongs to the root of its network and `epoch`, and that this root is claimable.
+    /// A claimable epoch is never opened again, so what a leaf of it says is for good.
     pub(crate) fn verify(
         &self,
         cx: &mut Context<'_>,
@@ -25,21 +22,10 @@ impl Settlements {
         leaf: &Leaf,
         proof: &[B256],
     ) -> Result<(), Failure> {
-        let count = U256::from(proof.len());
-        let limit = U256::from(merkle::PROOF_MAX);
-        ensure!(proof.len() <= merkle::PROOF_MAX, TooMany { count, limit });
-        let outcome = self.outcomes.get2(cx, leaf.network, epoch.0)?;
-        let claimable = outcome.settled && cx.epoch()?.0 > outcome.decided;
-        let error = NotClaimable { network: leaf.network, epoch: epoch.0 };
-        ensure!(claimable, error);
         // A leaf is eight static words, so encoding the struct encodes its fields one after another.
-        let inner = cx.keccak(&leaf.abi_encode())?;
-        let mut node = cx.keccak(inner.as_slice())?;
-        for &sibling in proof {
-            let (low, high) = if node <= sibling { (node, sibling) } else { (sibling, node) };
-            node = cx.keccak(&[low.0, high.0].concat())?;
-        }
-        ensure!(node == outcome.root, InvalidMerkleProof { account: leaf.account });
+        let of = (NetworkId(leaf.network), epoch);
+        let held = self.holds_leaf(cx, of, &leaf.abi_encode(), proof)?;
+        ensure!(held, InvalidMerkleProof { account: leaf.account });
         Ok(())
     }
 
@@ -65,7 +51,10 @@ impl Settlements {
         let after = before.plus(&due)?;
         self.taken.set2(cx, network.0, account, &after)?;
         let total = self.claimed(cx, network)?.plus(&due)?;
-        let approved = self.latest(cx, network)?;
+        // The newest root that paid anything bounds all claims: what may still be dropped approves nothing.
+        let newest = self.approved.get(cx, network.0)?.max(epoch.0);
+        self.approved.set(cx, network.0, &newest)?;
+        let approved = self.outcomes.get2(cx, network.0, newest)?;
         for (claimed, approved) in [(total.vested, approved.vested), (total.cash, approved.cash)] {
             let error = ClaimExceedsApproved {
                 network: network.0,

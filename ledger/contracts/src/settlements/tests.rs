@@ -1,24 +1,30 @@
-//! Announcements, votes, policy, and claims.
+//! Announcements, policy, and claims.
+
+mod disputes;
+mod rounds;
 
 use crate::abi::ISettlements::{
     self, AlreadyAnnounced, AlreadyFinal, BurnedTooLittle, Claimed, ClassNotBacked, GrantedTooMuch,
     InvalidMerkleProof, NotBacked, NotClaimable, NotConserved, NotValidator, NothingToClaim,
     SlashedTooMuch, TooEarly, TotalsFell, VestedTooMuch, WrongEpoch, WrongInputs, announceCall,
-    claimCall, voteCall,
+    claimCall,
 };
 use crate::abi::IValidators;
 use crate::abi::{Leaf as AbiLeaf, Outcome};
 use crate::address::{DOLLARS, RAILS, SETTLEMENTS, VALIDATORS};
 use crate::env::Failure;
-use crate::settlements::{OPEN_EPOCHS, ROUND_TERMS};
+use crate::settlements::{HEARING_TERMS, OPEN_EPOCHS};
 use crate::testing::SeatKeys;
 use crate::tests::world::{
     CHAIN, CLOCK, COIN, CUSTOMER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config,
-    leaf, outcome, rail, seats,
+    leaf, outcome, rail, reveal, seats,
 };
 use alloy_primitives::{Address, B256, U256};
 use protocol::leaf::Leaf;
 use protocol::{Epoch, Micros, Tokens};
+
+/// Blocks of the dispute window.
+const WINDOW: u64 = 2 * CLOCK.length;
 
 fn leaves(spent: u64, cash: u64, vested: u64) -> [Leaf; 2] {
     let payer = Leaf { spent: Micros(spent), ..leaf(CUSTOMER) };
@@ -54,7 +60,9 @@ fn pay_is_claimed_once_and_only_what_is_new() {
     let proven = world.settle(1, &leaves(500, 450, 3));
     let early = world.fails(STRANGER, SETTLEMENTS, &claim(&proven[1]));
     assert_eq!(early.revert(), Some(NotClaimable { network: NETWORK, epoch: 1 }));
-    world.advance_to(world.epoch() + 1);
+    world.pass(WINDOW);
+    world.fails(STRANGER, SETTLEMENTS, &claim(&proven[1]));
+    world.pass(1);
     // Anyone may send it; the leaf's account is paid.
     let paid = world.ok(STRANGER, SETTLEMENTS, &claim(&proven[1]));
     assert_eq!((paid.vested, paid.cash), (U256::from(Tokens::whole(3).0), U256::from(450)));
@@ -131,8 +139,6 @@ fn a_root_over_inner_nodes_pays_nobody_twice() {
 fn outcomes_are_voted_in_order_and_in_time() {
     let mut world = busy();
     let (first, _) = outcome(3, &leaves(0, 0, 0));
-    let vote =
-        |epoch, outcome: &Outcome| voteCall { network: NETWORK, epoch, outcome: outcome.clone() };
     let announcement = announceCall { network: NETWORK, epoch: 3, inputs: first.inputs };
     let failure = world.fails(STRANGER, SETTLEMENTS, &announcement);
     assert_eq!(failure.revert(), Some(NotValidator { caller: STRANGER }));
@@ -144,22 +150,32 @@ fn outcomes_are_voted_in_order_and_in_time() {
     assert_eq!(failure.revert(), Some(AlreadyAnnounced { network: NETWORK, epoch: 3 }));
 
     world.memory.height = 41;
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(3, &first));
+    let ballot = world.ballot(VALIDATOR, 3, &first);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &ballot);
     assert_eq!(failure.revert(), Some(TooEarly { network: NETWORK, epoch: 3, height: 42 }));
     world.memory.height = 42;
-    let other = Outcome { inputs: B256::repeat_byte(9), ..first.clone() };
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(3, &other));
-    assert!(failure.revert::<WrongInputs>().is_some());
-    let failure = world.fails(STRANGER, SETTLEMENTS, &vote(3, &first));
+    let failure = world.fails(STRANGER, SETTLEMENTS, &ballot);
     assert_eq!(failure.revert(), Some(NotValidator { caller: STRANGER }));
-    world.ok(VALIDATOR, SETTLEMENTS, &vote(3, &first));
+    let unknown = world.ballot(VALIDATOR, 4, &first);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &unknown);
+    assert_eq!(failure.revert(), Some(TooEarly { network: NETWORK, epoch: 4, height: 52 }));
+    let other = Outcome { inputs: B256::repeat_byte(9), ..first.clone() };
+    world.commit(VALIDATOR, 3, &other);
+    world.pass(1);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &reveal(VALIDATOR, 3, &other));
+    assert!(failure.revert::<WrongInputs>().is_some());
+    // Who committed to nonsense waits for another round.
+    world.pass(CLOCK.grace + 1);
+    world.decide(3, &first);
     let last = world.view(SETTLEMENTS, &ISettlements::finalEpochCall { network: NETWORK });
     assert!(last.any && last.epoch == 3);
     let stored = ISettlements::outcomeCall { network: NETWORK, epoch: 3 };
     assert_eq!(world.view(SETTLEMENTS, &stored), first);
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(3, &first));
+    let again = world.ballot(VALIDATOR, 3, &first);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &again);
     assert_eq!(failure.revert(), Some(AlreadyFinal { network: NETWORK, epoch: 3 }));
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(5, &first));
+    let skip = world.ballot(VALIDATOR, 5, &first);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &skip);
     assert_eq!(failure.revert(), Some(WrongEpoch { network: NETWORK, epoch: 5, expected: 4 }));
 }
 
@@ -175,7 +191,7 @@ fn an_epoch_that_stays_open_for_too_long_is_void() {
     assert_eq!(world.view(SETTLEMENTS, &next), 1);
     world.advance_to(2 + OPEN_EPOCHS);
     assert_eq!(world.view(SETTLEMENTS, &next), 2);
-    let vote = voteCall { network: NETWORK, epoch: 1, outcome: late };
+    let vote = world.ballot(VALIDATOR, 1, &late);
     let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote);
     assert_eq!(failure.revert(), Some(WrongEpoch { network: NETWORK, epoch: 1, expected: 2 }));
     // Settlement goes on with the first epoch that is not void.
@@ -208,71 +224,51 @@ fn a_token_at_its_largest_supply_does_not_hold_back_dollars() {
 }
 
 #[test]
-fn two_thirds_of_the_seats_decide() {
+fn two_thirds_of_the_seats_fix_inputs() {
     let names: Vec<Address> = (1..=4).map(Address::repeat_byte).collect();
     let of: Vec<_> = names.iter().map(|name| (*name, 1)).chain([(VALIDATOR, 2)]).collect();
     let mut world = World::with(&crate::GenesisConfig { validators: seats(&of), ..config() });
-    let (right, _) = outcome(0, &leaves(0, 0, 0));
-    let wrong = Outcome { root: B256::repeat_byte(6), ..right.clone() };
-    let announce = announceCall { network: NETWORK, epoch: 0, inputs: right.inputs };
-    let vote =
-        |outcome: &Outcome| voteCall { network: NETWORK, epoch: 0, outcome: outcome.clone() };
+    let inputs = B256::repeat_byte(1);
+    let announce = |inputs| announceCall { network: NETWORK, epoch: 0, inputs };
     let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 0 };
-    let root = ISettlements::rootCall { network: NETWORK, epoch: 0 };
-    // 2 + 1 of 6 is not enough, 4 of 6 is.
-    world.ok(VALIDATOR, SETTLEMENTS, &announce);
-    world.ok(VALIDATOR, SETTLEMENTS, &announce);
-    world.ok(names[0], SETTLEMENTS, &announce);
-    assert_eq!(world.view(SETTLEMENTS, &fixed), B256::ZERO);
-    world.ok(names[1], SETTLEMENTS, &announce);
-    assert_eq!(world.view(SETTLEMENTS, &fixed), right.inputs);
-    world.memory.height = 12;
-    world.ok(names[0], SETTLEMENTS, &vote(&wrong));
-    world.ok(names[1], SETTLEMENTS, &vote(&wrong));
-    world.ok(names[2], SETTLEMENTS, &vote(&wrong));
-    world.ok(VALIDATOR, SETTLEMENTS, &vote(&right));
-    assert_eq!(world.view(SETTLEMENTS, &root), B256::ZERO);
-    // A corrected vote replaces the earlier one, and repeating it counts once.
-    world.ok(names[0], SETTLEMENTS, &vote(&right));
-    world.ok(names[0], SETTLEMENTS, &vote(&right));
-    assert_eq!(world.view(SETTLEMENTS, &root), B256::ZERO);
-    world.ok(names[1], SETTLEMENTS, &vote(&right));
-    assert_eq!(world.view(SETTLEMENTS, &root), right.root);
-    let ballot = |validator| ISettlements::ballotOfCall { network: NETWORK, epoch: 0, validator };
-    let same = world.view(SETTLEMENTS, &ballot(names[1]));
-    assert_eq!(world.view(SETTLEMENTS, &ballot(VALIDATOR)), same);
-    assert_ne!(world.view(SETTLEMENTS, &ballot(names[2])), same);
+    // A corrected announcement replaces the earlier one, and repeating it counts once.
+    world.ok(VALIDATOR, SETTLEMENTS, &announce(inputs));
+    world.ok(VALIDATOR, SETTLEMENTS, &announce(inputs));
+    for wrong in &names[..2] {
+        world.ok(*wrong, SETTLEMENTS, &announce(B256::repeat_byte(9)));
+    }
+    world.ok(names[0], SETTLEMENTS, &announce(inputs));
+    assert_eq!(world.view(SETTLEMENTS, &fixed), B256::ZERO, "3 of 6 is not enough");
+    world.ok(names[1], SETTLEMENTS, &announce(inputs));
+    assert_eq!(world.view(SETTLEMENTS, &fixed), inputs, "4 of 6 is");
     let seats = world.view(SETTLEMENTS, &ISettlements::seatsCall { validator: VALIDATOR });
     assert_eq!((seats.held, seats.total), (2, 6));
 }
 
 #[test]
-fn a_round_without_a_quorum_is_followed_by_one_of_a_later_committee() {
+fn inputs_that_one_committee_does_not_fix_are_for_a_later_one() {
     let [one, two, three, late] = [1, 2, 3, 4].map(Address::repeat_byte);
     let of = [(one, 1), (two, 1), (three, 1)];
     let rules = crate::SeatRules {
         term_length: 10,
         seats_max: 6,
         bond_min: COIN,
-        unbonding_terms: ROUND_TERMS + 1,
+        unbonding_terms: HEARING_TERMS + 1,
     };
     let genesis = crate::GenesisConfig { validators: seats(&of), seats: rules, ..config() };
     let mut world = World::with(&genesis);
-    let (right, _) = outcome(0, &leaves(0, 0, 0));
-    let inputs = right.inputs;
+    let inputs = B256::repeat_byte(1);
     let announce = announceCall { network: NETWORK, epoch: 0, inputs };
-    let vote = voteCall { network: NETWORK, epoch: 0, outcome: right.clone() };
     let voters = ISettlements::votersCall { network: NETWORK, epoch: 0 };
-    let root = ISettlements::rootCall { network: NETWORK, epoch: 0 };
-    let ballot = |validator| ISettlements::ballotOfCall { network: NETWORK, epoch: 0, validator };
+    let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 0 };
+    let said = |validator| {
+        let (network, epoch) = (NETWORK, 0);
+        ISettlements::announcementOfCall { network, epoch, validator }
+    };
     world.memory.advance(12);
-    // In term 1 the committee of term 2 decides.
-    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 2);
+    // In term 1 the committee of term 2 announces.
+    assert_eq!(world.view(SETTLEMENTS, &voters).announcing, 2);
     world.ok(one, SETTLEMENTS, &announce);
-    let said = ISettlements::announcementOfCall { network: NETWORK, epoch: 0, validator: one };
-    assert_ne!(world.view(SETTLEMENTS, &said), B256::ZERO);
-    world.ok(two, SETTLEMENTS, &announce);
-    world.ok(one, SETTLEMENTS, &vote);
     // Two leave and one comes, in the committee of term 3.
     world.bond(late, COIN);
     world.ok(late, VALIDATORS, &SeatKeys::derive(9).register(CHAIN, late, late, ""));
@@ -280,24 +276,21 @@ fn a_round_without_a_quorum_is_followed_by_one_of_a_later_committee() {
         let key = SeatKeys::derive(number).key();
         world.ok(owner, VALIDATORS, &IValidators::retireCall { key });
     }
-    // The round lasts until the term after that of its committee, and its voters stay the same.
+    // The hearing lasts until the term after that of its committee, and its voters stay the same.
     world.memory.advance(39);
-    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 2);
-    let failure = world.fails(late, SETTLEMENTS, &vote);
+    assert_eq!(world.view(SETTLEMENTS, &voters).announcing, 2);
+    let failure = world.fails(late, SETTLEMENTS, &announce);
     assert_eq!(failure.revert(), Some(NotValidator { caller: late }));
-    assert_ne!(world.view(SETTLEMENTS, &ballot(one)), B256::ZERO);
+    assert_ne!(world.view(SETTLEMENTS, &said(one)), B256::ZERO);
     // Then the committee of term 5 begins anew, whatever the others said.
     world.memory.advance(40);
-    assert_eq!(world.view(SETTLEMENTS, &voters).voting, 5);
-    assert_eq!(world.view(SETTLEMENTS, &ballot(one)), B256::ZERO);
-    let failure = world.fails(two, SETTLEMENTS, &vote);
+    assert_eq!(world.view(SETTLEMENTS, &voters).announcing, 5);
+    assert_eq!(world.view(SETTLEMENTS, &said(one)), B256::ZERO);
+    let failure = world.fails(two, SETTLEMENTS, &announce);
     assert_eq!(failure.revert(), Some(NotValidator { caller: two }));
-    world.ok(late, SETTLEMENTS, &vote);
-    assert_eq!(world.view(SETTLEMENTS, &root), B256::ZERO);
-    world.ok(one, SETTLEMENTS, &vote);
-    assert_eq!(world.view(SETTLEMENTS, &root), right.root);
-    // What was announced before stays.
-    let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 0 };
+    world.ok(late, SETTLEMENTS, &announce);
+    assert_eq!(world.view(SETTLEMENTS, &fixed), B256::ZERO);
+    world.ok(one, SETTLEMENTS, &announce);
     assert_eq!(world.view(SETTLEMENTS, &fixed), inputs);
 }
 
@@ -309,10 +302,12 @@ fn refused(change: impl Fn(&mut Outcome)) -> Failure {
     let inputs = wrong.inputs;
     announce(&mut world, 1, inputs);
     change(&mut wrong);
-    let vote = |outcome| voteCall { network: NETWORK, epoch: 1, outcome };
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &vote(wrong));
+    world.commit(VALIDATOR, 1, &wrong);
+    world.pass(1);
+    let failure = world.fails(VALIDATOR, SETTLEMENTS, &reveal(VALIDATOR, 1, &wrong));
+    world.pass(CLOCK.grace + 1);
     let (right, _) = outcome(1, &leaves(200, 180, 2));
-    world.ok(VALIDATOR, SETTLEMENTS, &vote(right));
+    world.decide(1, &right);
     failure
 }
 

@@ -11,7 +11,7 @@ use crate::context::{Checked as _, Context, narrow};
 use crate::devices::{Device, Devices};
 use crate::env::{Failure, ensure};
 use crate::networks::Networks;
-use crate::settlements::{OPEN_EPOCHS, Settlements};
+use crate::settlements::Settlements;
 use crate::tokens::Token;
 use alloy_primitives::{B256, U256};
 use protocol::{Epoch, NetworkId};
@@ -113,8 +113,8 @@ impl Stakes {
         let (leaf, network, epoch) = (&call.leaf, NetworkId(record.network), Epoch(call.epoch));
         let settlements = Settlements::new();
         let last = settlements.last_final(cx, network)?;
-        // Until then an epoch in which the stake was bound can become final, and after it none.
-        let void = cx.epoch()?.0 > asked.plus(OPEN_EPOCHS)?;
+        // Until then an epoch in which the stake was bound can be decided, or again, and after it none.
+        let void = settlements.is_closed(cx, network, Epoch(asked))?;
         if void && last.is_none_or(|last| last.0 <= record.registered) {
             return Ok(0);
         }

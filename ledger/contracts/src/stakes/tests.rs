@@ -37,18 +37,18 @@ fn stake_comes_back_after_unbonding_less_slashes() {
     let device = world.register(OPERATOR, 1);
     world.stake(OPERATOR, device, 100);
     assert_eq!(world.view(STAKES, &IStakes::stakeOfCall { device }), whole(100));
-    let early = world.settle_and_wait(0, &[slashed(10)]);
+    let early = world.settle(0, &[slashed(10)]);
     world.advance_to(2);
     world.ok(OPERATOR, STAKES, &unbond(device, 60));
     let asked = world.view(STAKES, &IStakes::unbondingCall { device });
     assert_eq!((asked.amount, asked.epoch), (whole(60), 2));
     assert_eq!(world.view(STAKES, &IStakes::stakeOfCall { device }), whole(40));
     world.settle(1, &[slashed(10)]);
-    let proven = world.settle_and_wait(2, &[slashed(25), leaf(STRANGER)]);
+    let proven = world.settle(2, &[slashed(25), leaf(STRANGER)]);
     let until = 2 + u64::from(UNBONDING);
     let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[0]));
     assert_eq!(failure.revert(), Some(StillBound { device, until }));
-    world.advance_to(until);
+    world.advance_to(until + 1);
     // A leaf from before the request, of another account, and a forged one.
     for wrong in [&early[0], &proven[1]] {
         let failure = world.fails(OPERATOR, STAKES, &withdraw(device, wrong));
@@ -72,7 +72,7 @@ fn stake_comes_back_after_unbonding_less_slashes() {
     let request = world.epoch();
     let settled: Vec<_> = (3..=request).map(|epoch| world.settle(epoch, &[slashed(25)])).collect();
     let proven = settled.last().unwrap();
-    world.advance_to(request + u64::from(UNBONDING));
+    world.advance_to(request + u64::from(UNBONDING) + 1);
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), whole(40));
     assert_eq!(world.balance(World::token(), STAKES), U256::ZERO);
     let netted = IStakes::slashedCall { network: NETWORK, owner: OPERATOR };
@@ -121,8 +121,8 @@ fn a_founder_cannot_hold_back_stake_that_was_asked_for() {
     let manifest = protocol::cbor::to_vec(&longer).into();
     world.ok(FOUNDER, NETWORKS, &INetworks::amendCall { network: NETWORK, manifest });
     world.settle(0, &[leaf(OPERATOR)]);
-    let proven = world.settle_and_wait(1, &[leaf(OPERATOR)]);
-    world.advance_to(1 + u64::from(UNBONDING));
+    let proven = world.settle(1, &[leaf(OPERATOR)]);
+    world.advance_to(2 + u64::from(UNBONDING));
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), whole(10));
 }
 
@@ -136,14 +136,14 @@ fn a_slash_larger_than_a_payment_waits_for_the_next() {
     world.settle(0, &[leaf(OPERATOR)]);
     world.ok(OPERATOR, STAKES, &unbond(device, 10));
     world.ok(OPERATOR, STAKES, &unbond(other, 50));
-    let proven = world.settle_and_wait(1, &[slashed(30)]);
-    world.advance_to(1 + u64::from(UNBONDING));
+    let proven = world.settle(1, &[slashed(30)]);
+    world.advance_to(2 + u64::from(UNBONDING));
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0])), U256::ZERO);
     assert_eq!(world.ok(OPERATOR, STAKES, &withdraw(other, &proven[0])), whole(30));
 }
 
 #[test]
-fn a_root_is_used_one_epoch_later() {
+fn a_root_is_used_once_its_window_is_over() {
     let mut world = World::new();
     let device = world.register(OPERATOR, 1);
     world.stake(OPERATOR, device, 10);
@@ -153,7 +153,7 @@ fn a_root_is_used_one_epoch_later() {
     let proven = world.settle(1, &[leaf(OPERATOR)]);
     let failure = world.fails(OPERATOR, STAKES, &withdraw(device, &proven[0]));
     assert_eq!(failure.revert(), Some(NotClaimable { network: NETWORK, epoch: 1 }));
-    world.advance_to(10);
+    world.advance_to(12);
     world.ok(OPERATOR, STAKES, &withdraw(device, &proven[0]));
 }
 
@@ -183,7 +183,7 @@ fn a_settlement_that_stands_still_does_not_hold_stake_for_good() {
     let device = world.register(OPERATOR, 1);
     world.stake(OPERATOR, device, 100);
     world.settle(0, &[slashed(0), leaf(STRANGER)]);
-    let proven = world.settle_and_wait(1, &[slashed(30), leaf(STRANGER)]);
+    let proven = world.settle(1, &[slashed(30), leaf(STRANGER)]);
     world.advance_to(4);
     let other = world.register(OPERATOR, 2);
     world.stake(OPERATOR, other, 50);

@@ -81,6 +81,12 @@ impl<T: Record> List<T> {
         Ok(index)
     }
 
+    /// Forgets all elements from `length` on, whatever their number: their words stay until they are
+    /// written again.
+    pub(crate) fn truncate(&self, cx: &mut Context<'_>, length: u64) -> Result<(), Failure> {
+        if length < self.len(cx)? { self.length().set(cx, &length) } else { Ok(()) }
+    }
+
     /// Replaces an element that is there.
     pub(crate) fn set(&self, cx: &mut Context<'_>, index: u64, value: &T) -> Result<(), Failure> {
         if index >= self.len(cx)? {

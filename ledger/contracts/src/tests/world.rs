@@ -246,6 +246,55 @@ impl World {
         self.ok(owner, STAKES, &IStakes::stakeCall { device, amount });
     }
 
+    /// What a validator commits to in the round of this block, with a salt of its own.
+    pub(crate) fn ballot(
+        &mut self,
+        validator: Address,
+        epoch: u64,
+        outcome: &abi::Outcome,
+    ) -> ISettlements::commitCall {
+        let round = self.round(epoch).number;
+        let call = ISettlements::ballotHashCall {
+            network: NETWORK,
+            epoch,
+            round,
+            validator,
+            outcome: outcome.clone(),
+            salt: salt(validator),
+        };
+        let ballot = self.view(SETTLEMENTS, &call);
+        ISettlements::commitCall { network: NETWORK, epoch, round, ballot }
+    }
+
+    /// The round of an epoch in which a vote of this block counts.
+    pub(crate) fn round(&mut self, epoch: u64) -> ISettlements::Round {
+        self.view(SETTLEMENTS, &ISettlements::roundOfCall { network: NETWORK, epoch })
+    }
+
+    #[track_caller]
+    pub(crate) fn commit(&mut self, validator: Address, epoch: u64, outcome: &abi::Outcome) {
+        let call = self.ballot(validator, epoch, outcome);
+        self.ok(validator, SETTLEMENTS, &call);
+    }
+
+    #[track_caller]
+    pub(crate) fn reveal(&mut self, validator: Address, epoch: u64, outcome: &abi::Outcome) {
+        self.ok(validator, SETTLEMENTS, &reveal(validator, epoch, outcome));
+    }
+
+    /// Lets blocks pass.
+    pub(crate) fn pass(&mut self, blocks: u64) {
+        self.memory.advance(self.memory.height + blocks);
+    }
+
+    /// Decides an epoch whose grace is over and whose inputs are announced, by the one validator there is.
+    #[track_caller]
+    pub(crate) fn decide(&mut self, epoch: u64, outcome: &abi::Outcome) {
+        self.commit(VALIDATOR, epoch, outcome);
+        self.pass(1);
+        self.reveal(VALIDATOR, epoch, outcome);
+    }
+
     /// Announces inputs, waits for the grace's end and votes on these leaves: what was vested counts as
     /// pay for presence, what was spent and not earned as burned. Returns every leaf with its proof.
     pub(crate) fn settle(&mut self, epoch: u64, leaves: &[Leaf]) -> Vec<Proven> {
@@ -255,17 +304,33 @@ impl World {
         self.memory.advance(CLOCK.first(Epoch(epoch)).0);
         self.ok(VALIDATOR, SETTLEMENTS, &announce);
         self.memory.advance(CLOCK.grace_end(Epoch(epoch)).0 + 1);
-        let vote = ISettlements::voteCall { network: NETWORK, epoch, outcome };
-        self.ok(VALIDATOR, SETTLEMENTS, &vote);
+        self.decide(epoch, &outcome);
         proven
     }
 
     /// As [`World::settle`], and moves on until the leaves can be used.
     pub(crate) fn settle_and_wait(&mut self, epoch: u64, leaves: &[Leaf]) -> Vec<Proven> {
         let proven = self.settle(epoch, leaves);
-        self.advance_to(self.epoch() + 1);
+        let from = ISettlements::claimableFromCall { network: NETWORK, epoch };
+        let from = self.view(SETTLEMENTS, &from);
+        self.memory.advance(from);
         proven
     }
+}
+
+/// What a validator hides its vote with.
+pub(crate) fn salt(validator: Address) -> B256 {
+    validator.into_word()
+}
+
+/// The reveal of what [`World::ballot`] commits to.
+pub(crate) fn reveal(
+    validator: Address,
+    epoch: u64,
+    outcome: &abi::Outcome,
+) -> ISettlements::revealCall {
+    let (outcome, salt) = (outcome.clone(), salt(validator));
+    ISettlements::revealCall { network: NETWORK, epoch, outcome, salt }
 }
 
 /// The outcome of an epoch with these leaves, and every leaf with its proof.

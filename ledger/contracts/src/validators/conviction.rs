@@ -1,6 +1,6 @@
 //! Double votes: convicting a key, and releasing what was held for it.
 
-use super::state::{Key, Lock, Owner, Request, Sums, Validators};
+use super::state::{Key, Lock, Sums, Validators};
 use super::votes::Vote;
 use crate::abi::IValidators::{
     AlreadyConvicted, Convicted, InvalidVote, MalformedVote, NoConflict, NoSuchSeat, NothingLocked,
@@ -66,28 +66,15 @@ impl Validators {
         let count = self.convictions.get(cx, since)?.plus(1)?;
         self.convictions.set(cx, since, &count)?;
 
-        // What would leave first is held first.
         let backing = self.backing.get2(cx, term, owner)?;
-        let Request { amount, until } = self.requests.get(cx, owner)?;
-        let asked = backing.min(amount);
-        let until = if asked == amount { 0 } else { until };
-        self.requests.set(cx, owner, &Request { amount: amount.minus(asked)?, until })?;
-        let Owner { bond, keys } = self.owners.get(cx, owner)?;
-        let bound = backing.minus(asked)?.min(bond);
-        self.owners.set(cx, owner, &Owner { bond: bond.minus(bound)?, keys })?;
-
-        let locked = asked.plus(bound)?;
+        let locked = self.seize(cx, owner, backing)?;
         let reward = locked / REWARD;
         let seats = self.all_seats(cx, term)?;
         let lock = Lock { amount: locked.minus(reward)?, reward, since, seats, open: true };
         self.locks.set(cx, key, &lock)?;
-        let Sums { bonded, unbonding, locked: all } = self.sums.get(cx)?;
-        let sums = Sums {
-            bonded: bonded.minus(bound)?,
-            unbonding: unbonding.minus(asked)?,
-            locked: all.plus(lock.amount)?,
-        };
-        self.sums.set(cx, &sums)?;
+        let sums = self.sums.get(cx)?;
+        let all = sums.locked.plus(lock.amount)?;
+        self.sums.set(cx, &Sums { locked: all, ..sums })?;
         Ok((locked, reward))
     }
 

@@ -30,6 +30,13 @@
 //! everything. What is lost goes to the zero address, whose coin nobody can move. A report can be copied
 //! by whoever sees it before it is in a block; the offender pays the same.
 //!
+//! **Authors' faults** (`faults.rs`). A key's batches of evidence are signed with it, and what no honest author
+//! puts into one costs the owner up to the least bond of a key for each epoch of a network: settlement counts
+//! it, and anybody presents the leaf that says so.
+//!
+//! **Fines.** `Settlements` takes a share of what backed a seat that decided what was overruled (`fines.rs`),
+//! as far as it is still here: the same coin that a double vote costs, reached for as long.
+//!
 //! Coin goes out without running code at the receiver, so nothing is re-entered.
 //!
 //! Invariants: the coin held here is at least bonds, what is asked back, and what is held for convicted
@@ -39,6 +46,8 @@
 mod bonds;
 mod conviction;
 mod election;
+mod faults;
+mod fines;
 mod founding;
 pub(crate) mod invariants;
 mod keys;
@@ -89,6 +98,10 @@ pub(crate) fn call(cx: &mut Context<'_>, input: &[u8]) -> Result<Vec<u8>, Failur
         C::setEndpoint(c) => validators.set_endpoint(cx, c.key, &c.endpoint).map(empty)?,
         C::accuse(c) => validators.accuse(cx, &c.first, &c.second).map(empty)?,
         C::release(c) => validators.release(cx, c.key).map(empty)?,
+        C::charge(c) => {
+            let taken = validators.charge(cx, &c.leaf, &c.proof)?;
+            returns::<IValidators::chargeCall>(&U256::from(taken))
+        }
         view => return call_view(cx, &validators, view),
     })
 }
@@ -141,6 +154,7 @@ fn call_view(
             let amount = U256::from(lock.amount);
             returns::<IValidators::lockOfCall>(&IValidators::lockOfReturn { amount, until })
         }
+        C::dueOf(c) => returns::<IValidators::dueOfCall>(&U256::from(validators.due(cx, &c.leaf)?)),
         C::genesisHash(_) => returns::<IValidators::genesisHashCall>(&validators.genesis.get(cx)?),
         other => {
             use crate::abi::ISystem::UnknownSelector;

@@ -19,6 +19,7 @@
 //! 16 mapping(bytes32 => Lock) locks                      by convicted key
 //! 17 mapping(uint64 => uint64) convictions               by the term of the report
 //! 18 mapping(uint64 => bytes32) mixes                    of the block that elected a committee, by its term
+//! 19 mapping(bytes32 => mapping(uint64 => mapping(uint64 => uint128))) charged   by key, network and epoch
 //! Active { bytes32 key | address owner; uint64 order }
 //! Key    { address owner; uint64 order; bool retired; bool convicted | address account; uint64 index }
 //! Lock   { uint128 amount; uint128 reward | uint64 since; uint64 seats; bool open }
@@ -171,6 +172,7 @@ pub(crate) struct Validators {
     pub(super) locks: Map<B256, Slot<Lock>>,
     pub(super) convictions: Map<u64, Slot<u64>>,
     pub(super) mixes: Map<u64, Slot<B256>>,
+    pub(super) charged: Map<B256, Map<u64, Map<u64, Slot<u128>>>>,
 }
 
 impl Validators {
@@ -195,6 +197,7 @@ impl Validators {
             locks: Map::at(VALIDATORS, slot(16)),
             convictions: Map::at(VALIDATORS, slot(17)),
             mixes: Map::at(VALIDATORS, slot(18)),
+            charged: Map::at(VALIDATORS, slot(19)),
         }
     }
 

@@ -633,3 +633,26 @@ async fn changes_that_wait_together_fail_alone() {
     let names = writer.read(|reader| reader.buckets()).await.unwrap();
     assert_eq!(names.len(), 2);
 }
+
+#[test]
+fn a_damaged_index_is_an_error_and_never_a_panic() {
+    let (folder, mut world) = world();
+    world.run(Step::CreateBucket(0));
+    let path = world.path.clone();
+    drop(world);
+    let sound = std::fs::read(&path).unwrap();
+    let (mut refused, page) = (0, 4096);
+    for at in (0..sound.len()).step_by(page * 4) {
+        for fill in [0, 0xff] {
+            let mut bytes = sound.clone();
+            let end = sound.len().min(at + page);
+            bytes[at..end].fill(fill);
+            std::fs::write(&path, &bytes).unwrap();
+            refused += usize::from(Index::open(&path).is_err());
+        }
+        std::fs::write(&path, &sound[..at]).unwrap();
+        refused += usize::from(Index::open(&path).is_err());
+    }
+    assert!(refused > 0);
+    drop(folder);
+}

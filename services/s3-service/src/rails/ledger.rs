@@ -1,17 +1,57 @@
 //! The real ledger behind [`LedgerPort`](super::LedgerPort), through its client.
+//!
+//! What the keeper looks at in every round changes rarely: devices, their addresses and stakes, rails. Proven,
+//! a device and its rail cost some 13 KB, with a round a second 13 KB a second. So they are read anew when
+//! something can be expected to be new: a device was registered or a rail opened (two counters, some 6 KB in
+//! each round however many devices there are), an epoch began, this service sent something, or
+//! [`FRESH_BLOCKS`] have passed, which at two blocks a second is 1.3 KB a second for each device. Between, an
+//! agent's new address or a stake that was withdrawn is seen that much later; placement bears that as it
+//! bears an agent that does not answer.
 
 use super::{LedgerError, LedgerPort, Opening, View};
 use crate::index::Committed;
 use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
-use client::{Client, SendError, abi::IRails, address};
+use alloy_sol_types::SolCall;
+use client::{
+    Client, SendError,
+    abi::{IDevices, IRails},
+    address,
+};
 use futures::future::BoxFuture;
-use protocol::{Account, Micros, NetworkId, RailId};
-use std::collections::BTreeMap;
+use protocol::{Account, Height, Micros, NetworkId, RailId};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use storage_kind::STORAGE;
 
 /// Rails opened by one transaction.
 const OPEN_MAX: usize = 32;
+
+/// Blocks after which all is read anew, whatever the counters say.
+const FRESH_BLOCKS: u64 = 20;
+
+/// How many devices were ever registered with the network, and how many rails ever opened with any.
+type Counts = (u64, u64);
+
+/// What was read last.
+#[derive(Clone)]
+struct Known {
+    counts: Counts,
+    view: View,
+}
+
+impl Known {
+    /// Whether nothing new is to be expected at `height`.
+    fn holds(&self, height: Height, counts: Counts) -> bool {
+        let (then, clock) = (self.view.height, self.view.clock);
+        let passed = height.0.checked_sub(then.0);
+        self.counts == counts
+            && clock.epoch(then) == clock.epoch(height)
+            && passed.is_some_and(|passed| passed < FRESH_BLOCKS)
+    }
+}
 
 /// The ledger through its client.
 #[derive(Clone)]
@@ -20,6 +60,7 @@ pub struct ClientLedger {
     network: NetworkId,
     signer: PrivateKeySigner,
     payer: Option<PrivateKeySigner>,
+    known: Arc<Mutex<Option<Known>>>,
 }
 
 impl std::fmt::Debug for ClientLedger {
@@ -47,17 +88,40 @@ fn refused(what: &'static str) -> impl FnOnce(SendError) -> LedgerError {
 impl ClientLedger {
     /// The ledger behind `client`. With a payer's key rails are opened as they are needed; without
     /// one the customer's wallet opens them.
-    pub const fn new(
+    pub fn new(
         client: Client,
         network: NetworkId,
         signer: PrivateKeySigner,
         payer: Option<PrivateKeySigner>,
     ) -> Self {
-        Self { client, network, signer, payer }
+        Self { client, network, signer, payer, known: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        // What is known is put there whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn counts(&self, height: Height) -> Result<Counts, LedgerError> {
+        let devices = IDevices::registeredCountCall { network: self.network.0 };
+        let devices = self.client.call_at(address::DEVICES, devices, height).await;
+        let rails = self.client.call_at(address::RAILS, IRails::railCountCall {}, height).await;
+        Ok((devices.map_err(silent)?, rails.map_err(silent)?))
     }
 
     async fn look(&self) -> Result<View, LedgerError> {
         let height = self.client.head().await.map_err(silent)?;
+        let counts = self.counts(height).await?;
+        let known = self.known().clone().filter(|known| known.holds(height, counts));
+        if let Some(known) = known {
+            return Ok(View { height, ..known.view });
+        }
+        let view = self.read(height).await?;
+        *self.known() = Some(Known { counts, view: view.clone() });
+        Ok(view)
+    }
+
+    async fn read(&self, height: Height) -> Result<View, LedgerError> {
         let clock = self.client.clock().await.map_err(silent)?;
         let manifest =
             self.client.manifest(self.network, clock.epoch(height)).await.map_err(silent)?;
@@ -76,6 +140,18 @@ impl ClientLedger {
             })
             .collect();
         Ok(View { height, clock, terms, devices, rails })
+    }
+
+    /// Sends; whatever it came to, all is read anew after it.
+    async fn send<C: SolCall>(
+        &self,
+        signer: &PrivateKeySigner,
+        call: &C,
+        what: &'static str,
+    ) -> Result<(), LedgerError> {
+        let sent = self.client.send(signer, address::RAILS, call).await;
+        *self.known() = None;
+        sent.map(drop).map_err(refused(what))
     }
 
     fn payer(&self, what: &'static str) -> Result<&PrivateKeySigner, LedgerError> {
@@ -110,10 +186,7 @@ impl LedgerPort for ClientLedger {
                 .collect();
             for some in rails.chunks(OPEN_MAX) {
                 let call = IRails::openManyCall { rails: some.to_vec() };
-                self.client
-                    .send(payer, address::RAILS, &call)
-                    .await
-                    .map_err(refused("open rails"))?;
+                self.send(payer, &call, "open rails").await?;
             }
             Ok(())
         })
@@ -123,11 +196,7 @@ impl LedgerPort for ClientLedger {
         Box::pin(async move {
             let payer = self.payer("raise a limit")?;
             let call = IRails::topUpCall { rail: rail.0, limit: limit.0 };
-            self.client
-                .send(payer, address::RAILS, &call)
-                .await
-                .map_err(refused("raise a limit"))?;
-            Ok(())
+            self.send(payer, &call, "raise a limit").await
         })
     }
 
@@ -144,11 +213,7 @@ impl LedgerPort for ClientLedger {
                 })
                 .collect();
             let call = IRails::freezeCall { datasets };
-            self.client
-                .send(&self.signer, address::RAILS, &call)
-                .await
-                .map_err(refused("freeze datasets"))?;
-            Ok(())
+            self.send(&self.signer, &call, "freeze datasets").await
         })
     }
 
@@ -156,8 +221,7 @@ impl LedgerPort for ClientLedger {
         Box::pin(async move {
             let payer = self.payer("end a rail")?;
             let call = IRails::closeCall { rail: rail.0 };
-            self.client.send(payer, address::RAILS, &call).await.map_err(refused("end a rail"))?;
-            Ok(())
+            self.send(payer, &call, "end a rail").await
         })
     }
 
@@ -166,5 +230,43 @@ impl LedgerPort for ClientLedger {
             let call = IRails::datasetCall { rail: rail.0 };
             Ok(self.client.call(address::RAILS, call).await.map_err(silent)?.version)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{KindId, Tokens, clock::EpochClock, manifest::KindTerms};
+
+    #[test]
+    fn what_was_read_holds_until_something_new_can_be_expected() {
+        let terms = KindTerms {
+            kind: KindId(1),
+            price: Micros(1),
+            delivery_price: Micros(1),
+            per_units: 1,
+            stake_base: Tokens::ZERO,
+            stake_per: Tokens::ZERO,
+            positions: 1,
+            window: 1,
+        };
+        let clock = EpochClock { length: 30, grace: 4 };
+        let known = |height| {
+            let view = View {
+                height: Height(height),
+                clock,
+                terms,
+                devices: Vec::new(),
+                rails: Vec::new(),
+            };
+            Known { counts: (2, 3), view }
+        };
+        assert!(known(30).holds(Height(30), (2, 3)));
+        assert!(known(30).holds(Height(49), (2, 3)));
+        assert!(!known(30).holds(Height(50), (2, 3)), "it is old");
+        assert!(!known(30).holds(Height(31), (3, 3)), "a device is new");
+        assert!(!known(30).holds(Height(31), (2, 4)), "a rail is new");
+        assert!(!known(58).holds(Height(60), (2, 3)), "an epoch began");
+        assert!(!known(30).holds(Height(29), (2, 3)), "the endpoint went back");
     }
 }

@@ -1,6 +1,6 @@
 //! Agents that fail, lie and forget; services that are killed.
 
-use crate::world::{World, bytes, code, get, limits, message, put};
+use crate::world::{PATIENCE, World, bytes, code, get, limits, message, put};
 use aws_sdk_s3::primitives::ByteStream;
 use s3_service::{Limits, shards::memory::Manner};
 use std::time::Duration;
@@ -178,14 +178,13 @@ async fn slow_agents_are_hedged() {
         let manner = if [2, 5].contains(&at) { hour } else { 4 * quick };
         world.shards.set(*peer, Manner::Slow(manner));
     }
-    let patience = Duration::from_secs(60);
-    let got = tokio::time::timeout(patience, get(&client, "bucket", "key")).await;
+    let got = tokio::time::timeout(PATIENCE, get(&client, "bucket", "key")).await;
     assert!(got.expect("a read waits for the slow") == body);
     // And what is stored goes to others: two of six would keep it waiting for an hour.
     for seed in 0..12 {
         let key = format!("new-{seed}");
         let done = put(&client, "bucket", &key, bytes(seed, 3_000));
-        let done = tokio::time::timeout(patience, done).await;
+        let done = tokio::time::timeout(PATIENCE, done).await;
         assert!(done.is_ok(), "a write waits for the slow");
     }
 }

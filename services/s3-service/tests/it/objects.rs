@@ -1,6 +1,6 @@
 //! Buckets and objects as clients use them.
 
-use crate::world::{World, bytes, code, get, limits, put};
+use crate::world::{PATIENCE, World, bytes, code, get, limits, put};
 use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::{ByteStream, DateTime},
@@ -442,7 +442,7 @@ async fn silent_connections_make_room_for_others() {
         tokio::net::TcpStream::connect(address).await.unwrap(),
         tokio::net::TcpStream::connect(address).await.unwrap(),
     ];
-    let answered = tokio::time::timeout(Duration::from_secs(60), world.bucket("bucket")).await;
+    let answered = tokio::time::timeout(PATIENCE, world.bucket("bucket")).await;
     assert!(answered.is_ok(), "two silent connections lock everybody out");
     drop(silent);
 }
@@ -461,8 +461,7 @@ async fn a_client_that_falls_asleep_in_a_body_is_sent_away() {
             url.path_and_query().unwrap(),
             url.authority().unwrap(),
         );
-        let answer =
-            tokio::time::timeout(Duration::from_secs(60), spoken(&world, request.as_bytes()));
+        let answer = tokio::time::timeout(PATIENCE, spoken(&world, request.as_bytes()));
         let answer = answer.await.expect("it waits for ever");
         assert!(answer.contains("RequestTimeout"), "{answer}");
     }

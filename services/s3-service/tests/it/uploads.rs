@@ -1,6 +1,6 @@
 //! Multipart uploads.
 
-use crate::world::{World, bytes, code, get, limits, put};
+use crate::world::{PATIENCE, World, bytes, code, get, limits, put};
 use aws_sdk_s3::{
     Client,
     primitives::ByteStream,
@@ -247,7 +247,7 @@ async fn many_copies_with_little_memory_do_not_wait_for_one_another() {
         copy.part_number(number).copy_source("bucket/source").send()
     });
     let all = futures::future::join_all(copies);
-    let all = tokio::time::timeout(Duration::from_secs(60), all).await.expect("they wait for ever");
+    let all = tokio::time::timeout(PATIENCE, all).await.expect("they wait for ever");
     assert!(all.iter().all(Result::is_ok), "{all:?}");
 }
 
@@ -275,7 +275,7 @@ async fn uploads_at_once_do_not_wait_for_each_others_memory() {
     let client = world.bucket("bucket").await;
     let body = bytes(1, 15 << 20);
     let puts = ["one", "two", "three"].map(|key| put(&client, "bucket", key, body.clone()));
-    let done = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(puts)).await;
+    let done = tokio::time::timeout(PATIENCE, futures::future::join_all(puts)).await;
     assert!(done.is_ok(), "all wait for memory that all hold");
     assert!(get(&client, "bucket", "three").await == body);
 }

@@ -46,6 +46,9 @@ pub(crate) fn terms() -> KindTerms {
     }
 }
 
+/// How long something may take before a test gives up. Not a measure: on a quiet machine it takes seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Limits that make background work quick, so that tests wait little.
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -216,7 +219,7 @@ impl World {
 
     /// Waits until `holds` says yes.
     pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
-        let patience = tokio::time::timeout(Duration::from_secs(60), async {
+        let patience = tokio::time::timeout(PATIENCE, async {
             while !holds(self).await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
