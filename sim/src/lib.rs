@@ -10,26 +10,25 @@
 //! |---|---|
 //! | `consensus` | all of it: engine, gossip, mempool, committees, state, history, encrypted network |
 //! | `contracts`, `execution` | all of it |
-//! | evidence | the validator's intake with its journal, the archive in memory, replay |
-//! | settlement | all of it; epochs are settled by every machine |
+//! | `validator` | the worker without its shells: intake, follower, archive, settler, votes, accusing, charging |
+//! | `client`, `rpc` | as the worker uses them, without HTTP between |
+//! | settlement | all of it, from each machine's own archive |
 //! | agents | the state machine with its journal, the kind's duties and proofs ([`economy`]) |
+//! | joining | by replay and by fetching the state, as observer and archive too |
 //!
 //! What does not run here yet, and what is in the way:
 //!
-//! * **The validator's worker** (follower, settler, votes on roots). It reads the ledger through
-//!   `client::Client`, which speaks HTTP by hyper on tokio's reactor: a trait for the transport below `Rpc`,
-//!   implemented by the methods of crate `rpc` on a [`consensus::Ledger`], would let it run. Beside that
-//!   stand `tokio::time` in five places (retries, which a clock of `protocol` could do) and one
-//!   `spawn_blocking` around `settlement::settle`. Until then desks settle, and nobody votes: the roots are
-//!   compared by the checkers, and inputs are made from headers and a given fleet, not from contracts.
 //! * **The S3 service.** Its store owns threads and channels of tokio (`services/s3-service/src/store`), and
-//!   times out by tokio's clock; there is no state machine below it that could be driven by events. So
-//!   "every acknowledged object is readable" is not checked here.
+//!   times out by tokio's clock; there is no state machine below it that could be driven by events. It could
+//!   run over [`world::clockwork`] as the worker does, if `spawn_blocking` and its connection to agents were
+//!   behind traits. So "every acknowledged object is readable" is not checked here.
 //! * **Storage on a disk that fails.** `storage-agent` reads and writes shards through `protocol::disk`, but
 //!   by `std::fs` in its one implementation; devices here hold one shard in memory.
+//! * **Copied commits and dissents.** A validator lies by another outcome for what it settled
+//!   (`validator::settle::Voice`); one that sends others' ballots, or a stranger that dissents, needs a sender of
+//!   its own in [`economy`]. An epoch that is opened again is understood already.
 //! * **The journal of the intake** is a real folder: what was written survives a crash of its machine, so
 //!   only the loss of what was in memory is tried.
-//! * **State sync** and validators that begin with an empty folder late: machines here keep their disks.
 
 pub mod adversaries;
 pub mod checkers;

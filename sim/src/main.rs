@@ -33,6 +33,9 @@ struct Options {
     /// Print what happens in each world as it happens.
     #[arg(long)]
     trace: bool,
+    /// Print what the programs in a world log, by a filter such as `validator=info`.
+    #[arg(long)]
+    log: Option<String>,
     /// List the scenarios.
     #[arg(long)]
     list: bool,
@@ -62,8 +65,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Panics in a machine are part of a world, and are in its trace.
-    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(filter) = &options.log {
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        log.without_time().init();
+    }
+    // Panics in a machine are part of a world, and are in its trace; who reads one sees them as they come.
+    if !options.trace {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let first = options.seed.unwrap_or(0);
     let count = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { 100 });
     let began = Instant::now();

@@ -7,6 +7,7 @@ use crate::{
     adversaries::Kind,
     faults::{Fault, disk::Trouble, wire::Link},
 };
+use consensus::Role;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::collections::BTreeMap;
 
@@ -27,12 +28,23 @@ pub struct Plan {
     pub term_length: u64,
     /// Whether machines have addresses of one computer, with which commonware connects again sooner.
     pub loopback: bool,
+    /// Who is not there from the beginning: a fault boots it.
+    pub late: BTreeMap<usize, Late>,
     /// Who lies, or is listened to.
     pub kinds: BTreeMap<usize, Kind>,
     /// What goes wrong when, in milliseconds from the begin, in order.
     pub faults: Vec<(u64, Fault)>,
     /// When all is healed, in milliseconds from the begin.
     pub trouble_ms: u64,
+}
+
+/// A machine that joins a ledger that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// As what.
+    pub role: Role,
+    /// Of a longer ledger it fetches the state.
+    pub replay_blocks: u64,
 }
 
 impl Plan {
@@ -45,6 +57,7 @@ impl Plan {
             devices: 0,
             term_length: 1_000,
             loopback: true,
+            late: BTreeMap::new(),
             kinds: BTreeMap::new(),
             faults: Vec::new(),
             trouble_ms,
@@ -125,6 +138,22 @@ pub const ALL: &[Scenario] = &[
         about: "the same with faults, agents too",
         make: economy_faults,
     },
+    Scenario { name: "join", about: "machines join a ledger that runs, and crash", make: join },
+    Scenario {
+        name: "join-economy",
+        about: "a validator without a seat joins, and settles",
+        make: join_economy,
+    },
+    Scenario {
+        name: "junk-batches",
+        about: "authors sign batches that they must not have made",
+        make: junk_batches,
+    },
+    Scenario {
+        name: "false-voters",
+        about: "validators vote for roots that no replay gives",
+        make: false_voters,
+    },
     Scenario { name: "mixed", about: "all of these at once", make: mixed },
     Scenario { name: "equivocator", about: "proposes two blocks", make: equivocator },
     Scenario { name: "silent", about: "proposes nothing", make: silent },
@@ -139,6 +168,11 @@ pub const ALL: &[Scenario] = &[
 /// Scenarios that no ledger survives: they show that the checkers see it.
 pub const HOPELESS: &[Scenario] = &[
     Scenario { name: "lying-disks", about: "disks say they synced and did not", make: lying_disks },
+    Scenario {
+        name: "false-majority",
+        about: "all validators but one vote for the same false root",
+        make: false_majority,
+    },
     Scenario { name: "too-silent", about: "half of the validators say nothing", make: too_silent },
 ];
 
@@ -270,6 +304,57 @@ fn economy_faults(plan: &mut Plan, rng: &mut StdRng) {
     plan.seats = plan.machines;
     let parts: [fn(&mut Plan, &mut StdRng); 4] = [crash, partition, one_way, slow];
     parts[rng.random_range(0..parts.len())](plan, rng);
+}
+
+/// One or two machines without a seat join while things go wrong.
+fn join(plan: &mut Plan, rng: &mut StdRng) {
+    // Who joins waits for its peers: enough of them run at any time.
+    plan.machines = 4;
+    plan.seats = plan.machines;
+    plan.trouble_ms = plan.trouble_ms.max(14_000);
+    let parts: [fn(&mut Plan, &mut StdRng); 3] = [|_, _| {}, slow, crash];
+    parts[rng.random_range(0..parts.len())](plan, rng);
+    for _ in 0..rng.random_range(1..3) {
+        let machine = plan.machines;
+        plan.machines += 1;
+        let roles = [Role::Validator, Role::Observer, Role::Archive];
+        let role = roles[rng.random_range(0..roles.len())];
+        let replay_blocks = if rng.random_bool(0.3) { 1_024 } else { 4 };
+        plan.late.insert(machine, Late { role, replay_blocks });
+        let mut ms = rng.random_range(5_000..10_000);
+        plan.at(ms, Fault::Boot(machine));
+        while rng.random_bool(0.5) {
+            ms += rng.random_range(100..3_000);
+            plan.at(ms, Fault::Kill(machine));
+            ms += rng.random_range(100..2_000);
+            plan.at(ms, Fault::Boot(machine));
+        }
+    }
+}
+
+fn join_economy(plan: &mut Plan, rng: &mut StdRng) {
+    join(plan, rng);
+    plan.late.values_mut().for_each(|late| late.role = Role::Validator);
+    plan.devices = 2;
+    plan.term_length = 1_000;
+    plan.trouble_ms = 22_000;
+}
+
+fn junk_batches(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    lie(plan, rng, &[Kind::JunkAuthor]);
+}
+
+fn false_voters(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    lie(plan, rng, &[Kind::FalseVoter]);
+}
+
+fn false_majority(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    plan.machines = 4;
+    plan.seats = 4;
+    plan.kinds = (1..4).map(|machine| (machine, Kind::FalseVoter)).collect();
 }
 
 fn lying_disks(plan: &mut Plan, rng: &mut StdRng) {

@@ -37,7 +37,7 @@ pub mod settle;
 pub mod verify;
 pub mod wire;
 
-pub use running::{Config, Running, StartError, Voter, start};
+pub use running::{Config, Parts, Running, StartError, Voter, Work, start, work};
 pub use verify::{Verified, VerifyEpochError, replay_epoch, verify_epoch};
 
 use evidence::Sizes;

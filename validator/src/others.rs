@@ -1,8 +1,8 @@
-//! Other validators' archives over HTTP, for what our own lacks.
+//! Other validators' archives, for what our own lacks.
 //!
-//! Nobody is believed: a file is taken only if it is the one that the ledger has the hash of. One request
-//! a connection, bounded in bytes and time, no redirects and no TLS, for the same reason. Who does not
-//! answer is left in peace for [`REST`].
+//! Nobody is believed: a file is taken only if it is the one that the ledger has the hash of. Over HTTP
+//! there is one request a connection, bounded in bytes and time, no redirects and no TLS, for the same
+//! reason. Who does not answer is left in peace for [`REST`].
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -10,10 +10,15 @@ use hyper::{Request, StatusCode, header::HOST};
 use hyper_util::rt::TokioIo;
 use protocol::Digest;
 use std::{
+    fmt::Debug,
+    pin::Pin,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 /// The largest file that is fetched, in bytes.
 pub const FILE_MAX: usize = 256 * 1024 * 1024;
@@ -41,12 +46,26 @@ pub enum OthersError {
 #[derive(Debug, Default)]
 pub struct Others(Vec<Other>);
 
+/// What another validator answered: the file, or nothing if it does not have it.
+pub type Found = Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Where another validator's files come from: HTTP, or what a simulator puts in its place.
+pub trait Source: Debug + Send + Sync {
+    /// The file at `path` (with its leading slash), of [`FILE_MAX`] bytes at most.
+    fn get<'a>(&'a self, path: &'a str) -> Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
+}
+
 #[derive(Debug)]
 struct Other {
-    authority: String,
+    name: String,
+    source: Box<dyn Source>,
     /// When it last failed to answer.
     failed: Mutex<Option<Instant>>,
 }
+
+/// A validator's HTTP, by `host:port`.
+#[derive(Debug)]
+struct Http(String);
 
 impl Others {
     /// The validators at these URLs, each `http://host:port`.
@@ -57,7 +76,17 @@ impl Others {
         if urls.len() > OTHERS_MAX {
             return Err(OthersError::TooMany(urls.len()));
         }
-        urls.iter().map(|url| Other::new(url)).collect::<Result<_, _>>().map(Self)
+        let others = urls.iter().map(|url| {
+            let http = Http::new(url)?;
+            Ok(Other::new(http.0.clone(), Box::new(http)))
+        });
+        others.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Validators by name, and where their files come from. The first [`OTHERS_MAX`] of them count.
+    pub fn from_sources(sources: impl IntoIterator<Item = (String, Box<dyn Source>)>) -> Self {
+        let others = sources.into_iter().map(|(name, source)| Other::new(name, source));
+        Self(others.take(OTHERS_MAX).collect())
     }
 
     /// The file at `path` (with its leading slash) whose hash is `digest`, from the first who has it.
@@ -71,16 +100,16 @@ impl Others {
             if other.rests() {
                 continue;
             }
-            match other.get(path).await {
-                Ok((StatusCode::OK, bytes)) => {
+            match other.source.get(path).await {
+                Ok(Some(bytes)) => {
                     if let Some(found) = accept(bytes) {
                         return Some(found);
                     }
-                    tracing::warn!(from = %other.authority, path, "a file is not the ledger's");
+                    tracing::warn!(from = %other.name, path, "a file is not the ledger's");
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error) => {
-                    tracing::debug!(from = %other.authority, path, %error, "no answer");
+                    tracing::debug!(from = %other.name, path, %error, "no answer");
                     other.fail();
                 }
             }
@@ -90,15 +119,8 @@ impl Others {
 }
 
 impl Other {
-    fn new(url: &str) -> Result<Self, OthersError> {
-        let bad = || OthersError::Url(url.to_owned());
-        let rest = url.strip_prefix("http://").ok_or_else(bad)?;
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
-        if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
-            return Err(bad());
-        }
-        Ok(Self { authority: authority.to_owned(), failed: Mutex::new(None) })
+    fn new(name: String, source: Box<dyn Source>) -> Self {
+        Self { name, source, failed: Mutex::new(None) }
     }
 
     fn rests(&self) -> bool {
@@ -109,24 +131,40 @@ impl Other {
     fn fail(&self) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
+}
 
-    async fn get(
-        &self,
-        path: &str,
-    ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-        let stream = timeout(CONNECT, TcpStream::connect(&self.authority)).await??;
+impl Http {
+    fn new(url: &str) -> Result<Self, OthersError> {
+        let bad = || OthersError::Url(url.to_owned());
+        let rest = url.strip_prefix("http://").ok_or_else(bad)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+        if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
+            return Err(bad());
+        }
+        Ok(Self(authority.to_owned()))
+    }
+
+    async fn fetch(&self, path: &str) -> Found {
+        let stream = timeout(CONNECT, TcpStream::connect(&self.0)).await??;
         timeout(TIMEOUT, async {
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
             let driver = tokio::spawn(connection);
-            let request = Request::get(path).header(HOST, &self.authority);
+            let request = Request::get(path).header(HOST, &self.0);
             let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-            let status = answer.status();
+            let found = answer.status() == StatusCode::OK;
             let bytes = Limited::new(answer.into_body(), FILE_MAX).collect().await?.to_bytes();
             driver.abort();
-            Ok((status, bytes))
+            Ok(found.then_some(bytes))
         })
         .await?
+    }
+}
+
+impl Source for Http {
+    fn get<'a>(&'a self, path: &'a str) -> Pin<Box<dyn Future<Output = Found> + Send + 'a>> {
+        Box::pin(self.fetch(path))
     }
 }
 

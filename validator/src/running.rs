@@ -1,4 +1,7 @@
 //! Starting and stopping the worker: a validator's whole, or the half of it that watches.
+//!
+//! [`work`] is a validator's without its shells: what a simulator runs as well. [`start`] adds those, HTTP
+//! and iroh.
 
 use crate::{
     accuse::accuse,
@@ -8,16 +11,12 @@ use crate::{
     http::Api,
     intake::Intake,
     others::{Others, OthersError},
-    settle::Settler,
+    settle::{Refusals, Settler, Voice, outcome},
 };
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{
-    AuthorKey, Height,
-    clock::{Clock, EpochClock},
-    key::DeviceSecret,
-};
+use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -115,76 +114,112 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
-    let clock = client.clock().await?;
     let others = Arc::new(Others::new(&config.others)?);
     let files = Files { client, archive: config.archive, others };
-    let parts = match config.voter {
-        Some(voter) => Box::pin(vote(voter, config.ledger, files, clock)).await?,
-        None => Box::pin(watch(config.ledger, files, clock)).await?,
+    let (mut work, api, endpoint) = match config.voter {
+        Some(voter) => Box::pin(vote(voter, config.ledger, files)).await?,
+        None => Box::pin(watch(config.ledger, files)).await?,
     };
-    let Parts { follower, next, recorder, settler, api, endpoint, mut tasks } = parts;
-    let recorded = recorder.subscribe();
-    let router = api.refusing(settler.refusals()).router();
-    tasks.extend([
-        tokio::spawn(follow(follower, next, recorder)),
-        tokio::spawn(settle(settler, recorded.clone())),
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(config.http, router).await {
-                tracing::error!(%error, "the worker's HTTP stopped");
-            }
-        }),
-    ]);
-    Ok(Running { peer: endpoint.as_ref().map(Endpoint::peer), recorded, endpoint, tasks })
+    let router = api.refusing(work.refusals).router();
+    work.tasks.push(tokio::spawn(async move {
+        if let Err(error) = axum::serve(config.http, router).await {
+            tracing::error!(%error, "the worker's HTTP stopped");
+        }
+    }));
+    let (peer, recorded) = (endpoint.as_ref().map(Endpoint::peer), work.recorded);
+    Ok(Running { peer, recorded, endpoint, tasks: work.tasks })
 }
 
-/// A worker whose archive is up to date.
-struct Parts {
-    follower: Follower,
-    /// The next block to follow.
-    next: Height,
-    recorder: watch::Sender<Height>,
-    settler: Settler,
-    api: Api,
-    endpoint: Option<Endpoint>,
-    tasks: Vec<JoinHandle<()>>,
+/// What a validator's worker without shells is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The ledger of this process.
+    pub ledger: Ledger,
+    /// Its client, the archive, and who completes that.
+    pub files: Files,
+    /// The folder of the journal.
+    pub folder: PathBuf,
+    /// The validator's network key, which signs acceptances and batches.
+    pub author: DeviceSecret,
+    /// The account that announces and votes.
+    pub signer: Signer,
+    /// What is voted for: [`outcome`], unless a simulated validator lies.
+    pub voice: Voice,
 }
 
-/// A validator's: takes evidence in, votes, accuses, and charges.
-async fn vote(
-    voter: Voter,
-    ledger: Ledger,
-    files: Files,
-    clock: EpochClock,
-) -> Result<Parts, StartError> {
-    let Voter { folder, secret, author, signer, listen, clock: wall } = voter;
-    let (chain_id, key) = (files.client.chain_id(), author.key().x());
-    let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
-    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
+/// A worker that runs without shells, in tasks of the tokio runtime in which it was started.
+#[derive(Debug)]
+pub struct Work {
+    /// Up to which height blocks are recorded.
+    pub recorded: watch::Receiver<Height>,
+    /// What the node refuses.
+    pub refusals: Refusals,
+    /// What runs: following, settling, accusing, charging. None of them ends before the ledger does.
+    pub tasks: Vec<JoinHandle<()>>,
+}
+
+/// Brings archive and intake up to date, then follows, settles, votes, accuses and charges.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn work(parts: Parts) -> Result<(Work, Arc<Intake>), StartError> {
+    let Parts { ledger, files, folder, author, signer, voice } = parts;
+    let key = author.key().x();
+    let clock = files.client.clock().await?;
     let limits = (crate::sizes(), Limits::default());
-    let (intake, accepted) = Intake::open(&folder, author, (chain_id, clock), limits)?;
+    let ledger_of = (files.client.chain_id(), clock);
+    let (intake, accepted) = Intake::open(&folder, author, ledger_of, limits)?;
     let intake = Arc::new(intake);
     let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
-    let mut follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let charging = (files.clone(), signer.clone());
+    let follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
+    let settler = Settler::new(files, signer, clock).speaking(voice);
+    let mut work = run(follower, accepted, settler).await?;
+    let charging = charge(charging, AuthorKey(key), clock, work.recorded.clone());
+    work.tasks.extend([tokio::spawn(accusing), tokio::spawn(charging)]);
+    Ok((work, intake))
+}
+
+/// Brings the archive up to date, then follows and settles.
+async fn run(
+    mut follower: Follower,
+    accepted: Vec<Vec<u8>>,
+    settler: Settler,
+) -> Result<Work, StartError> {
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let charging = (files.clone(), signer.clone());
-    let charging = charge(charging, AuthorKey(key), clock, recorded.clone());
-    let settler = Settler::new(files.clone(), signer, clock);
-    let api = Api::new(intake, files, wall, key, recorded);
+    let refusals = settler.refusals();
+    let tasks = vec![
+        tokio::spawn(follow(follower, next, recorder)),
+        tokio::spawn(settle(settler, recorded.clone())),
+    ];
+    Ok(Work { recorded, refusals, tasks })
+}
+
+/// A worker, what it answers over HTTP, and where it takes evidence over iroh.
+type Started = (Work, Api, Option<Endpoint>);
+
+/// A validator's: takes evidence in, votes, accuses and charges.
+async fn vote(voter: Voter, ledger: Ledger, files: Files) -> Result<Started, StartError> {
+    let Voter { folder, secret, author, signer, listen, clock } = voter;
+    let key = author.key().x();
+    let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
+    bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let endpoint = Endpoint::bind(bind).await?;
+    let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice: outcome };
+    let (work, intake) = self::work(parts).await?;
+    let api = Api::new(intake, files, clock, key, work.recorded.clone());
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
-    let (endpoint, tasks) = (Some(endpoint), vec![tokio::spawn(accusing), tokio::spawn(charging)]);
-    Ok(Parts { follower, next, recorder, settler, api, endpoint, tasks })
+    Ok((work, api, Some(endpoint)))
 }
 
 /// That of any other node: records, replays, and compares.
-async fn watch(ledger: Ledger, files: Files, clock: EpochClock) -> Result<Parts, StartError> {
-    let mut follower = Follower::watching(ledger, files.clone(), clock);
-    let next = follower.resume(Vec::new()).await?;
-    let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let settler = Settler::watching(files.clone(), clock);
-    let api = Api::watching(files, recorded);
-    Ok(Parts { follower, next, recorder, settler, api, endpoint: None, tasks: Vec::new() })
+async fn watch(ledger: Ledger, files: Files) -> Result<Started, StartError> {
+    let clock = files.client.clock().await?;
+    let follower = Follower::watching(ledger, files.clone(), clock);
+    let work = run(follower, Vec::new(), Settler::watching(files.clone(), clock)).await?;
+    let api = Api::watching(files, work.recorded.clone());
+    Ok((work, api, None))
 }
 
 async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sender<Height>) {

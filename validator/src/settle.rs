@@ -35,6 +35,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::Instrument as _;
 
 /// How many networks are settled at once.
@@ -79,6 +80,9 @@ pub enum SettleEpochError {
     },
 }
 
+/// What a validator votes for when an epoch was settled.
+pub type Voice = fn(&Settled) -> Outcome;
+
 /// The settling half of a node.
 #[derive(Debug)]
 pub struct Settler {
@@ -86,6 +90,7 @@ pub struct Settler {
     /// Whose seats vote; none of a node that only watches.
     signer: Option<Signer>,
     clock: EpochClock,
+    voice: Voice,
     refusals: Refusals,
     /// What this node said and found since it started: said and found again after a restart.
     said: BTreeMap<NetworkId, Said>,
@@ -159,7 +164,13 @@ impl Settler {
     /// Replays what the ledger decides and compares it with `files`, without a vote.
     pub fn watching(files: Files, clock: EpochClock) -> Self {
         let (refusals, said) = (Refusals::default(), BTreeMap::new());
-        Self { files, signer: None, clock, refusals, said }
+        Self { files, signer: None, clock, voice: outcome, refusals, said }
+    }
+
+    /// Votes for what `voice` makes of what was settled: [`outcome`], unless a simulated validator lies.
+    #[must_use]
+    pub fn speaking(self, voice: Voice) -> Self {
+        Self { voice, ..self }
     }
 
     /// What this node refuses, for who wants to show it.
@@ -318,7 +329,7 @@ impl Settler {
         metrics::counter!("wayleave_epochs_settled_total").increment(1);
         tracing::info!(%epoch, ?elapsed, spent = %totals.spent, slashed = %totals.slashed, "settled");
         self.dispute(network, &settled).await?;
-        let (statement, outcome) = (settled.statement.digest(), outcome(&settled));
+        let (statement, outcome) = (settled.statement.digest(), (self.voice)(&settled));
         Ok(Replayed { epoch, previous, statement, outcome })
     }
 
@@ -344,14 +355,22 @@ impl Settler {
         metrics::counter!("wayleave_batch_faults_total").increment(faults);
         let parquet = segment::encode(&replayed.carried)?;
         archive.put_segment(network, epoch, parquet).await?;
-        // Settling is computation: it must not hold up the tasks of this runtime.
-        let task = tokio::task::spawn_blocking(move || {
-            settlement::settle(&inputs, &previous, replayed.carried, replayed.faults)
-        });
-        match task.await {
-            Ok(result) => result.map_err(|error| SettleEpochError::Settle(epoch, error)),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        let settle =
+            move || settlement::settle(&inputs, &previous, replayed.carried, replayed.faults);
+        aside(settle).await.map_err(|error| SettleEpochError::Settle(epoch, error))
+    }
+}
+
+/// Computes something that must not hold up the tasks of this runtime. One of a single thread is a
+/// simulator's or a test's: there it is done at once, so that the order of what happens does not depend on
+/// threads.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     light::{Account, Light, Origin, trust::Trust},
     nonce::Lanes,
     rpc::{Options, Rpc, RpcError},
+    transport::Transport,
 };
 use alloy_primitives::{Address, U64, U256};
 use protocol::Height;
@@ -42,13 +43,29 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`], and when the ledger is not the one of [`Options::chain_id`].
     pub async fn connect_with(url: &str, options: Options) -> Result<Self, RpcError> {
-        let rpc = Rpc::new(url, options)?;
+        Self::begin(Rpc::new(url, options)?).await
+    }
+
+    /// Connects with `options` over another transport than HTTP; `url` names the endpoint in errors, and
+    /// whether it is on this machine.
+    ///
+    /// # Errors
+    /// As [`Client::connect_with`].
+    pub async fn connect_over(
+        url: &str,
+        transport: Arc<dyn Transport>,
+        options: Options,
+    ) -> Result<Self, RpcError> {
+        Self::begin(Rpc::over(url, transport, options)).await
+    }
+
+    async fn begin(rpc: Rpc) -> Result<Self, RpcError> {
         let chain_id: U64 = rpc.request("eth_chainId", &[]).await?;
-        let chain_id = chain_id.to();
-        if let Some(expected) = options.chain_id.filter(|expected| *expected != chain_id) {
-            return Err(RpcError::Chain { url: url.to_owned(), expected, found: chain_id });
+        let found = chain_id.to();
+        if let Some(expected) = rpc.options().chain_id.filter(|expected| *expected != found) {
+            return Err(RpcError::Chain { url: rpc.url().to_owned(), expected, found });
         }
-        Ok(Self::of(rpc, chain_id, None))
+        Ok(Self::of(rpc, found, None))
     }
 
     /// Connects with `options` to the ledger that a genesis file names, and believes only what is proven to be

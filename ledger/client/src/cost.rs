@@ -47,7 +47,8 @@ impl Client {
         };
         let price: U256 = rpc::parse("eth_gasPrice", price?)?;
         let tip: U256 = rpc::parse("eth_maxPriorityFeePerGas", tip?)?;
-        self.bounded(gas.to(), price.saturating_to(), tip.saturating_to())
+        let gas = gas.to::<u64>().saturating_add(intent.gas);
+        self.bounded(gas, price.saturating_to(), tip.saturating_to())
     }
 
     /// Puts together what the endpoint says, as far as this client offers that.

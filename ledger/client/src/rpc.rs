@@ -1,23 +1,19 @@
-//! JSON-RPC over HTTP: one place that knows what may be asked again.
+//! JSON-RPC: one place that knows what may be asked again.
 //!
 //! A ledger restarts, a laptop sleeps, a proxy hiccups. So every request is repeated with growing
 //! pauses until the endpoint answers or [`Options::patience`] is over; what the endpoint *says*, be it
 //! an error, is never asked twice. All requests made here are idempotent: reading, or handing over a
 //! transaction whose hash is already fixed by its signature.
 
-use crate::light::LightError;
-use alloy_primitives::Bytes;
-use jsonrpsee::{
-    core::{
-        client::{ClientT, Error},
-        params::{ArrayParams, BatchRequestBuilder},
-    },
-    http_client::{HttpClient, HttpClientBuilder},
-    types::ErrorObject,
+use crate::{
+    light::LightError,
+    transport::{Failure, Http, Question, Refusal, Transport},
 };
+use alloy_primitives::Bytes;
+use jsonrpsee::http_client::HttpClientBuilder;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The largest answer that is accepted, in bytes: an endpoint is not trusted.
 pub const RESPONSE_MAX: u32 = 32 * 1024 * 1024;
@@ -156,7 +152,7 @@ pub enum RpcError {
 #[derive(Clone, Debug)]
 pub(crate) struct Rpc {
     url: String,
-    http: HttpClient,
+    transport: Arc<dyn Transport>,
     options: Options,
 }
 
@@ -171,6 +167,10 @@ impl Request {
     pub(crate) const fn new(method: &'static str, params: Vec<Value>) -> Self {
         Self { method, params }
     }
+
+    fn question(&self) -> Question<'_> {
+        Question { method: self.method, params: &self.params }
+    }
 }
 
 impl Rpc {
@@ -181,7 +181,12 @@ impl Rpc {
             .max_response_size(RESPONSE_MAX)
             .build(url)
             .map_err(|error| RpcError::Url { url: url.to_owned(), message: error.to_string() })?;
-        Ok(Self { url: url.to_owned(), http, options })
+        Ok(Self::over(url, Arc::new(Http(http)), options))
+    }
+
+    /// Asks through `transport`; `url` names the endpoint in errors.
+    pub(crate) fn over(url: &str, transport: Arc<dyn Transport>, options: Options) -> Self {
+        Self { url: url.to_owned(), transport, options }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -213,9 +218,12 @@ impl Rpc {
         method: &str,
         params: &[Value],
     ) -> Result<R, RpcError> {
-        let arguments = arguments(method, params)?;
-        let answer = self.http.request::<Value, _>(method, arguments).await;
-        parse(method, answer.map_err(|error| self.failure(method, error))?)
+        let asked = self.transport.ask(&[Question { method, params }]).await;
+        let answers = asked.map_err(|failure| self.failure(method, failure))?;
+        match answers.into_iter().next() {
+            Some(answer) => parse(method, answer.map_err(|refusal| self.refused(method, refusal))?),
+            None => Err(malformed(method, "it was not answered")),
+        }
     }
 
     pub(crate) fn patience(&self) -> Patience {
@@ -241,23 +249,15 @@ impl Rpc {
     }
 
     async fn batch_once(&self, part: &[Request]) -> Result<Vec<Result<Value, RpcError>>, RpcError> {
-        let mut builder = BatchRequestBuilder::new();
-        for request in part {
-            builder
-                .insert(request.method, arguments(request.method, &request.params)?)
-                .map_err(|error| malformed(request.method, error))?;
-        }
-        let answers = self
-            .http
-            .batch_request::<Value>(builder)
-            .await
-            .map_err(|error| self.failure("batch", error))?;
+        let questions: Vec<_> = part.iter().map(Request::question).collect();
+        let answers = self.transport.ask(&questions).await;
+        let answers = answers.map_err(|failure| self.failure("batch", failure))?;
         if answers.len() != part.len() {
             return Err(malformed("batch", "not every request was answered"));
         }
         let named = answers.into_iter().zip(part);
         named
-            .map(|(answer, asked)| match answer.map_err(|e| self.refused(asked.method, &e)) {
+            .map(|(answer, asked)| match answer.map_err(|e| self.refused(asked.method, e)) {
                 // All of it can be asked again.
                 Err(error @ RpcError::Unreachable { .. }) => Err(error),
                 answer => Ok(answer),
@@ -265,26 +265,26 @@ impl Rpc {
             .collect()
     }
 
-    fn failure(&self, method: &str, error: Error) -> RpcError {
-        match error {
-            Error::Call(object) => self.refused(method, &object),
-            Error::ParseError(error) => malformed(method, error),
-            error => RpcError::Unreachable { url: self.url.clone(), message: reasons(&error) },
+    fn failure(&self, method: &str, failure: Failure) -> RpcError {
+        match failure {
+            Failure::Refused(refusal) => self.refused(method, refusal),
+            Failure::Malformed(message) => malformed(method, message),
+            Failure::Silent(message) => RpcError::Unreachable { url: self.url.clone(), message },
         }
     }
 
-    fn refused(&self, method: &str, object: &ErrorObject<'_>) -> RpcError {
+    fn refused(&self, method: &str, refusal: Refusal) -> RpcError {
         #[derive(Deserialize)]
         struct Told {
             kind: Kind,
         }
-        let (code, message) = (object.code(), object.message().to_owned());
-        let data = object.data().map(|raw| raw.get()).unwrap_or_default();
-        let kind = serde_json::from_str(data).ok().map(|Told { kind }| kind);
+        let Refusal { code, message, data } = refusal;
+        let data = data.unwrap_or_default();
+        let kind = Told::deserialize(&data).ok().map(|Told { kind }| kind);
         if kind == Some(Kind::Stopped) {
             return RpcError::Unreachable { url: self.url.clone(), message };
         }
-        let data = serde_json::from_str(data).ok();
+        let data = Bytes::deserialize(&data).ok();
         RpcError::Refused { method: method.to_owned(), code, message, data, kind }
     }
 }
@@ -329,27 +329,4 @@ pub(crate) fn parse<R: DeserializeOwned>(method: &str, answer: Value) -> Result<
 
 pub(crate) fn malformed(method: &str, message: impl ToString) -> RpcError {
     RpcError::Malformed { method: method.to_owned(), message: message.to_string() }
-}
-
-fn arguments(method: &str, params: &[Value]) -> Result<ArrayParams, RpcError> {
-    let mut arguments = ArrayParams::new();
-    for param in params {
-        arguments.insert(param).map_err(|error| malformed(method, error))?;
-    }
-    Ok(arguments)
-}
-
-/// An error and its causes in one line: HTTP clients hide "connection refused" three levels down.
-fn reasons(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -21,7 +21,7 @@
 //! account's numbers.
 
 use crate::{
-    Client, Receipt, Revert,
+    Client, Intent, Receipt, Revert,
     cost::{Cost, rejection},
     light::LightError,
     nonce::Lane,
@@ -33,7 +33,7 @@ use alloy_consensus::{
     transaction::SignerRecoverable as _,
 };
 use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U64, U256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U64};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
@@ -54,29 +54,6 @@ const DISPLACED: &str = "the endpoint says that its number is used up, and does 
 
 /// The key of an account that sends transactions.
 pub type Signer = PrivateKeySigner;
-
-/// What a transaction does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intent {
-    /// The contract or account it goes to.
-    pub to: Address,
-    /// Coin that it carries, in the coin's smallest unit.
-    pub value: U256,
-    /// The encoded call.
-    pub input: Bytes,
-}
-
-impl Intent {
-    /// A call of a contract.
-    pub fn call<C: SolCall>(to: Address, call: &C) -> Self {
-        Self { to, value: U256::ZERO, input: call.abi_encode().into() }
-    }
-
-    /// A transfer of coin.
-    pub const fn transfer(to: Address, value: U256) -> Self {
-        Self { to, value, input: Bytes::new() }
-    }
-}
 
 /// Why a transaction was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -270,6 +247,7 @@ impl Client {
             to: envelope.to().unwrap_or_default(),
             value: envelope.value(),
             input: envelope.input().clone(),
+            gas: 0,
         };
         let (nonce, hash) = (envelope.nonce(), *envelope.tx_hash());
         let pending = Pending { nonce, hash, raw: raw.clone() };

@@ -25,11 +25,12 @@ pub(crate) async fn in_turn<T: Send + 'static>(
 ) -> Result<T, Error> {
     // The semaphore is never closed.
     let permit = Arc::clone(&cx.fee_queries).acquire_owned().await;
-    let work = tokio::task::spawn_blocking(move || {
+    let shared = Arc::clone(&cx);
+    let work = move || {
         let _permit = permit;
-        work(&cx)
-    });
-    work.await.map_err(|error| Error::Damaged(error.to_string()))?
+        work(&shared)
+    };
+    cx.aside(work).await?
 }
 
 /// `eth_maxPriorityFeePerGas`: the median of the tips paid in the last blocks.

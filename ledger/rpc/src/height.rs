@@ -38,6 +38,5 @@ pub(crate) fn of_hash(ledger: &Ledger, hash: B256) -> Result<u64, Error> {
 pub(crate) async fn find(cx: &Context, id: Option<BlockId>) -> Result<u64, Error> {
     let Some(BlockId::Hash(hash)) = id else { return of(cx, id) };
     let ledger = cx.ledger.clone();
-    let looked = tokio::task::spawn_blocking(move || of_hash(&ledger, hash.block_hash));
-    looked.await.map_err(|error| Error::Damaged(error.to_string()))?
+    cx.aside(move || of_hash(&ledger, hash.block_hash)).await?
 }

@@ -1,6 +1,6 @@
 //! The ledger's JSON-RPC: Ethereum's methods for wallets and tools, and a few of our own.
 //!
-//! One port serves HTTP and WebSocket. Methods are pure translations between JSON and the
+//! One port serves HTTP and WebSocket; [`Local`] answers in the same process. Methods are pure translations between JSON and the
 //! [`consensus::Ledger`] handle; nothing is kept here but limits.
 //!
 //! What differs from an Ethereum node, and why:

@@ -1,12 +1,14 @@
 //! The list of methods: every name stands here once.
 //!
-//! A method that reads the history file may wait for the disk and is registered as blocking.
+//! A method that reads the history file may wait for the disk and is registered with [`reading`].
 
 use crate::{
     blocks, calls, error::Error, fees, logs, proven, server::Context, state, subscriptions,
     transactions, wayleave,
 };
-use jsonrpsee::{RpcModule, server::RegisterMethodError};
+use jsonrpsee::{RpcModule, server::RegisterMethodError, types::Params};
+use serde::Serialize;
+use std::sync::Arc;
 
 /// Registers all methods.
 pub(crate) fn all(context: Context) -> Result<RpcModule<Context>, RegisterMethodError> {
@@ -17,6 +19,26 @@ pub(crate) fn all(context: Context) -> Result<RpcModule<Context>, RegisterMethod
     own(&mut module)?;
     subscriptions::register(&mut module)?;
     Ok(module)
+}
+
+/// Registers a method that may wait for the disk ([`Context::aside`]).
+fn reading<T, F>(
+    m: &mut RpcModule<Context>,
+    name: &'static str,
+    method: F,
+) -> Result<(), RegisterMethodError>
+where
+    T: Serialize + Clone + Send + 'static,
+    F: Fn(&Params<'_>, &Context) -> Result<T, Error> + Clone + Send + Sync + 'static,
+{
+    m.register_async_method(name, move |p, cx, _| {
+        let method = method.clone();
+        async move {
+            let shared = Arc::clone(&cx);
+            cx.aside(move || method(&p, &shared)).await?
+        }
+    })?;
+    Ok(())
 }
 
 /// What the node says of itself.
@@ -34,30 +56,16 @@ fn node(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
 
 /// Blocks, transactions, receipts and logs.
 fn history(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
-    m.register_blocking_method("eth_getBlockByNumber", |p, cx, _| blocks::by_number(&p, &cx))?;
-    m.register_blocking_method("eth_getBlockByHash", |p, cx, _| blocks::by_hash(&p, &cx))?;
-    m.register_blocking_method("eth_getBlockReceipts", |p, cx, _| blocks::receipts(&p, &cx))?;
-    m.register_blocking_method("eth_getBlockTransactionCountByNumber", |p, cx, _| {
-        blocks::count_by_number(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getBlockTransactionCountByHash", |p, cx, _| {
-        blocks::count_by_hash(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getTransactionByHash", |p, cx, _| {
-        transactions::by_hash(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getTransactionByBlockNumberAndIndex", |p, cx, _| {
-        transactions::by_number_and_index(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getTransactionByBlockHashAndIndex", |p, cx, _| {
-        transactions::by_hash_and_index(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getRawTransactionByHash", |p, cx, _| {
-        transactions::raw_by_hash(&p, &cx)
-    })?;
-    m.register_blocking_method("eth_getTransactionReceipt", |p, cx, _| {
-        transactions::receipt(&p, &cx)
-    })?;
+    reading(m, "eth_getBlockByNumber", blocks::by_number)?;
+    reading(m, "eth_getBlockByHash", blocks::by_hash)?;
+    reading(m, "eth_getBlockReceipts", blocks::receipts)?;
+    reading(m, "eth_getBlockTransactionCountByNumber", blocks::count_by_number)?;
+    reading(m, "eth_getBlockTransactionCountByHash", blocks::count_by_hash)?;
+    reading(m, "eth_getTransactionByHash", transactions::by_hash)?;
+    reading(m, "eth_getTransactionByBlockNumberAndIndex", transactions::by_number_and_index)?;
+    reading(m, "eth_getTransactionByBlockHashAndIndex", transactions::by_hash_and_index)?;
+    reading(m, "eth_getRawTransactionByHash", transactions::raw_by_hash)?;
+    reading(m, "eth_getTransactionReceipt", transactions::receipt)?;
     m.register_async_method("eth_getLogs", |p, cx, _| async move { logs::get(&p, cx).await })?;
     m.register_async_method(
         "eth_feeHistory",
@@ -94,9 +102,9 @@ fn present(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
 
 /// The ledger's own.
 fn own(m: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
-    m.register_blocking_method("wayleave_ledger", |_, cx, _| wayleave::ledger(&cx))?;
-    m.register_blocking_method("wayleave_header", |p, cx, _| wayleave::header(&p, &cx))?;
-    m.register_blocking_method("wayleave_committee", |p, cx, _| wayleave::committee(&p, &cx))?;
+    reading(m, "wayleave_ledger", |_, cx| wayleave::ledger(cx))?;
+    reading(m, "wayleave_header", wayleave::header)?;
+    reading(m, "wayleave_committee", wayleave::committee)?;
     m.register_async_method("wayleave_finalization", |p, cx, _| async move {
         wayleave::finalization(&p, &cx).await
     })?;

@@ -48,7 +48,7 @@ async fn chain(cx: &Context, height: u64) -> Result<Chain, Error> {
             break;
         }
         let ledger = cx.ledger.clone();
-        let header = blocking(move || ledger.header(at)).await??;
+        let header = cx.aside(move || ledger.header(at)).await??;
         headers.push(header.ok_or(Error::NoBlock)?.to_bytes().into());
         if let Some(certificate) = cx.ledger.certificate(at).await? {
             let certificate = certificate.into();
@@ -56,14 +56,6 @@ async fn chain(cx: &Context, height: u64) -> Result<Chain, Error> {
         }
     }
     Err(Error::Limit(format!("no certificate for height {height} here")))
-}
-
-/// Runs what may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Damaged(error.to_string()))
 }
 
 pub(crate) async fn certified(params: &Params<'_>, cx: &Context) -> Result<Chain, Error> {
@@ -180,7 +172,7 @@ pub(crate) async fn receipt(
 ) -> Result<Option<ProvenReceipt>, Error> {
     let hash: B256 = params.sequence().next()?;
     let ledger = cx.ledger.clone();
-    let found = blocking(move || -> Result<_, Error> {
+    let found = cx.aside(move || -> Result<_, Error> {
         let Some(located) = ledger.transaction(hash)? else { return Ok(None) };
         let block = ledger.block(located.place.height)?.ok_or(Error::NoBlock)?;
         let index = usize::try_from(located.place.index).unwrap_or(usize::MAX);

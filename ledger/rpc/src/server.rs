@@ -1,6 +1,6 @@
 //! The server: one port, its limits, and its end.
 
-use crate::methods;
+use crate::{error::Error, methods};
 use consensus::Ledger;
 use jsonrpsee::{
     server::{
@@ -99,17 +99,32 @@ pub(crate) struct Context {
     pub(crate) fee_queries: Arc<Semaphore>,
     /// The tip last suggested, and after which height.
     pub(crate) last_tip: Mutex<Option<(u64, u128)>>,
+    /// Whether what may wait for the disk is done at once: where nobody else is held up by that.
+    pub(crate) at_once: bool,
 }
 
 impl Context {
-    pub(crate) fn new(ledger: Ledger, limits: Limits) -> Self {
+    pub(crate) fn new(ledger: Ledger, limits: Limits, at_once: bool) -> Self {
         Self {
+            at_once,
             ledger,
             limits,
             log_queries: Arc::new(Semaphore::new(limits.log_queries.max(1))),
             fee_queries: Arc::new(Semaphore::new(FEE_QUERIES)),
             last_tip: Mutex::new(None),
         }
+    }
+
+    /// Does what may wait for the disk, on a thread for that unless all is done at once.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.at_once {
+            return Ok(work());
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Error::Damaged(error.to_string()))
     }
 }
 
@@ -139,7 +154,7 @@ impl Server {
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<Server, ServeError> {
-    let context = Context::new(ledger, limits);
+    let context = Context::new(ledger, limits, false);
     let config = ServerConfig::builder()
         .max_request_body_size(limits.request_bytes)
         .max_response_body_size(limits.response_bytes)

@@ -67,6 +67,8 @@ pub enum Kind {
     Censor,
     /// Fills blocks with junk: as a validator it may, so its program is left alone and fed with blobs.
     JunkAuthor,
+    /// Votes for a settlement that its own replay does not give.
+    FalseVoter,
 }
 
 impl Kind {
@@ -103,6 +105,7 @@ impl Kind {
             Self::Forger => "forger",
             Self::Censor => "censor",
             Self::JunkAuthor => "junk-author",
+            Self::FalseVoter => "false-voter",
         }
     }
 
@@ -120,7 +123,7 @@ impl Kind {
             Self::Withholder => Arc::new(withholder::Withholder::new(signature)),
             Self::Forger => Arc::new(forger::Forger::new(signature)),
             Self::Censor => Arc::new(censor::Censor::new(plot.victim)),
-            Self::JunkAuthor => return None,
+            Self::JunkAuthor | Self::FalseVoter => return None,
         })
     }
 }

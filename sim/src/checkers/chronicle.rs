@@ -9,10 +9,10 @@
 
 use super::{Broken, header};
 use alloy_primitives::{Address, B256, FixedBytes, LogData, U256};
-use alloy_sol_types::SolCall as _;
+use alloy_sol_types::SolCall;
 use commonware_runtime::deterministic::Context;
 use consensus::{
-    Block, Committee, Finalized, Genesis, Header, Validator,
+    Block, Committee, Finalized, Genesis, Header, Ledger, Validator,
     simulation::{Replay, ReplayError},
 };
 use contracts::{
@@ -94,21 +94,7 @@ impl Chronicle {
     /// The state knows none.
     pub fn committee(&mut self, term: u64) -> Result<&Committee, Broken> {
         if !self.committees.contains_key(&term) {
-            let mut view = View { state: &self.state, header: self.header(self.height()) };
-            let input = committeeCall { term }.abi_encode();
-            let answer = contracts::call(
-                &mut view,
-                &Call {
-                    contract: VALIDATORS,
-                    caller: Address::ZERO,
-                    value: U256::ZERO,
-                    input: &input,
-                    is_static: true,
-                    is_direct: true,
-                },
-            );
-            let answer = answer.map_err(|failure| Broken(format!("term {term}: {failure}")))?;
-            let seats = committeeCall::abi_decode_returns(&answer).map_err(Broken::new)?;
+            let seats = self.ask(VALIDATORS, &committeeCall { term })?;
             let validators: Vec<Validator> = seats.iter().map(seat).collect();
             let committee = Committee::new(&validators);
             let committee =
@@ -116,6 +102,26 @@ impl Chronicle {
             self.committees.insert(term, committee);
         }
         Ok(&self.committees[&term])
+    }
+
+    /// What a contract answers to a question, by the highest state.
+    ///
+    /// # Errors
+    /// It answers none.
+    pub fn ask<C: SolCall>(&self, contract: Address, question: &C) -> Result<C::Return, Broken> {
+        let mut view = View { state: &self.state, header: self.header(self.height()) };
+        let input = question.abi_encode();
+        let call = Call {
+            contract,
+            caller: Address::ZERO,
+            value: U256::ZERO,
+            input: &input,
+            is_static: true,
+            is_direct: true,
+        };
+        let answer = contracts::call(&mut view, &call);
+        let answer = answer.map_err(|failure| Broken(format!("{}: {failure}", C::SIGNATURE)))?;
+        C::abi_decode_returns(&answer).map_err(Broken::new)
     }
 
     /// Checks who proposed a block and whom it names, on the state that it made.
@@ -186,6 +192,33 @@ impl Chronicle {
         self.blocks.push(Arc::clone(block));
         self.seats(&block.header)?;
         self.invariants(height)
+    }
+
+    /// Compares every account and slot of a machine's state with the highest state here, which was made by
+    /// executing all blocks from genesis on.
+    ///
+    /// # Errors
+    /// One is another, or cannot be read.
+    pub async fn same_state(&self, ledger: &Ledger) -> Result<(), Broken> {
+        let height = self.height();
+        for (key, value) in &self.state.0 {
+            let same = match key {
+                Key::Account(account) => {
+                    let held = ledger.account(*account, height).await;
+                    held.map_err(Broken::new)? == Account::decode(value)
+                }
+                Key::Slot(contract, slot) => {
+                    let held = ledger.slot(*contract, *slot, height).await;
+                    held.map_err(Broken::new)? == execution::slot(value)
+                }
+                // Its hash is in the account.
+                Key::Code(..) => true,
+            };
+            if !same {
+                return Err(Broken(format!("its state after block {height} has another {key:?}")));
+            }
+        }
+        Ok(())
     }
 
     async fn execute(&mut self, block: &Finalized) -> Result<(), Broken> {

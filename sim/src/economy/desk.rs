@@ -1,40 +1,94 @@
-//! A validator's desk: takes evidence in, archives final blocks, settles epochs.
+//! A validator's desk: the worker of a machine, without its shells.
 //!
-//! It does what the validator's worker does, in the world's time. Its journal is a real folder that
-//! outlives a crash of its machine, and so does its archive; what is under way does not.
+//! What runs is [`validator::work`]: intake with its journal, follower, archive, settling with its votes,
+//! accusing. It asks the ledger of its machine through the methods of JSON-RPC without HTTP, and other
+//! desks' files through their routes without HTTP. Its journal is a real folder that outlives a crash; its
+//! archive lies on the machine's disk ([`crate::faults::shelf`]); what is under way is lost.
 
-use super::{CLOCK, NETWORK, Network, height};
-use crate::{checkers::Broken, world::people::CHAIN};
-use alloy_primitives::B256;
-use bytes::Bytes;
-use consensus::Finalized;
+use super::neighbour::{InProcess, Neighbour};
+use crate::{
+    adversaries::Kind,
+    checkers::Broken,
+    faults::shelf::{Objects, Shelf},
+    world::{clockwork, machine::Life, machine::Machine, people, people::CHAIN},
+};
+use alloy_primitives::keccak256;
+use client::{Client, Options};
+use commonware_runtime::Spawner as _;
+use consensus::Ledger;
+use contracts::abi::Outcome;
 use evidence::{
-    Archive, BlockEvidence,
-    ingest::Limits,
+    Archive,
     wire::{Answer, Submit},
 };
-use object_store::memory::InMemory;
-use protocol::{Digest, Epoch, Height, inputs::Inputs, key::DeviceSecret, statement::Statement};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use protocol::{Digest, Height, clock::Clock};
+use rand::rngs::StdRng;
+use settlement::Settled;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
-use validator::{intake::Intake, sizes};
+use validator::{
+    Parts, Work,
+    files::Files,
+    http::Api,
+    intake::Intake,
+    others::{Others, Source},
+    settle::{Voice, outcome},
+    work,
+};
+
+/// What stands at a desk, for its neighbours as well.
+#[derive(Debug, Default)]
+pub struct Post(Mutex<Stage>);
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Off,
+    On(Arc<OnDuty>),
+    Failed(String),
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+struct OnDuty {
+    work: Work,
+    intake: Arc<Intake>,
+    api: Api,
+    life: Arc<Life>,
+}
+
+impl Post {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_duty(&self) -> Option<Arc<OnDuty>> {
+        match &*self.stage() {
+            Stage::On(there) => Some(Arc::clone(there)),
+            Stage::Off | Stage::Failed(_) => None,
+        }
+    }
+
+    /// What it answers others with, while somebody is there.
+    pub fn api(&self) -> Option<Api> {
+        self.on_duty().map(|there| there.api.clone())
+    }
+}
 
 /// A desk, across crashes of its machine.
+#[derive(Debug)]
 pub struct Desk {
     machine: usize,
     folder: TempDir,
-    archive: Archive,
-    intake: Option<Intake>,
-    /// The last block it has archived.
-    head: Height,
-    inputs: BTreeMap<Epoch, Arc<Inputs>>,
-    statements: BTreeMap<Epoch, Statement>,
+    objects: Arc<Objects>,
+    post: Arc<Post>,
+    voice: Voice,
 }
 
-impl fmt::Debug for Desk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("machine", &self.machine).finish_non_exhaustive()
-    }
+/// Votes for a root that nobody's replay gives.
+fn falsehood(settled: &Settled) -> Outcome {
+    let truth = outcome(settled);
+    Outcome { root: keccak256(truth.root), ..truth }
 }
 
 impl Desk {
@@ -42,131 +96,122 @@ impl Desk {
     ///
     /// # Errors
     /// No folder can be made.
-    pub fn new(machine: usize) -> Result<Self, Broken> {
+    pub fn new(machine: usize, kind: Option<Kind>) -> Result<Self, Broken> {
         Ok(Self {
             machine,
             folder: tempfile::tempdir().map_err(Broken::new)?,
-            archive: Archive::new(Arc::new(InMemory::new())),
-            intake: None,
-            head: Height(0),
-            inputs: BTreeMap::new(),
-            statements: BTreeMap::new(),
+            objects: Arc::default(),
+            post: Arc::default(),
+            voice: if kind == Some(Kind::FalseVoter) { falsehood } else { outcome },
         })
     }
 
-    fn broken(&self, error: impl fmt::Display) -> Broken {
-        Broken(format!("desk of machine {}: {error}", self.machine))
+    /// What stands here, for neighbours.
+    pub fn post(&self) -> Arc<Post> {
+        Arc::clone(&self.post)
     }
 
-    /// The last block it has archived, while it runs.
-    pub fn head(&self) -> Option<Height> {
-        self.intake.as_ref().map(|_| self.head)
+    /// Its archive, as it lies on the disk.
+    pub fn archive(&self) -> Archive {
+        self.objects.archive()
     }
 
-    /// What an epoch began with, if that is known here.
-    pub fn inputs(&self, epoch: Epoch) -> Option<Arc<Inputs>> {
-        self.inputs.get(&epoch).cloned()
-    }
-
-    /// Goes on where it stopped: opens what is open, hears again what blocks carried, and puts back what
-    /// was accepted.
+    /// Starts the worker below `machine`: it goes on where it stopped.
     ///
     /// # Errors
-    /// Journal or archive cannot be read.
-    pub async fn boot(&mut self) -> Result<(), Broken> {
-        let number = u8::try_from(self.machine).map_err(Broken::new)?;
-        let secret = DeviceSecret::from_seed([200u8.wrapping_add(number); 32]);
-        let opened =
-            Intake::open(self.folder.path(), secret, (CHAIN, CLOCK), (sizes(), Limits::default()));
-        let (intake, accepted) = opened.map_err(|error| self.broken(error))?;
-        let now = CLOCK.epoch(Height(self.head.0 + 1));
-        let open = self.inputs.range(now.previous().unwrap_or(now)..);
-        open.for_each(|(_, inputs)| intake.open_epoch(Arc::clone(inputs)));
-        let first = CLOCK.first(now.previous().unwrap_or(now)).0.max(1);
-        for height in first..=self.head.0 {
-            let block = self.archive.block(Height(height)).await;
-            if let Some(block) = block.map_err(|error| self.broken(error))? {
-                intake.block(&block);
-            }
-        }
-        intake.restore(&accepted);
-        self.intake = Some(intake);
+    /// The system refuses.
+    pub fn boot(
+        &self,
+        machine: Machine,
+        ledger: Ledger,
+        posts: &[Arc<Post>],
+    ) -> Result<(), Broken> {
+        let runtime = clockwork::runtime().map_err(Broken::new)?;
+        let life = Arc::clone(machine.life());
+        let others = posts.iter().enumerate().filter(|(them, _)| *them != self.machine);
+        let others = others.map(|(them, post)| {
+            let (wire, post) = (Arc::clone(&life.wire), Arc::downgrade(post));
+            let source = Neighbour { me: self.machine, them, wire, post };
+            (format!("machine {them}"), Box::new(source) as Box<dyn Source>)
+        });
+        let others = Arc::new(Others::from_sources(others));
+        let (post, voice) = (Arc::clone(&self.post), self.voice);
+        let shelf = Shelf::new(Arc::clone(&self.objects), Arc::clone(&life));
+        let (n, folder) = (self.machine, self.folder.path().to_owned());
+        runtime.spawn(async move {
+            let started = async {
+                let client = InProcess::client(ledger.clone()).await?;
+                let archive = Archive::new(Arc::new(shelf));
+                let files = Files { client, archive, others };
+                let keys = people::author(n).zip(people::owner(n));
+                let (author, signer) = keys.ok_or("a machine without keys")?;
+                let key = author.key().x();
+                let clock: Arc<dyn Clock> = life.clone();
+                let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice };
+                let (work, intake) = work(parts).await?;
+                let api = Api::new(intake.clone(), files, clock, key, work.recorded.clone());
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OnDuty {
+                    work,
+                    intake,
+                    api,
+                    life,
+                })
+            };
+            *post.stage() = match started.await {
+                Ok(there) => Stage::On(Arc::new(there)),
+                Err(error) => Stage::Failed(error.to_string()),
+            };
+        });
+        drop(machine.spawn(|machine| clockwork::drive(machine, runtime)));
         Ok(())
     }
 
-    /// What is in memory is gone.
-    pub fn kill(&mut self) {
-        self.intake = None;
+    /// Nobody is there any more.
+    pub fn kill(&self) {
+        *self.post.stage() = Stage::Off;
+    }
+
+    /// What a crash makes of the archive, once all that ran has ended.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn crash(&self, rng: &mut StdRng) -> Result<(), Broken> {
+        self.objects.crash(rng).await.map_err(Broken::new)
+    }
+
+    /// Why its worker ended by itself, if it did.
+    pub fn cause(&self) -> Option<String> {
+        match &*self.post.stage() {
+            Stage::Failed(error) => Some(format!("the worker does not start: {error}")),
+            Stage::On(there) if there.work.tasks.iter().any(|task| task.is_finished()) => {
+                Some("a task of the worker ended".to_owned())
+            }
+            Stage::On(_) | Stage::Off => None,
+        }
+    }
+
+    /// The last block it has recorded, while it runs.
+    pub fn head(&self) -> Option<Height> {
+        self.post.on_duty().map(|there| *there.work.recorded.borrow())
     }
 
     /// Takes an envelope; nothing if nobody is there.
-    pub fn submit(&self, envelope: &[u8], now_ms: u64) -> Option<Answer> {
-        let intake = self.intake.as_ref()?;
-        intake.submit(&Submit::new([envelope.to_vec()]), now_ms).into_iter().next()
+    pub fn submit(&self, envelope: &[u8]) -> Option<Answer> {
+        let there = self.post.on_duty()?;
+        let submit = Submit::new([envelope.to_vec()]);
+        there.intake.submit(&submit, there.life.now_ms()).into_iter().next()
     }
 
     /// Whether a block carries an envelope; nothing if nobody is there.
     pub fn carried(&self, digest: Digest) -> Option<Option<Height>> {
-        self.intake.as_ref().map(|intake| intake.carried(digest))
+        self.post.on_duty().map(|there| there.intake.carried(digest))
     }
+}
 
-    /// The batches to be handed to the ledger now.
-    pub fn due(&self) -> Vec<Bytes> {
-        self.intake.as_ref().map(|intake| intake.due(self.head)).unwrap_or_default()
-    }
-
-    /// Takes a final block; gives the statement of an epoch that it ends.
-    ///
-    /// # Errors
-    /// The archive fails, or an epoch cannot be settled.
-    pub async fn block(
-        &mut self,
-        network: &Network,
-        block: &Finalized,
-    ) -> Result<Option<Statement>, Broken> {
-        let blobs = block.blobs.iter().flatten();
-        let evidence = BlockEvidence::new(height(block), block.header.timestamp_ms, blobs);
-        let recorded = self.archive.record_block(&evidence).await;
-        recorded.map_err(|error| self.broken(error))?;
-        self.head = height(block);
-        if let Some(intake) = &self.intake {
-            intake.block(&evidence);
-        }
-        let next = CLOCK.epoch(Height(self.head.0 + 1));
-        if CLOCK.first(next).0 == self.head.0 + 1 {
-            self.begin(network, next, block.header.mix);
-        }
-        let due = CLOCK.epoch(self.head).previous();
-        match due.filter(|epoch| epoch.0 > 0 && self.head.0 == CLOCK.grace_end(*epoch).0 + 1) {
-            Some(epoch) => self.settle(epoch).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// An epoch begins: from now on its evidence is taken.
-    fn begin(&mut self, network: &Network, epoch: Epoch, mix: B256) {
-        let latest = epoch.previous().and_then(Epoch::previous);
-        let latest = latest.and_then(|epoch| self.statements.get(&epoch));
-        let root = latest.map_or(B256::ZERO, |statement| B256::from(statement.tree().root()));
-        let inputs = Arc::new(network.inputs(epoch, mix, root));
-        if let Some(intake) = &self.intake {
-            intake.open_epoch(Arc::clone(&inputs));
-        }
-        self.inputs.insert(epoch, inputs);
-    }
-
-    async fn settle(&mut self, epoch: Epoch) -> Result<Statement, Broken> {
-        let inputs = self.inputs(epoch).ok_or_else(|| self.broken("an epoch without inputs"))?;
-        let replayed = self.archive.carried(&inputs, &sizes()).await;
-        let replayed = replayed.map_err(|error| self.broken(error))?;
-        if let Some(fault) = replayed.faults.first() {
-            return Err(self.broken(format!("an honest author is at fault: {fault:?}")));
-        }
-        let before = epoch.previous().and_then(|before| self.statements.get(&before).cloned());
-        let before = before.unwrap_or_else(|| Statement::genesis(CHAIN, NETWORK));
-        let settled = settlement::settle(&inputs, &before, replayed.carried, replayed.faults);
-        let statement = settled.map_err(|error| self.broken(error))?.statement;
-        self.statements.insert(epoch, statement.clone());
-        Ok(statement)
+impl InProcess {
+    async fn client(ledger: Ledger) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+        let options = Options { chain_id: Some(CHAIN), ..Options::default() };
+        let transport = Arc::new(Self::new(ledger)?);
+        Ok(Client::connect_over("the machine's own ledger", transport, options).await?)
     }
 }

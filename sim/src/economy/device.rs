@@ -3,19 +3,21 @@
 //! Effects are done at once and in their order, as the agent's shell does them; what was not durable in its
 //! journal when its power goes is kept, lost or torn.
 
-use super::{CLOCK, NETWORK, desk::Desk};
+use super::{Announced, CLOCK, NETWORK, desk::Desk};
 use crate::{
     checkers::Broken,
     faults::{
         disk::{Crash, Disk},
         file::HistoryFile,
     },
+    world::people::CHAIN,
 };
 use agent::{
     Figures, ProveError,
     journal::{Journal, Recovered},
     state::{Agent, Effect, Event, Settings, Submitted},
 };
+use contracts::abi::IRails;
 use evidence::wire::Answer;
 use protocol::{
     DeviceId, Digest, RailId, inputs,
@@ -77,10 +79,22 @@ impl Device {
         Ok(Self { rail, secret, settings, shard, held, file, agent, journal })
     }
 
-    /// What the device has agreed to hold.
-    pub fn dataset(&self) -> inputs::Dataset {
+    /// Its secret.
+    pub const fn secret(&self) -> &DeviceSecret {
+        &self.secret
+    }
+
+    /// What the device has agreed to hold, as it is frozen.
+    pub fn dataset(&self) -> IRails::Dataset {
         let (root, bytes) = (self.held.root(), self.held.bytes());
-        inputs::Dataset { rail: self.rail, version: 1, root, bytes }
+        let dataset = inputs::Dataset { rail: self.rail, version: 1, root, bytes };
+        IRails::Dataset {
+            rail: self.rail.0,
+            version: dataset.version,
+            root: root.into(),
+            size: bytes,
+            signature: self.secret.sign(&dataset.signing_bytes(CHAIN)).to_vec().into(),
+        }
     }
 
     /// Power goes and comes back: the agent goes on where its journal stopped.
@@ -99,19 +113,24 @@ impl Device {
     ///
     /// # Errors
     /// The journal fails, or events never end.
-    pub fn step(&mut self, now_ms: u64, desks: &[Desk]) -> Result<(), Broken> {
+    pub fn step(&mut self, now_ms: u64, desks: &[Desk], inputs: &Announced) -> Result<(), Broken> {
         let Some(head) = desks.iter().filter_map(Desk::head).max() else { return Ok(()) };
         let mut events = VecDeque::from([Event::Head(head, Figures::default())]);
         for _ in 0..EVENTS {
             let Some(event) = events.pop_front() else { return Ok(()) };
             for effect in self.agent.handle(event, now_ms) {
-                events.extend(self.act(effect, now_ms, desks)?);
+                events.extend(self.act(effect, desks, inputs)?);
             }
         }
         Err(Broken(format!("the agent of rail {} never rests", self.rail)))
     }
 
-    fn act(&self, effect: Effect, now_ms: u64, desks: &[Desk]) -> Result<Option<Event>, Broken> {
+    fn act(
+        &self,
+        effect: Effect,
+        desks: &[Desk],
+        announced: &Announced,
+    ) -> Result<Option<Event>, Broken> {
         let desk = |validator: u64| usize::try_from(validator).ok().and_then(|at| desks.get(at));
         Ok(Some(match effect {
             Effect::Record(records) => {
@@ -119,8 +138,7 @@ impl Device {
                 return Ok(None);
             }
             Effect::Fetch(epoch) => {
-                let inputs = desks.iter().find_map(|desk| desk.inputs(epoch));
-                inputs.map_or(Event::NoInputs(epoch), Event::Inputs)
+                announced.get(&epoch).cloned().map_or(Event::NoInputs(epoch), Event::Inputs)
             }
             Effect::Open(_) | Effect::Close(_) => return Ok(None),
             Effect::Inspect(inputs, duty) => {
@@ -132,7 +150,7 @@ impl Device {
             }
             Effect::Collect(epoch) => Event::Vouchers(epoch, Vec::new()),
             Effect::Submit { sequence, validator, bytes } => {
-                let answer = desk(validator).and_then(|desk| desk.submit(&bytes, now_ms));
+                let answer = desk(validator).and_then(|desk| desk.submit(&bytes));
                 Event::Submitted(sequence, submitted(answer))
             }
             Effect::Look { sequence, validator, digest } => {

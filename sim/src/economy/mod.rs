@@ -1,31 +1,58 @@
 //! Evidence and settlement in a world: devices that prove what they hold, validators that take it in, carry
-//! it in blocks and settle epochs from their own archives.
+//! it in blocks, settle epochs from their own archives and vote on them.
 //!
 //! What runs is the program's own: [`::agent::state::Agent`] with its journal, the kind `storage` with its
-//! proofs, [`validator::intake::Intake`], [`evidence::Archive`] and its replay, [`settlement::settle`]. What
-//! is the world's are the shells: who calls whom, and the epoch's inputs, which validators here make from
-//! the chain's headers and a fleet that is given ([`Network`]) and not from contracts.
+//! proofs, and on every machine the validator's worker ([`desk`]). What is the world's are the shells: who
+//! calls whom. Devices, rails and datasets are made by transactions, as in a real network.
 //!
-//! Checked: all honest validators settle every epoch to the same statement and root, those that were away
-//! as well; what devices promise is paid where nothing went wrong; settlement's own conservation holds.
+//! Checked: what is final on the ledger is what every honest validator settled; it is what a replay from
+//! each archive alone gives; what devices promise is paid where nothing went wrong; no claim takes more
+//! than a final statement grants, and none takes it twice.
 
 pub mod desk;
 pub mod device;
+mod furnish;
+pub mod neighbour;
 
-use self::{desk::Desk, device::Device};
-use crate::{checkers::Broken, world::people::CHAIN};
-use alloy_primitives::{Address, B256};
-use consensus::{Finalized, Ledger};
+pub use furnish::DEPOSIT;
+
+use self::{
+    desk::{Desk, Post},
+    device::Device,
+};
+use crate::{
+    adversaries::Kind,
+    checkers::{Broken, chronicle::Chronicle},
+    world::{
+        errands::{Errand, Errands},
+        host::Host,
+        people,
+    },
+};
+use alloy_primitives::U256;
+use contracts::{
+    abi::{ISettlements, Outcome},
+    address::SETTLEMENTS,
+};
+use evidence::Batch;
+use futures::FutureExt as _;
 use protocol::{
-    Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    AuthorKey, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    cbor::Item,
     clock::EpochClock,
-    inputs::{self, Inputs},
+    envelope::{Body, Envelope, Payload},
+    inputs::Inputs,
     key::DeviceSecret,
     manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
     statement::Statement,
 };
 use rand::{RngExt as _, rngs::StdRng};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use validator::verify_epoch;
 
 /// The network that devices serve.
 pub const NETWORK: NetworkId = NetworkId(1);
@@ -34,37 +61,14 @@ pub const CLOCK: EpochClock = EpochClock { length: 12, grace: 3 };
 /// The fault by which agents lose power: this often, in steps of the world.
 const AGENT_CRASHES: f64 = 0.002;
 
-/// What never changes: rules, devices, and what they hold for whom.
-#[derive(Clone, Debug)]
-pub struct Network {
-    roster: Vec<inputs::Device>,
-    rails: Vec<inputs::Rail>,
-    datasets: Vec<inputs::Dataset>,
-}
+/// Bytes of junk in a batch that must not have been made.
+const JUNK_BYTES: usize = 300;
 
-impl Network {
-    /// What an epoch begins with, by the last block before it and the latest settlement.
-    pub fn inputs(&self, epoch: Epoch, mix: B256, latest_root: B256) -> Inputs {
-        Inputs {
-            version: 1,
-            chain_id: CHAIN,
-            network: NETWORK,
-            epoch,
-            clock: CLOCK,
-            mix: mix.0,
-            latest_root: latest_root.0,
-            rails_contract: contracts::address::RAILS,
-            treasury: Address::with_last_byte(7),
-            manifest: manifest(),
-            roster: self.roster.clone(),
-            rails: self.rails.clone(),
-            datasets: self.datasets.clone(),
-            by_device: inputs::ByDevice::default(),
-        }
-    }
-}
+/// The inputs that the ledger announced.
+pub type Announced = BTreeMap<Epoch, Arc<Inputs>>;
 
-fn manifest() -> Manifest {
+/// The rules of the network.
+pub fn manifest() -> Manifest {
     Manifest {
         version: 1,
         name: "simulated".into(),
@@ -103,11 +107,19 @@ fn manifest() -> Manifest {
 /// Devices, desks, and what was settled.
 #[derive(Debug)]
 pub struct Economy {
-    network: Network,
     devices: Vec<Device>,
     desks: Vec<Desk>,
-    /// What each epoch was settled to first, and where.
-    settled: BTreeMap<Epoch, (usize, Statement)>,
+    liars: BTreeSet<usize>,
+    errands: Errands,
+    announced: Announced,
+    /// What is final on the ledger.
+    finals: BTreeMap<Epoch, Outcome>,
+    /// The statements of those.
+    statements: BTreeMap<Epoch, Statement>,
+    /// With which block the ledgers of machines begin, where it is not the first of all.
+    begins: BTreeMap<usize, Height>,
+    /// Which machine was found to agree on what.
+    agreed: BTreeSet<(Epoch, usize)>,
 }
 
 impl Economy {
@@ -115,71 +127,173 @@ impl Economy {
     ///
     /// # Errors
     /// A folder for journals cannot be made.
-    pub fn new(devices: u8, machines: usize) -> Result<Self, Broken> {
+    pub fn new(
+        devices: u8,
+        machines: usize,
+        kinds: &BTreeMap<usize, Kind>,
+    ) -> Result<Self, Broken> {
         let mut secrets: Vec<DeviceSecret> =
             (1..=devices).map(|number| DeviceSecret::from_seed([number; 32])).collect();
         secrets.sort_by_key(DeviceSecret::id);
         let validators = u64::try_from(machines).unwrap_or(1);
-        let mut all = Vec::new();
-        let mut network = Network { roster: Vec::new(), rails: Vec::new(), datasets: Vec::new() };
-        for (id, secret) in (1u64..).zip(secrets) {
-            let enrolled = enrolled(id, &secret);
-            let device = Device::new(RailId(id), secret, validators)?;
-            network.rails.push(rail(RailId(id), &enrolled));
-            network.datasets.push(device.dataset());
-            network.roster.push(enrolled);
-            all.push(device);
-        }
-        let desks = (0..machines).map(Desk::new).collect::<Result<_, _>>()?;
-        Ok(Self { network, devices: all, desks, settled: BTreeMap::new() })
+        let devices = (1u64..).zip(secrets);
+        let devices: Vec<_> = devices
+            .map(|(id, secret)| Device::new(RailId(id), secret, validators))
+            .collect::<Result<_, _>>()?;
+        let kind = |machine: &usize| kinds.get(machine).copied();
+        let desks = (0..machines).map(|machine| Desk::new(machine, kind(&machine)));
+        let desks = desks.collect::<Result<_, _>>()?;
+        let lies = |machine: &usize| kind(machine).is_some_and(Kind::lies);
+        let mut errands = Errands::default();
+        furnish::errands(&devices)?.into_iter().for_each(|errand| errands.add(errand));
+        Ok(Self {
+            devices,
+            desks,
+            liars: (0..machines).filter(lies).collect(),
+            errands,
+            announced: BTreeMap::new(),
+            finals: BTreeMap::new(),
+            statements: BTreeMap::new(),
+            begins: BTreeMap::new(),
+            agreed: BTreeSet::new(),
+        })
     }
 
-    /// A machine starts: its desk goes on where it stopped.
+    /// A machine has started: its desk goes on where it stopped.
     ///
     /// # Errors
-    /// It cannot.
-    pub async fn boot(&mut self, machine: usize) -> Result<(), Broken> {
-        self.desks[machine].boot().await
+    /// The system refuses.
+    pub fn boot(&mut self, machine: usize, host: &Host) -> Result<(), Broken> {
+        if let first @ 1.. = host.begins()? {
+            self.begins.insert(machine, Height(first));
+        }
+        let posts: Vec<Arc<Post>> = self.desks.iter().map(Desk::post).collect();
+        match (host.below("worker"), host.ledger()) {
+            (Some(below), Some(ledger)) => self.desks[machine].boot(below, ledger.clone(), &posts),
+            _ => Ok(()),
+        }
     }
 
     /// A machine ends.
-    pub fn kill(&mut self, machine: usize) {
+    pub fn kill(&self, machine: usize) {
         self.desks[machine].kill();
     }
 
-    /// A machine has a new final block: its desk archives it, settles what is due, and hands over batches.
+    /// A machine has ended: what its disk makes of that.
     ///
     /// # Errors
-    /// Its desk fails, or settled an epoch to something else than another.
-    pub async fn block(
-        &mut self,
-        machine: usize,
-        ledger: &Ledger,
-        block: &Arc<Finalized>,
-    ) -> Result<Option<String>, Broken> {
-        let desk = &mut self.desks[machine];
-        let statement = desk.block(&self.network, block).await?;
-        for batch in desk.due() {
-            // A full queue is found again: the intake hands a batch over until a block holds it.
-            let _refused = ledger.submit_blob(batch);
+    /// Never.
+    pub async fn crash(&self, machine: usize, rng: &mut StdRng) -> Result<(), Broken> {
+        self.desks[machine].crash(rng).await
+    }
+
+    /// Why a machine's worker ended by itself, if it did.
+    pub fn cause(&self, machine: usize) -> Option<String> {
+        self.desks[machine].cause()
+    }
+
+    /// What the ledger says newly, in words.
+    ///
+    /// # Errors
+    /// A final outcome changed, or an honest machine settled to another.
+    pub fn look(&mut self, chain: &Chronicle) -> Result<Vec<String>, Broken> {
+        let now = CLOCK.epoch(Height(chain.height()));
+        for epoch in now.previous().unwrap_or(now).0..=now.0 + 1 {
+            self.announced(chain, Epoch(epoch))?;
         }
-        let Some(statement) = statement else { return Ok(None) };
-        let epoch = statement.epoch;
-        if let Some((first, before)) = self.settled.get(&epoch) {
-            return if *before == statement {
-                Ok(None)
-            } else {
-                Err(Broken(format!(
-                    "machines {first} and {machine} settle epoch {epoch} differently"
-                )))
-            };
+        let call = ISettlements::finalEpochCall { network: NETWORK.0 };
+        let newest = chain.ask(SETTLEMENTS, &call)?;
+        let mut words = Vec::new();
+        let known = self.finals.last_key_value().map_or(0, |(epoch, _)| epoch.0 + 1);
+        for epoch in known..if newest.any { newest.epoch + 1 } else { 0 } {
+            let call = ISettlements::outcomeCall { network: NETWORK.0, epoch };
+            let outcome = chain.ask(SETTLEMENTS, &call)?;
+            if !outcome.statement.is_zero() {
+                words.push(format!("epoch {epoch} is final with root {}", outcome.root));
+                self.finals.insert(Epoch(epoch), outcome);
+                self.claim();
+            }
         }
-        let (due, met) = statement.rows.iter().fold((0u64, 0u64), |(due, met), row| {
-            (due + u64::from(row.duties_due), met + u64::from(row.duties_met))
-        });
-        let root = statement.tree().root();
-        self.settled.insert(epoch, (machine, statement));
-        Ok(Some(format!("epoch {epoch} is settled to {root}, {met} of {due} duties met")))
+        words.extend(self.agree()?);
+        Ok(words)
+    }
+
+    /// Remembers the inputs that the ledger announced for an epoch, once a desk has them.
+    fn announced(&mut self, chain: &Chronicle, epoch: Epoch) -> Result<(), Broken> {
+        if self.announced.contains_key(&epoch) {
+            return Ok(());
+        }
+        let call = ISettlements::inputsCall { network: NETWORK.0, epoch: epoch.0 };
+        let digest = Digest::from(chain.ask(SETTLEMENTS, &call)?);
+        let of = |desk: &Desk| desk.archive().inputs(NETWORK, epoch).now_or_never()?.ok()?;
+        let found = self.desks.iter().filter_map(of).find(|inputs| inputs.digest() == digest);
+        if let Some(inputs) = found {
+            self.announced.insert(epoch, Arc::new(inputs));
+        }
+        Ok(())
+    }
+
+    /// Compares what honest machines settled with what is final.
+    fn agree(&mut self) -> Result<Option<String>, Broken> {
+        let mut words = None;
+        for (epoch, outcome) in &self.finals {
+            for machine in 0..self.desks.len() {
+                if self.liars.contains(&machine) || self.agreed.contains(&(*epoch, machine)) {
+                    continue;
+                }
+                let archive = self.desks[machine].archive();
+                let found = archive.statement(NETWORK, *epoch).now_or_never();
+                let Some(Ok(Some(statement))) = found else { continue };
+                if Outcome::from(&statement) != *outcome {
+                    return Err(Broken(format!(
+                        "machine {machine} settles epoch {epoch} to another outcome than is final"
+                    )));
+                }
+                self.agreed.insert((*epoch, machine));
+                if self.statements.insert(*epoch, statement.clone()).is_none() {
+                    let (due, met) = duties(&statement);
+                    words = Some(format!("epoch {epoch}: {met} of {due} duties met"));
+                }
+            }
+        }
+        Ok(words)
+    }
+
+    /// Has the devices' owner claim by the newest statement that may be claimed by.
+    fn claim(&mut self) {
+        let Some((epoch, statement)) = self.statements.last_key_value() else { return };
+        let Some(wallet) = people::founder() else { return };
+        let Some(account) = statement.account(wallet.address()) else { return };
+        let leaf = account.leaf(NETWORK, *epoch);
+        let Some(proof) = statement.tree().proof(leaf.hash()) else { return };
+        let call = ISettlements::claimCall { epoch: epoch.0, leaf: (&leaf).into(), proof };
+        // The same claim twice: the second must not pay again.
+        let act = || people::call(SETTLEMENTS, &call);
+        self.errands.add(Errand { wallet, acts: vec![act(), act()] });
+    }
+
+    /// A batch that a machine's author signs and must not have made: with the report of a device that is on
+    /// no roster, and with junk.
+    pub fn junk(&self, machine: usize, blob: &[u8]) -> Option<Vec<u8>> {
+        let author = people::author(machine)?;
+        let (epoch, _) = self.announced.last_key_value()?;
+        let item = Item::of(&0u8);
+        let payload = Payload {
+            network: NETWORK,
+            epoch: *epoch,
+            sequence: 1,
+            time_ms: 0,
+            body: Body { kind: storage_kind::STORAGE, item },
+        };
+        let stranger = DeviceSecret::from_seed(*blake3::hash(blob).as_bytes());
+        let report = Envelope::sign(&stranger, &payload).bytes().to_vec();
+        let junk = blob.iter().take(JUNK_BYTES).copied().collect();
+        Some(Batch::sign(&author, people::CHAIN, NETWORK, vec![report, junk]).to_bytes())
+    }
+
+    /// The transactions that somebody sends now, in their order.
+    pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Option<Vec<Vec<u8>>> {
+        self.errands.step(now, chain)
     }
 
     /// Lets devices act at a true time.
@@ -187,60 +301,109 @@ impl Economy {
     /// # Errors
     /// A device's journal is lost.
     pub fn step(&mut self, now_ms: u64, calm: bool, rng: &mut StdRng) -> Result<(), Broken> {
-        for index in 0..self.devices.len() {
-            let device = &mut self.devices[index];
+        for device in &mut self.devices {
             if !calm && rng.random_bool(AGENT_CRASHES) {
                 device.crash(rng)?;
             }
-            device.step(now_ms, &self.desks)?;
+            device.step(now_ms, &self.desks, &self.announced)?;
         }
         Ok(())
     }
 
-    /// How many epochs are settled, how many duties were due in them, and how many were met.
+    /// Whether an epoch, or a later one, is final, all honest machines have all that is, and nobody has
+    /// errands left.
+    pub fn caught_up(&self, epoch: Epoch) -> bool {
+        let honest = (0..self.desks.len()).filter(|machine| !self.liars.contains(machine));
+        let machines: Vec<usize> = honest.collect();
+        let has = |epoch: &Epoch, machine: &usize| self.agreed.contains(&(*epoch, *machine));
+        let needs = |epoch: &Epoch, machine: &usize| self.has_blocks(*epoch, *machine);
+        let all = |epoch: &Epoch| {
+            machines.iter().all(|machine| !needs(epoch, machine) || has(epoch, machine))
+        };
+        self.finals.last_key_value().is_some_and(|(newest, _)| *newest >= epoch)
+            && self.finals.keys().all(all)
+            && self.errands.done()
+    }
+
+    /// Whether a machine's ledger gave it all blocks of an epoch: not if it fetched a later state.
+    fn has_blocks(&self, epoch: Epoch, machine: usize) -> bool {
+        self.begins.get(&machine).is_none_or(|begins| *begins < CLOCK.first(epoch))
+    }
+
+    /// What is not caught up with, in words.
+    pub fn lacks(&self) -> String {
+        let finals: Vec<_> = self.finals.keys().collect();
+        let done = self.errands.done();
+        format!("final epochs {finals:?}, agreed {:?}, errands done: {done}", self.agreed)
+    }
+
+    /// Settles every final epoch again from each honest machine's archive alone, and looks who is at fault.
+    ///
+    /// # Errors
+    /// One gives something else, or an honest author is at fault.
+    pub async fn judge(&self, chain: &Chronicle) -> Result<Vec<String>, Broken> {
+        let honest = (0..self.desks.len()).filter(|machine| !self.liars.contains(machine));
+        let mut guilty = BTreeSet::new();
+        for machine in honest {
+            let archive = self.desks[machine].archive();
+            let broken = |what: String| Broken(format!("archive of machine {machine}: {what}"));
+            for (epoch, outcome) in &self.finals {
+                if !self.has_blocks(*epoch, machine) {
+                    continue;
+                }
+                let verified = verify_epoch(&archive, NETWORK, *epoch).await;
+                let verified = verified.map_err(|error| broken(format!("{epoch}: {error}")))?;
+                if (verified.statement, verified.root) != (outcome.statement.into(), outcome.root) {
+                    return Err(broken(format!("it replays epoch {epoch} to something else")));
+                }
+                let Some(inputs) = self.announced.get(epoch) else { continue };
+                let replayed = archive.carried(inputs, &validator::sizes()).await;
+                let replayed = replayed.map_err(|error| broken(error.to_string()))?;
+                guilty.extend(replayed.faults.iter().map(|fault| fault.author));
+            }
+        }
+        let key =
+            |machine: usize| people::author(machine).map(|secret| AuthorKey(secret.key().x()));
+        let lies = |author: &AuthorKey| self.liars.iter().any(|liar| key(*liar) == Some(*author));
+        if !guilty.iter().all(lies) {
+            return Err(Broken("an honest author is at fault".to_owned()));
+        }
+        let all = 0..self.desks.len();
+        let at_fault = all.filter(|n| key(*n).is_some_and(|key| guilty.contains(&key)));
+        let mut words: Vec<_> =
+            at_fault.map(|machine| format!("author {machine} is at fault")).collect();
+        words.push(self.paid(chain)?);
+        Ok(words)
+    }
+
+    /// What the devices' owner took is what a final statement grants it.
+    fn paid(&self, chain: &Chronicle) -> Result<String, Broken> {
+        let owner = people::founder().map(|wallet| wallet.address()).unwrap_or_default();
+        let call = ISettlements::claimedCall { network: NETWORK.0, account: owner };
+        let taken = chain.ask(SETTLEMENTS, &call)?;
+        let granted = |statement: &Statement| {
+            let leaf = statement.account(owner)?.leaf(NETWORK, statement.epoch);
+            Some((U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0)))
+        };
+        let took = (taken.vested, taken.cash);
+        let nothing = took == (U256::ZERO, U256::ZERO);
+        if nothing || self.statements.values().filter_map(granted).any(|leaf| leaf == took) {
+            return Ok(format!("claimed {} tokens and {} dollars", taken.vested, taken.cash));
+        }
+        Err(Broken(format!("{taken:?} was claimed, which no final statement grants")))
+    }
+
+    /// How many epochs are final, how many duties were due in them, and how many were met.
     pub fn summary(&self) -> (u64, u64, u64) {
-        let statements = self.settled.values().flat_map(|(_, statement)| &statement.rows);
-        let (due, met) = statements.fold((0, 0), |(due, met), row| {
-            (due + u64::from(row.duties_due), met + u64::from(row.duties_met))
-        });
-        (u64::try_from(self.settled.len()).unwrap_or(u64::MAX), due, met)
+        let duties = self.statements.values().map(duties);
+        let (due, met) = duties.fold((0, 0), |sum, (due, met)| (sum.0 + due, sum.1 + met));
+        (u64::try_from(self.finals.len()).unwrap_or(u64::MAX), due, met)
     }
 }
 
-fn enrolled(number: u64, secret: &DeviceSecret) -> inputs::Device {
-    inputs::Device {
-        id: secret.id(),
-        key: secret.key(),
-        owner: Address::left_padding_from(&(1_000 + number).to_be_bytes()),
-        maker: Address::ZERO,
-        kind: storage_kind::STORAGE,
-        tier: 2,
-        cell: 0,
-        capacity: 1 << 30,
-        offer: Digest::of(b"offer"),
-        stake: Tokens::whole(100),
-        netted: Tokens::ZERO,
-    }
-}
-
-fn rail(id: RailId, device: &inputs::Device) -> inputs::Rail {
-    inputs::Rail {
-        id,
-        payer: Address::with_last_byte(100),
-        payee: device.owner,
-        signer: Address::with_last_byte(102),
-        device: device.id,
-        limit: Micros(1_000_000),
-        rate: Micros(1_000),
-        nonce: 1,
-        opened: Epoch(0),
-        expiry: Epoch(1_000),
-        class: 0,
-        presented: Micros::ZERO,
-    }
-}
-
-/// The height as evidence counts it.
-const fn height(block: &Finalized) -> Height {
-    Height(block.header.height)
+/// Duties due and met.
+fn duties(statement: &Statement) -> (u64, u64) {
+    statement.rows.iter().fold((0, 0), |(due, met), row| {
+        (due + u64::from(row.duties_due), met + u64::from(row.duties_met))
+    })
 }

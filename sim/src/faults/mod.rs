@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod file;
+pub mod shelf;
 pub mod wire;
 
 use self::{disk::Trouble, wire::Link};

@@ -11,13 +11,15 @@ use commonware_runtime::{
     Clock as _, Error, Handle, Spawner as _, Supervisor as _, deterministic::Context,
 };
 use consensus::{
-    Config, Finalized, Genesis, History, Ledger, Peer, Retention, ValidatorKeys, simulation,
+    Config, Finalized, Genesis, History, Ledger, Peer, Retention, Role, ValidatorKeys, simulation,
 };
 use futures::FutureExt as _;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
+/// Most blocks that a machine replays that joins late, unless a plan says otherwise.
+const REPLAY_BLOCKS: u64 = 1_024;
 /// How often a start is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a start may take, in looks.
@@ -32,6 +34,7 @@ struct Runs {
     life: Arc<Life>,
     task: Handle<()>,
     ledger: Ledger,
+    machine: Machine,
 }
 
 /// A machine with a seat.
@@ -43,6 +46,10 @@ pub struct Host {
     pub kind: Option<Kind>,
     /// Who stands between it and the network.
     pub interposed: Option<Arc<Interposed>>,
+    /// What it does for the ledger.
+    pub role: Role,
+    /// Most blocks that it replays when it is started with an empty disk.
+    pub replay_blocks: u64,
     keys: ValidatorKeys,
     peers: Vec<Peer>,
     history: HistoryFile,
@@ -56,7 +63,8 @@ impl Host {
     pub fn new(hardware: Hardware, keys: ValidatorKeys, peers: Vec<Peer>) -> Self {
         let history = HistoryFile::new(Arc::clone(&hardware.disk));
         let (kind, interposed, runs, seen) = (None, None, None, 0);
-        Self { hardware, kind, interposed, keys, peers, history, runs, seen }
+        let (role, replay_blocks) = (Role::default(), REPLAY_BLOCKS);
+        Self { hardware, kind, interposed, role, replay_blocks, keys, peers, history, runs, seen }
     }
 
     /// Whether what it says has to be true.
@@ -72,6 +80,23 @@ impl Host {
     /// Its ledger, while it runs.
     pub fn ledger(&self) -> Option<&Ledger> {
         self.runs.as_ref().filter(|runs| runs.life.alive()).map(|runs| &runs.ledger)
+    }
+
+    /// A place below its program for something else that runs on it, and ends with it.
+    pub fn below(&self, label: &'static str) -> Option<Machine> {
+        self.runs.as_ref().map(|runs| runs.machine.child(label))
+    }
+
+    /// The block with which its ledger begins, of which it has the header alone: 0, unless it fetched its
+    /// state from others.
+    ///
+    /// # Errors
+    /// Its history cannot be read.
+    pub fn begins(&self) -> Result<u64, Broken> {
+        let n = self.hardware.machine;
+        let first = self.ledger().map_or(Ok(0), Ledger::first);
+        let first = first.map_err(|error| Broken(format!("machine {n}: {error}")))?;
+        Ok(first.saturating_sub(1))
     }
 
     /// Whether it runs, or did until it ended by itself.
@@ -108,7 +133,7 @@ impl Host {
         let machine = take.await.map_err(|_| Broken(format!("machine {n} did not start")))?;
         match self.start(context, &machine, &life, genesis).await {
             Ok(ledger) => {
-                self.runs = Some(Runs { life, task, ledger });
+                self.runs = Some(Runs { life, task, ledger, machine });
                 if self.honest() { self.remembers(chain) } else { Ok(()) }
             }
             Err(error) => {
@@ -127,7 +152,11 @@ impl Host {
         genesis: &Genesis,
     ) -> Result<Ledger, String> {
         let (file, digest) = (self.history.clone(), genesis.digest());
-        let open = || History::open_in(file, digest, Retention::default());
+        let kept = match self.role {
+            Role::Archive => Retention { blobs: None, ..Retention::default() },
+            Role::Validator | Role::Observer => Retention::default(),
+        };
+        let open = || History::open_in(file, digest, kept);
         let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
         let opened = opened.map_err(|_| "its history panicked".to_owned())?;
         let history = Arc::new(opened.map_err(|error| error.to_string())?);
@@ -135,6 +164,8 @@ impl Host {
         let mut config =
             Config::new("unused".into(), self.hardware.address, self.keys.clone(), genesis.clone());
         config.peers = self.peers.clone();
+        config.role = self.role;
+        config.replay_blocks = self.replay_blocks;
         let start = simulation::launch(machine, format!("machine-{n}"), history, config);
         let start = AssertUnwindSafe(start).catch_unwind();
         let mut start = Box::pin(start);
@@ -159,7 +190,7 @@ impl Host {
     fn remembers(&self, chain: &Chronicle) -> Result<(), Broken> {
         let n = self.hardware.machine;
         let Some(ledger) = self.ledger() else { return Ok(()) };
-        for height in 0..=self.seen {
+        for height in self.begins()?..=self.seen {
             let header = ledger.header(height);
             let header = header.map_err(|error| Broken(format!("machine {n}: {error}")))?;
             chain
@@ -180,10 +211,10 @@ impl Host {
     /// Something of it runs on.
     pub async fn kill(&mut self, context: &Context, rng: &mut StdRng) -> Result<usize, Broken> {
         let n = self.hardware.machine;
-        if let Some(Runs { life, task, ledger }) = self.runs.take() {
+        if let Some(Runs { life, task, ledger, machine }) = self.runs.take() {
             life.end();
             task.abort();
-            drop(ledger);
+            drop((ledger, machine));
         }
         let crash = if rng.random_bool(0.3) { Crash::Program } else { Crash::Power };
         let disk_full = |error: std::io::Error| Broken(format!("history of {n}: {error}"));
@@ -207,6 +238,17 @@ impl Host {
         let n = self.hardware.machine;
         let Some(ledger) = self.ledger().cloned() else { return Ok(Vec::new()) };
         let mut blocks = Vec::new();
+        let first = self.begins()?;
+        if self.seen < first {
+            // It joined by fetching the state after this block. Others have said already that it is final.
+            if chain.height() < first {
+                return Ok(blocks);
+            }
+            let header = ledger.header(first).map_err(|error| Broken(format!("{n}: {error}")))?;
+            let same = chain.same(first, header.as_ref());
+            same.map_err(|broken| Broken(format!("machine {n} joined: {broken}")))?;
+            self.seen = first;
+        }
         while self.seen < ledger.head().header.height {
             let height = self.seen + 1;
             let block = ledger.block(height).map_err(|error| Broken(format!("{n}: {error}")))?;

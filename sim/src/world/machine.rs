@@ -138,6 +138,14 @@ impl Life {
     }
 }
 
+/// The machine's clock, right or wrong.
+impl protocol::clock::Clock for Life {
+    fn now_ms(&self) -> u64 {
+        let since = self.shown(self.now()).duration_since(SystemTime::UNIX_EPOCH);
+        u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 fn shift(time: SystemTime, by_ms: i64) -> SystemTime {
     let by = Duration::from_millis(by_ms.unsigned_abs());
     let shifted = if by_ms < 0 { time.checked_sub(by) } else { time.checked_add(by) };

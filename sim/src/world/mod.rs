@@ -5,6 +5,8 @@
 //! trouble is over it heals everything and demands that the ledger goes on: all honest machines reach a
 //! height above the highest, and all that people sent becomes final.
 
+pub mod clockwork;
+pub mod errands;
 pub mod host;
 pub mod machine;
 pub mod people;
@@ -13,13 +15,13 @@ use self::{host::Host, machine::Hardware, people::People};
 use crate::{
     adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
     checkers::{Broken, chronicle::Chronicle, court::Court},
-    economy::Economy,
+    economy::{CLOCK, Economy},
     faults::{
         Fault,
         disk::{Disk, Trouble},
         wire::Wire,
     },
-    scenario::Plan,
+    scenario::{Late, Plan},
     trace::Trace,
 };
 use alloy_primitives::B256;
@@ -27,7 +29,8 @@ use bytes::Bytes;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
 use commonware_utils::ordered::Set;
-use consensus::{Finalized, Genesis, Peer, ValidatorKeys, simulation};
+use consensus::{Genesis, Peer, ValidatorKeys, simulation};
+use protocol::Height;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
@@ -108,7 +111,7 @@ impl World {
         let began = context.current();
         let economy = match plan.devices {
             0 => None,
-            devices => Some(Economy::new(devices, plan.machines)?),
+            devices => Some(Economy::new(devices, plan.machines, &plan.kinds)?),
         };
         Ok(Self {
             context,
@@ -164,6 +167,12 @@ impl World {
         self.heal(trace).await?;
         self.recover(trace).await?;
         self.judge(trace)?;
+        self.states(trace).await?;
+        if let Some(economy) = &self.economy {
+            for words in economy.judge(&self.chain).await? {
+                trace.add(self.now(), words);
+            }
+        }
         trace.add(self.now(), format!("runtime {}", self.context.auditor().state()));
         let (convicted, carried) = (self.convicted(), self.chain.carried());
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
@@ -175,13 +184,15 @@ impl World {
     /// Starts all machines at once; the plan's time begins when they run.
     async fn start(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let Self { context, genesis, chain, .. } = self;
-        let boots = self.hosts.iter_mut().map(|host| host.boot(context, genesis, chain));
+        let late = &self.plan.late;
+        let early = self.hosts.iter_mut().filter(|host| !late.contains_key(&host.hardware.machine));
+        let boots = early.map(|host| host.boot(context, genesis, chain));
         for booted in futures::future::join_all(boots).await {
             booted?;
         }
         if let Some(economy) = &mut self.economy {
-            for machine in 0..self.hosts.len() {
-                economy.boot(machine).await?;
+            for (machine, host) in self.hosts.iter().enumerate() {
+                economy.boot(machine, host)?;
             }
         }
         trace.add(self.now(), "all machines run");
@@ -233,10 +244,14 @@ impl World {
         match booted {
             Ok(()) => {
                 if let Some(economy) = &mut self.economy {
-                    economy.boot(machine).await?;
+                    economy.boot(machine, host)?;
                 }
                 let head = host.ledger().map_or(0, |ledger| ledger.head().header.height);
-                trace.add(self.now(), format!("machine {machine} runs at height {head}"));
+                let first = host.begins()?;
+                trace.add(
+                    self.now(),
+                    format!("machine {machine} runs at height {head} and begins at {first}"),
+                );
                 Ok(())
             }
             // A disk may keep a machine from starting, and only a disk.
@@ -249,10 +264,13 @@ impl World {
     }
 
     async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
-        if let Some(economy) = &mut self.economy {
+        if let Some(economy) = &self.economy {
             economy.kill(machine);
         }
         let kept = self.hosts[machine].kill(&self.context, &mut self.rng).await?;
+        if let Some(economy) = &self.economy {
+            economy.crash(machine, &mut self.rng).await?;
+        }
         trace.add(self.now(), format!("machine {machine} is off, {kept} unsynced writes kept"));
         Ok(())
     }
@@ -264,7 +282,7 @@ impl World {
             && let Some(sent) = self.people.send(now, &self.chain, &mut self.rng)
         {
             let machine = self.rng.random_range(0..self.hosts.len());
-            self.submit(machine, sent.raw);
+            self.submit(machine, vec![sent.raw]);
         }
         for machine in 0..self.hosts.len() {
             let junk = self.hosts[machine].kind == Some(Kind::JunkAuthor);
@@ -276,17 +294,23 @@ impl World {
             self.blobs += 1;
             let mut blob = vec![0; if junk { BLOB_BYTES.0 } else { BLOB_BYTES.1 }];
             blob[..8].copy_from_slice(&self.blobs.to_be_bytes());
+            if let Some(economy) = self.economy.as_ref().filter(|_| junk) {
+                blob = economy.junk(machine, &blob).unwrap_or(blob);
+            }
             if let Err(refused) = ledger.submit_blob(Bytes::from(blob)) {
                 trace.add(now, format!("machine {machine} refuses a blob: {refused}"));
             }
         }
     }
 
-    /// Hands a transaction to a machine. Nobody waits for the answer: a machine may die over it.
-    fn submit(&self, machine: usize, raw: Vec<u8>) {
+    /// Hands transactions to a machine, in their order. Nobody waits for the answers: a machine may die
+    /// over them.
+    fn submit(&self, machine: usize, raws: Vec<Vec<u8>>) {
         let Some(ledger) = self.hosts[machine].ledger().cloned() else { return };
         let submit = async move |_| {
-            drop(ledger.submit(&raw).await);
+            for raw in raws {
+                drop(ledger.submit(&raw).await);
+            }
         };
         drop(self.context.child("person").spawn(submit));
     }
@@ -296,7 +320,9 @@ impl World {
         self.context.sleep(STEP).await;
         for machine in 0..self.hosts.len() {
             let host = &mut self.hosts[machine];
-            if let Some(cause) = host.cause() {
+            let cause = host.cause();
+            let worker = self.economy.as_ref().and_then(|economy| economy.cause(machine));
+            if let Some(cause) = cause.or(worker) {
                 if !host.hardware.disk.failed() && host.honest() {
                     return Err(Broken(format!("machine {machine} ended by itself: {cause}")));
                 }
@@ -315,36 +341,30 @@ impl World {
                     let (now, hash) = (self.now(), block.hash);
                     trace.add(now, format!("block {height} {hash} is final on machine {machine}"));
                 }
-                self.provide(machine, block, trace).await?;
             }
             self.inform(machine, trace)?;
         }
         self.terms(trace)?;
-        let (time, calm) = (self.context.current(), self.calm);
-        if let Some(economy) = &mut self.economy {
-            let now = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-            economy.step(now_ms, calm, &mut self.rng)?;
-        }
+        self.provide(trace)?;
         let again = self.people.hear(self.now(), &self.chain);
         for sent in again {
-            (0..self.hosts.len()).for_each(|machine| self.submit(machine, sent.raw.clone()));
+            (0..self.hosts.len()).for_each(|machine| self.submit(machine, vec![sent.raw.clone()]));
         }
         Ok(())
     }
 
-    /// Hands a final block to the desk of the machine on which it is.
-    async fn provide(
-        &mut self,
-        machine: usize,
-        block: &Arc<Finalized>,
-        trace: &mut Trace,
-    ) -> Result<(), Broken> {
+    /// Lets devices act, and looks what was settled.
+    fn provide(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let now = self.now();
+        let true_time = self.context.current().duration_since(SystemTime::UNIX_EPOCH);
+        let now_ms = u64::try_from(true_time.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         let Some(economy) = &mut self.economy else { return Ok(()) };
-        let Some(ledger) = self.hosts[machine].ledger() else { return Ok(()) };
-        if let Some(settled) = economy.block(machine, ledger, block).await? {
-            trace.add(now, format!("{settled} on machine {machine}"));
+        for words in economy.look(&self.chain)? {
+            trace.add(now, words);
+        }
+        economy.step(now_ms, self.calm, &mut self.rng)?;
+        if let Some(raws) = economy.errands(now, &self.chain) {
+            (0..self.hosts.len()).for_each(|machine| self.submit(machine, raws.clone()));
         }
         Ok(())
     }
@@ -417,6 +437,7 @@ impl World {
     /// Waits until all honest machines went on and nobody waits.
     async fn recover(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let goal = self.chain.height() + AFTERWARDS;
+        let epoch = CLOCK.epoch(Height(self.chain.height()));
         let deadline = self.now() + RECOVERY;
         loop {
             self.step(trace).await?;
@@ -425,17 +446,19 @@ impl World {
                     self.hosts[*machine].honest() && self.hosts[*machine].seen() < goal
                 })
                 .collect();
-            if behind.is_empty() && self.people.waiting() == 0 {
+            let settled = self.economy.as_ref().is_none_or(|economy| economy.caught_up(epoch));
+            if behind.is_empty() && self.people.waiting() == 0 && settled {
                 return Ok(());
             }
             if self.now() > deadline {
                 let (at, waiting) = (self.chain.height(), self.people.waiting());
+                let lacks = self.economy.as_ref().map(Economy::lacks).unwrap_or_default();
                 return Err(Broken(format!(
                     "healed, and yet machines {behind:?} did not reach {goal} (the highest is {at}), \
-                     and {waiting} people wait"
+                     and {waiting} people wait; {lacks}"
                 )));
             }
-            // A machine whose program ended over a bad disk is started again.
+            // A machine whose program ended over a bad disk is started again, and one that was to join later.
             for machine in 0..self.hosts.len() {
                 if !self.hosts[machine].on() {
                     self.hosts[machine].hardware.disk.set(Trouble::None);
@@ -443,6 +466,21 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Every honest machine has the state that executing all blocks from genesis on gives.
+    async fn states(&self, trace: &mut Trace) -> Result<(), Broken> {
+        for host in self.hosts.iter().filter(|host| host.honest()) {
+            let n = host.hardware.machine;
+            let Some(ledger) = host.ledger() else { continue };
+            while ledger.head().header.height < self.chain.height() && host.cause().is_none() {
+                self.context.sleep(STEP).await;
+            }
+            let same = self.chain.same_state(ledger).await;
+            same.map_err(|broken| Broken(format!("machine {n}: {broken}")))?;
+        }
+        trace.add(self.now(), format!("all have the state of block {}", self.chain.height()));
+        Ok(())
     }
 
     fn convicted(&self) -> Vec<usize> {
@@ -496,6 +534,9 @@ fn hosts(
         };
         let mut host = Host::new(hardware, validator.clone(), peers);
         host.kind = plan.kinds.get(&machine).copied();
+        if let Some(Late { role, replay_blocks }) = plan.late.get(&machine) {
+            (host.role, host.replay_blocks) = (*role, *replay_blocks);
+        }
         let signature = Signature::new(namespace, seats.clone(), key);
         let conduct = host.kind.zip(signature);
         let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, plot));

@@ -7,7 +7,11 @@
 //! long: machines keep what waits in memory only. So a crash loses nothing that a person was told is final,
 //! and whatever was sent becomes final once the world is healed.
 
-use crate::{checkers::chronicle::Chronicle, economy::CLOCK, scenario::Plan};
+use crate::{
+    checkers::chronicle::Chronicle,
+    economy::{self, CLOCK, DEPOSIT},
+    scenario::Plan,
+};
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
@@ -18,11 +22,11 @@ use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::{Signer as _, ed25519};
 use consensus::{DoubleVote, Founding, Genesis, GenesisError, ValidatorKeys};
 use contracts::{
-    GenesisConfig, SeatRules,
+    GenesisConfig, GenesisNetwork, SeatRules,
     abi::{IDollars, IToken, IValidators},
     address::{DOLLARS, STABLECOIN, VALIDATORS},
 };
-use protocol::{Micros, Ppm};
+use protocol::{Micros, Ppm, Tokens, key::DeviceSecret};
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -37,6 +41,9 @@ const PEOPLE: u8 = 5;
 const INFORMER: u8 = 40;
 /// Number of the first owner's wallet.
 const OWNERS: u8 = 50;
+/// Numbers of the founder's and the customer's wallets.
+const FOUNDER: u8 = 41;
+const CUSTOMER: u8 = 42;
 const COIN: u128 = 1_000_000_000_000_000_000;
 const COINS: u128 = 1_000_000 * COIN;
 const STABLE: u64 = 5_000_000;
@@ -45,22 +52,61 @@ pub const BEGIN: u64 = 1_800_000_000;
 /// How long a person waits before sending again.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// The secret of a machine's network key.
+fn secret(machine: usize) -> Option<(u8, [u8; 32])> {
+    let n = u8::try_from(machine).ok()?;
+    Some((n, *blake3::hash(&[b's', n]).as_bytes()))
+}
+
+/// The key with which a machine's worker signs acceptances and batches: that of the network.
+pub fn author(machine: usize) -> Option<DeviceSecret> {
+    secret(machine).map(|(_, secret)| DeviceSecret::from_seed(secret))
+}
+
 /// The secrets of the seat on a machine.
 pub fn seat(machine: usize) -> Option<(ValidatorKeys, ed25519::PrivateKey)> {
-    let n = u8::try_from(machine).ok()?;
-    let network = *blake3::hash(&[b's', n]).as_bytes();
+    let (n, network) = secret(machine)?;
     let mut seed = [0; 32];
     seed[31] = n.checked_add(1)?;
     let keys = ValidatorKeys::from_secrets(&network, &seed).ok()?;
     Some((keys, ed25519::PrivateKey::decode(Copying(&network[..])).ok()?))
 }
 
-fn owner(machine: usize) -> Option<PrivateKeySigner> {
+/// The owner of a machine's bond, whose account votes on settlements.
+pub fn owner(machine: usize) -> Option<PrivateKeySigner> {
     wallet(u8::try_from(machine).ok()?.checked_add(OWNERS)?)
+}
+
+/// Who founded the network of a world with devices, and owns those.
+pub fn founder() -> Option<PrivateKeySigner> {
+    wallet(FOUNDER)
+}
+
+/// Who pays the devices.
+pub fn customer() -> Option<PrivateKeySigner> {
+    wallet(CUSTOMER)
 }
 
 fn wallet(person: u8) -> Option<PrivateKeySigner> {
     PrivateKeySigner::from_slice(&[person.saturating_add(1); 32]).ok()
+}
+
+/// Who provides and who pays, where there are devices.
+fn providers(plan: &Plan) -> impl Iterator<Item = Address> + Clone + use<> {
+    let numbers: &[u8] = if plan.devices > 0 { &[FOUNDER, CUSTOMER] } else { &[] };
+    numbers.iter().copied().filter_map(wallet).map(|wallet| wallet.address())
+}
+
+/// The network that devices serve, if there are any.
+fn networks(plan: &Plan) -> Vec<GenesisNetwork> {
+    let network = |founder: PrivateKeySigner| GenesisNetwork {
+        founder: founder.address(),
+        manifest: economy::manifest(),
+        name: "Simulated".to_owned(),
+        symbol: "SIM".to_owned(),
+        supply: Tokens::whole(1_000),
+    };
+    founder().filter(|_| plan.devices > 0).map(network).into_iter().collect()
 }
 
 /// The ledger of a plan. Each machine's owner has coins, and those with a seat from the beginning a bond.
@@ -72,7 +118,11 @@ pub fn genesis(plan: &Plan) -> Result<Genesis, GenesisError> {
         (0..PEOPLE).filter_map(wallet).map(|wallet| wallet.address()).collect();
     let owners = (0..plan.machines).filter_map(owner).map(|wallet| wallet.address());
     let informer = wallet(INFORMER).map(|wallet| wallet.address());
-    let people = citizens.iter().copied().chain(owners).chain(informer);
+    let (networks, provider) = (networks(plan), providers(plan));
+    let people = citizens.iter().copied().chain(owners).chain(informer).chain(provider.clone());
+    let rich = provider.map(|person| (person, Micros(DEPOSIT)));
+    let stable = citizens.iter().map(|person| (*person, Micros(STABLE))).chain(rich);
+    let stable = stable.collect();
     let first = |machine: usize| Some(seat(machine)?.0.validator(owner(machine)?.address()).into());
     Genesis::found(Founding {
         chain_id: CHAIN,
@@ -94,8 +144,8 @@ pub fn genesis(plan: &Plan) -> Result<Genesis, GenesisError> {
             breaker_window: 20,
             breaker_share: Ppm::ONE,
             breaker_floor: Micros(0),
-            stablecoin: citizens.iter().map(|person| (*person, Micros(STABLE))).collect(),
-            networks: Vec::new(),
+            stablecoin: stable,
+            networks,
         },
     })
 }
@@ -135,7 +185,7 @@ pub struct People {
 }
 
 /// What a transaction does: to whom, with how much coin, with what input.
-type Act = (Address, U256, Bytes);
+pub type Act = (Address, U256, Bytes);
 
 impl People {
     /// The people of a plan.
@@ -156,7 +206,9 @@ impl People {
     pub fn accounts(&self, machines: usize) -> BTreeSet<Address> {
         let people = self.all.iter().map(|person| person.wallet.address());
         let owners = (0..machines).filter_map(owner).map(|wallet| wallet.address());
-        people.chain(owners).chain([Address::ZERO]).collect()
+        let providers = [founder(), customer()].into_iter().flatten();
+        let providers = providers.map(|wallet| wallet.address());
+        people.chain(owners).chain(providers).collect()
     }
 
     /// Whom a censor censors.
@@ -213,7 +265,8 @@ impl People {
     }
 }
 
-fn call(to: Address, call: &impl SolCall) -> Act {
+/// Calls a contract.
+pub fn call(to: Address, call: &impl SolCall) -> Act {
     (to, U256::ZERO, call.abi_encode().into())
 }
 
@@ -280,7 +333,8 @@ fn accuse(vote: DoubleVote) -> Act {
     )
 }
 
-fn sign(wallet: &PrivateKeySigner, nonce: u64, (to, value, input): Act) -> Option<Vec<u8>> {
+/// The bytes of a transaction; nothing if it cannot be signed.
+pub fn sign(wallet: &PrivateKeySigner, nonce: u64, (to, value, input): Act) -> Option<Vec<u8>> {
     let tx = TxEip1559 {
         chain_id: CHAIN,
         nonce,

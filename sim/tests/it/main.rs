@@ -50,6 +50,9 @@ fn one_seed_is_one_world_to_the_byte() {
     assert_eq!(first.broken, None);
     assert_eq!((first.hash, first.last), (second.hash, second.last));
     assert_ne!(world("mixed", 22).hash, world("mixed", 21).hash);
+    let (first, second) = (world("economy-faults", 2), world("economy-faults", 2));
+    assert_eq!(first.broken, None);
+    assert_eq!((first.hash, first.last), (second.hash, second.last));
 }
 
 #[test]
@@ -58,6 +61,8 @@ fn checkers_see_what_no_ledger_survives() {
     assert!(lost.contains("final") || lost.contains("does not start"), "{lost}");
     let stopped = world("too-silent", 1).broken.unwrap();
     assert!(stopped.contains("did not reach"), "{stopped}");
+    let false_root = world("false-majority", 1).broken.unwrap();
+    assert!(false_root.contains("to another outcome than is final"), "{false_root}");
 }
 
 #[test]

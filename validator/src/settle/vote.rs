@@ -12,7 +12,7 @@ use alloy_primitives::{B256, U256, keccak256};
 use alloy_signer::SignerSync as _;
 use alloy_sol_types::SolValue as _;
 use client::{
-    CallError, Revert, SendError, Signer,
+    CallError, Intent, Revert, SendError, Signer,
     abi::{
         ISettlements::{self, Round},
         Outcome, Totals,
@@ -21,6 +21,10 @@ use client::{
 };
 use protocol::{Digest, Height, NetworkId};
 use settlement::Settled;
+
+/// Gas that a reveal takes along for deciding an epoch. It is estimated on a state in which others in the same
+/// block have not revealed yet; without it the one that decides would fail, and so would every round.
+const DECIDING_GAS: u64 = 2_000_000;
 
 /// What there is to do in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +130,10 @@ impl Settler {
             }
             Step::Reveal => {
                 let call = ISettlements::revealCall { network: id, epoch, outcome, salt };
-                ("reveal", client.send(signer, address::SETTLEMENTS, &call).await)
+                // Whose reveal decides pays for that, and nobody knows whose it will be.
+                let intent =
+                    Intent { gas: DECIDING_GAS, ..Intent::call(address::SETTLEMENTS, &call) };
+                ("reveal", client.send_intent(signer, intent).await)
             }
         };
         match sent {

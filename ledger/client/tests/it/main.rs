@@ -6,6 +6,7 @@ mod chain;
 mod garbage;
 mod ledger;
 mod lies;
+mod local;
 mod real;
 mod sending;
 mod terms;

@@ -145,7 +145,20 @@ fn spend(amount: u64) -> (IToken::approveCall, IDollars::depositCall) {
 async fn calls_are_applied_read_back_and_named_when_refused() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path(), LOCALHOST).await;
-    let client = &world.client;
+    apply_and_read(&world.client).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_in_this_process_answers_as_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path(), LOCALHOST).await;
+    let client = crate::local::client(world.running.ledger.clone(), options()).await;
+    apply_and_read(&client).await;
+    world.stop().await;
+}
+
+async fn apply_and_read(client: &Client) {
     assert_eq!(client.chain_id(), 0xDE91);
     assert_eq!(client.clock().await.unwrap(), EpochClock { length: 4, grace: 1 });
     assert_eq!(client.networks().await.unwrap(), 1);
@@ -173,7 +186,6 @@ async fn calls_are_applied_read_back_and_named_when_refused() {
     assert!(client.rails(NetworkId(1), receipt.height).await.unwrap().is_empty());
     let error = client.network(NetworkId(9)).await.unwrap_err();
     assert_eq!(error.revert().unwrap().name(), "NoSuchNetwork");
-    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
