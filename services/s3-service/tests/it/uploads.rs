@@ -10,7 +10,6 @@ use aws_sdk_s3::{
 };
 
 use s3_service::Limits;
-use std::time::Duration;
 
 const PART: usize = 5 << 20;
 
