@@ -9,20 +9,27 @@
 //! each archive alone gives; what devices promise is paid where nothing went wrong; no claim takes more
 //! than a final statement grants, and none takes it twice.
 
+mod copier;
 pub mod desk;
 pub mod device;
 mod furnish;
 pub mod neighbour;
+mod protest;
+pub mod votes;
 
 pub use furnish::DEPOSIT;
 
 use self::{
+    copier::Copier,
     desk::{Desk, Post},
     device::Device,
+    protest::Protest,
+    votes::{Counts, events},
 };
 use crate::{
     adversaries::Kind,
     checkers::{Broken, chronicle::Chronicle},
+    scenario::{Dissent, Plan},
     world::{
         errands::{Errand, Errands},
         host::Host,
@@ -31,7 +38,10 @@ use crate::{
 };
 use alloy_primitives::U256;
 use contracts::{
-    abi::{ISettlements, Outcome},
+    abi::{
+        ISettlements::{self, ISettlementsEvents as Event},
+        Outcome,
+    },
     address::SETTLEMENTS,
 };
 use evidence::Batch;
@@ -110,11 +120,23 @@ pub struct Economy {
     devices: Vec<Device>,
     desks: Vec<Desk>,
     liars: BTreeSet<usize>,
+    copiers: Vec<Copier>,
+    protest: Option<Protest>,
+    /// Whose judge is wrong, and who of them is to be started again with the right one.
+    mistaken: BTreeSet<usize>,
     errands: Errands,
+    /// Up to which height the ledger was heard, and what it said.
+    heard: u64,
+    counts: Counts,
     announced: Announced,
     /// What is final on the ledger.
     finals: BTreeMap<Epoch, Outcome>,
-    /// The statements of those.
+    /// Which of those are not what honest machines settle, while somebody may dissent.
+    falsehoods: BTreeSet<Epoch>,
+    /// The newest that can be claimed, and by which was claimed last.
+    claimable: Option<Epoch>,
+    claimed: Option<Epoch>,
+    /// The statements of those that are final.
     statements: BTreeMap<Epoch, Statement>,
     /// With which block the ledgers of machines begin, where it is not the first of all.
     begins: BTreeMap<usize, Height>,
@@ -123,15 +145,12 @@ pub struct Economy {
 }
 
 impl Economy {
-    /// So many devices and a desk for each machine.
+    /// The devices of a plan, and a desk for each machine.
     ///
     /// # Errors
     /// A folder for journals cannot be made.
-    pub fn new(
-        devices: u8,
-        machines: usize,
-        kinds: &BTreeMap<usize, Kind>,
-    ) -> Result<Self, Broken> {
+    pub fn new(plan: &Plan) -> Result<Self, Broken> {
+        let Plan { devices, machines, ref kinds, .. } = *plan;
         let mut secrets: Vec<DeviceSecret> =
             (1..=devices).map(|number| DeviceSecret::from_seed([number; 32])).collect();
         secrets.sort_by_key(DeviceSecret::id);
@@ -144,15 +163,26 @@ impl Economy {
         let desks = (0..machines).map(|machine| Desk::new(machine, kind(&machine)));
         let desks = desks.collect::<Result<_, _>>()?;
         let lies = |machine: &usize| kind(machine).is_some_and(Kind::lies);
+        let is = |which: Kind| (0..machines).filter(move |machine| kind(machine) == Some(which));
+        let mistaken: BTreeSet<usize> = is(Kind::FaultyJudge).collect();
+        let copiers = is(Kind::Copier).filter_map(|machine| Copier::new(machine, machines));
         let mut errands = Errands::default();
         furnish::errands(&devices)?.into_iter().for_each(|errand| errands.add(errand));
         Ok(Self {
             devices,
             desks,
-            liars: (0..machines).filter(lies).collect(),
+            liars: (0..machines).filter(lies).chain(mistaken.iter().copied()).collect(),
+            copiers: copiers.collect(),
+            protest: plan.dissent.map(Protest::new),
+            mistaken,
             errands,
+            heard: 0,
+            counts: Counts::default(),
             announced: BTreeMap::new(),
             finals: BTreeMap::new(),
+            falsehoods: BTreeSet::new(),
+            claimable: None,
+            claimed: None,
             statements: BTreeMap::new(),
             begins: BTreeMap::new(),
             agreed: BTreeSet::new(),
@@ -203,7 +233,7 @@ impl Economy {
         }
         let call = ISettlements::finalEpochCall { network: NETWORK.0 };
         let newest = chain.ask(SETTLEMENTS, &call)?;
-        let mut words = Vec::new();
+        let mut words = self.hear(chain)?;
         let known = self.finals.last_key_value().map_or(0, |(epoch, _)| epoch.0 + 1);
         for epoch in known..if newest.any { newest.epoch + 1 } else { 0 } {
             let call = ISettlements::outcomeCall { network: NETWORK.0, epoch };
@@ -211,11 +241,132 @@ impl Economy {
             if !outcome.statement.is_zero() {
                 words.push(format!("epoch {epoch} is final with root {}", outcome.root));
                 self.finals.insert(Epoch(epoch), outcome);
-                self.claim();
             }
         }
         words.extend(self.agree()?);
+        self.claim(chain)?;
+        words.extend(self.dissent(chain)?);
         Ok(words)
+    }
+
+    /// Hears what the ledger says in new blocks, and lets copiers copy it.
+    fn hear(&mut self, chain: &Chronicle) -> Result<Vec<String>, Broken> {
+        let new = chain.above(self.heard);
+        let mut words = Vec::new();
+        if new.is_empty() {
+            return Ok(words);
+        }
+        self.heard = chain.height();
+        for (height, event) in events(new) {
+            words.extend(self.hear_one(height, &event)?);
+        }
+        for copier in &mut self.copiers {
+            words.extend(copier.look(chain, new)?);
+        }
+        Ok(words)
+    }
+
+    fn hear_one(&mut self, height: u64, event: &Event) -> Result<Option<String>, Broken> {
+        let copies = |account| self.copiers.iter().any(|copier| copier.account() == account);
+        let owner = people::founder().map(|wallet| wallet.address());
+        let newest = self.finals.last_key_value().map(|(epoch, _)| *epoch);
+        if let Some(protest) = &mut self.protest {
+            protest.hear((height, event), newest)?;
+        }
+        Ok(match event {
+            Event::Committed(said) if copies(said.validator) => {
+                self.counts.copied += 1;
+                None
+            }
+            Event::Revealed(said) if copies(said.validator) => {
+                let epoch = said.epoch;
+                return Err(Broken(format!("the vote of a copier counts in epoch {epoch}")));
+            }
+            Event::Finalized(said) => {
+                if let Some(protest) = &mut self.protest {
+                    protest.decided(height, Epoch(said.epoch));
+                }
+                None
+            }
+            Event::Disputed(said) => {
+                let epoch = Epoch(said.epoch);
+                self.finals.split_off(&epoch);
+                self.statements.split_off(&epoch);
+                self.falsehoods.split_off(&epoch);
+                self.agreed.split_off(&(epoch, 0));
+                Some(format!("epoch {epoch} is disputed in block {height}"))
+            }
+            Event::DisputeEnded(said) if said.upheld => {
+                self.counts.upheld += 1;
+                Some(format!("the dissent from epoch {} is upheld", said.epoch))
+            }
+            Event::DisputeEnded(said) => {
+                self.counts.rejected += 1;
+                Some(format!("the dissent from epoch {} is rejected", said.epoch))
+            }
+            Event::Fined(said) => {
+                self.counts.fined += 1;
+                Some(format!("{} is fined {} wei", said.validator, said.amount))
+            }
+            Event::Claimed(said) if Some(said.account) == owner => {
+                self.counts.paid += 1;
+                let (vested, cash) = (said.vested, said.cash);
+                Some(format!("a claim pays {vested} tokens and {cash} dollars"))
+            }
+            _ => None,
+        })
+    }
+
+    /// Lets who has a reason dissent.
+    fn dissent(&mut self, chain: &Chronicle) -> Result<Option<String>, Broken> {
+        let Some(protest) = &mut self.protest else { return Ok(None) };
+        if let Some(newest) = self.claimable {
+            let seats = u64::try_from(self.desks.len()).unwrap_or(u64::MAX);
+            let errand = protest.claimable(chain, newest, seats)?;
+            errand.into_iter().for_each(|errand| self.errands.add(errand));
+        }
+        if !protest.waits() {
+            return Ok(None);
+        }
+        let liars = &self.liars;
+        let mut honest = self.desks.iter().enumerate().filter(|(n, _)| !liars.contains(n));
+        let (epoch, truth) = match protest.why {
+            Dissent::ForTruth => {
+                let Some(epoch) = self.falsehoods.first().copied() else { return Ok(None) };
+                if !self.mistaken.is_empty() || !honest.all(|(_, desk)| desk.refuses(epoch)) {
+                    return Ok(None);
+                }
+                let found = self.desks.iter().enumerate().find(|(n, _)| !liars.contains(n));
+                let archive = found.map(|(_, desk)| desk.archive());
+                let statement =
+                    archive.and_then(|archive| archive.statement(NETWORK, epoch).now_or_never());
+                let Some(Ok(Some(statement))) = statement else { return Ok(None) };
+                (epoch, Outcome::from(&statement))
+            }
+            Dissent::ToHoldUp => {
+                let Some((epoch, statement)) = self.statements.last_key_value() else {
+                    return Ok(None);
+                };
+                if self.claimable.is_some_and(|claimable| claimable >= *epoch) {
+                    return Ok(None);
+                }
+                (*epoch, Outcome::from(statement))
+            }
+        };
+        let errand = protest.file(chain, epoch, truth)?;
+        errand.into_iter().for_each(|errand| self.errands.add(errand));
+        Ok(Some(format!("somebody dissents from epoch {epoch}")))
+    }
+
+    /// A machine whose judge has been found to be wrong, and that has to be started again with the right one.
+    pub fn mistaken(&mut self) -> Option<usize> {
+        if self.falsehoods.is_empty() {
+            return None;
+        }
+        let machine = self.mistaken.pop_first()?;
+        self.desks[machine].mend();
+        self.liars.remove(&machine);
+        Some(machine)
     }
 
     /// Remembers the inputs that the ledger announced for an epoch, once a desk has them.
@@ -245,6 +396,10 @@ impl Economy {
                 let found = archive.statement(NETWORK, *epoch).now_or_never();
                 let Some(Ok(Some(statement))) = found else { continue };
                 if Outcome::from(&statement) != *outcome {
+                    if self.protest.as_ref().is_some_and(|p| p.why == Dissent::ForTruth) {
+                        self.falsehoods.insert(*epoch);
+                        continue;
+                    }
                     return Err(Broken(format!(
                         "machine {machine} settles epoch {epoch} to another outcome than is final"
                     )));
@@ -259,17 +414,32 @@ impl Economy {
         Ok(words)
     }
 
-    /// Has the devices' owner claim by the newest statement that may be claimed by.
-    fn claim(&mut self) {
-        let Some((epoch, statement)) = self.statements.last_key_value() else { return };
-        let Some(wallet) = people::founder() else { return };
-        let Some(account) = statement.account(wallet.address()) else { return };
-        let leaf = account.leaf(NETWORK, *epoch);
-        let Some(proof) = statement.tree().proof(leaf.hash()) else { return };
+    /// Has the devices' owner claim by the newest statement that can be claimed by.
+    fn claim(&mut self, chain: &Chronicle) -> Result<(), Broken> {
+        let call = ISettlements::claimableEpochCall { network: NETWORK.0 };
+        let newest = chain.ask(SETTLEMENTS, &call)?;
+        if !newest.any {
+            return Ok(());
+        }
+        let epoch = Epoch(newest.epoch);
+        self.claimable = Some(epoch);
+        if let Some(first) = self.falsehoods.first().filter(|first| **first <= epoch) {
+            return Err(Broken(format!("the false root of epoch {first} can be claimed by")));
+        }
+        let Some(statement) = self.statements.get(&epoch).filter(|_| self.claimed < Some(epoch))
+        else {
+            return Ok(());
+        };
+        self.claimed = Some(epoch);
+        let Some(wallet) = people::founder() else { return Ok(()) };
+        let Some(account) = statement.account(wallet.address()) else { return Ok(()) };
+        let leaf = account.leaf(NETWORK, epoch);
+        let Some(proof) = statement.tree().proof(leaf.hash()) else { return Ok(()) };
         let call = ISettlements::claimCall { epoch: epoch.0, leaf: (&leaf).into(), proof };
         // The same claim twice: the second must not pay again.
         let act = || people::call(SETTLEMENTS, &call);
         self.errands.add(Errand { wallet, acts: vec![act(), act()] });
+        Ok(())
     }
 
     /// A batch that a machine's author signs and must not have made: with the report of a device that is on
@@ -291,9 +461,11 @@ impl Economy {
         Some(Batch::sign(&author, people::CHAIN, NETWORK, vec![report, junk]).to_bytes())
     }
 
-    /// The transactions that somebody sends now, in their order.
-    pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Option<Vec<Vec<u8>>> {
-        self.errands.step(now, chain)
+    /// The transactions that some send now, each in their order.
+    pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Vec<Vec<Vec<u8>>> {
+        let copiers = self.copiers.iter_mut().map(|copier| &mut copier.errands);
+        let all = [&mut self.errands].into_iter().chain(copiers);
+        all.filter_map(|errands| errands.step(now, chain)).collect()
     }
 
     /// Lets devices act at a true time.
@@ -322,6 +494,8 @@ impl Economy {
         };
         self.finals.last_key_value().is_some_and(|(newest, _)| *newest >= epoch)
             && self.finals.keys().all(all)
+            && self.claimed >= self.claimable
+            && self.protest.as_ref().is_none_or(Protest::done)
             && self.errands.done()
     }
 
@@ -334,7 +508,11 @@ impl Economy {
     pub fn lacks(&self) -> String {
         let finals: Vec<_> = self.finals.keys().collect();
         let done = self.errands.done();
-        format!("final epochs {finals:?}, agreed {:?}, errands done: {done}", self.agreed)
+        let protest = self.protest.as_ref().map(Protest::words).unwrap_or_default();
+        let (agreed, claimed) = (&self.agreed, self.claimed);
+        format!(
+            "final epochs {finals:?}, agreed {agreed:?}, claimed {claimed:?}, errands done: {done}, {protest}"
+        )
     }
 
     /// Settles every final epoch again from each honest machine's archive alone, and looks who is at fault.
@@ -376,7 +554,7 @@ impl Economy {
         Ok(words)
     }
 
-    /// What the devices' owner took is what a final statement grants it.
+    /// What the devices' owner took is what the statement grants it by which it claimed last.
     fn paid(&self, chain: &Chronicle) -> Result<String, Broken> {
         let owner = people::founder().map(|wallet| wallet.address()).unwrap_or_default();
         let call = ISettlements::claimedCall { network: NETWORK.0, account: owner };
@@ -386,11 +564,19 @@ impl Economy {
             Some((U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0)))
         };
         let took = (taken.vested, taken.cash);
-        let nothing = took == (U256::ZERO, U256::ZERO);
-        if nothing || self.statements.values().filter_map(granted).any(|leaf| leaf == took) {
+        let last = self.claimed.and_then(|epoch| self.statements.get(&epoch));
+        if took == last.and_then(granted).unwrap_or_default() {
             return Ok(format!("claimed {} tokens and {} dollars", taken.vested, taken.cash));
         }
-        Err(Broken(format!("{taken:?} was claimed, which no final statement grants")))
+        Err(Broken(format!(
+            "{taken:?} was claimed, which is not what epoch {:?} grants",
+            self.claimed
+        )))
+    }
+
+    /// How often the ledger said what.
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How many epochs are final, how many duties were due in them, and how many were met.
