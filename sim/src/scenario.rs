@@ -372,12 +372,21 @@ fn false_voters(plan: &mut Plan, rng: &mut StdRng) {
     lie(plan, rng, &[Kind::FalseVoter]);
 }
 
-/// Links are slow, so that votes come in several blocks and there is somebody to copy of.
+/// The copier commits in time. An honest validator is far away, so that others have revealed, and the epoch is
+/// not decided yet, when the copier does as they did.
 fn copiers(plan: &mut Plan, rng: &mut StdRng) {
     economy(plan, rng);
     plan.machines = 4;
     lie(plan, rng, &[Kind::Copier]);
-    slow(plan, rng);
+    let honest = (0..plan.machines).filter(|machine| !plan.kinds.contains_key(machine));
+    let honest: Vec<usize> = honest.collect();
+    let far = honest[rng.random_range(0..honest.len())];
+    let delay_ms = rng.random_range(300..500);
+    for other in (0..plan.machines).filter(|other| *other != far) {
+        let link = Link { delay_ms, ..Link::default() };
+        plan.at(0, Fault::Link(far, other, link));
+        plan.at(0, Fault::Link(other, far, link));
+    }
 }
 
 /// Of four validators one lies for good and the judges of two are wrong for a while: no fewer decide.

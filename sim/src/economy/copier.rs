@@ -56,8 +56,11 @@ impl Copier {
         new: &[Arc<Finalized>],
     ) -> Result<Vec<String>, Broken> {
         let mut words = Vec::new();
-        for call in reveals(new) {
-            if call.network == NETWORK.0 && self.revealed.insert((call.epoch, call.salt)) {
+        for (of, call) in new.iter().flat_map(|block| reveals(block)) {
+            if call.network == NETWORK.0
+                && self.others.contains(&of)
+                && self.revealed.insert((call.epoch, call.salt))
+            {
                 let (n, epoch) = (self.machine, call.epoch);
                 words.push(format!("machine {n} copies what was revealed of epoch {epoch}"));
                 let acts = vec![people::call(SETTLEMENTS, &call)];

@@ -6,8 +6,9 @@
 //! calls whom. Devices, rails and datasets are made by transactions, as in a real network.
 //!
 //! Checked: what is final on the ledger is what every honest validator settled; it is what a replay from
-//! each archive alone gives; what devices promise is paid where nothing went wrong; no claim takes more
-//! than a final statement grants, and none takes it twice.
+//! each archive alone gives; what devices promise is paid where nothing went wrong; what can be claimed is
+//! claimed, twice, and pays exactly what the statement grants; no copied vote counts; a false root is gone
+//! before anybody can claim by it ([`votes`] hears the ledger say so).
 
 mod copier;
 pub mod desk;
@@ -24,7 +25,7 @@ use self::{
     desk::{Desk, Post},
     device::Device,
     protest::Protest,
-    votes::{Counts, events},
+    votes::{Counts, events, reveals},
 };
 use crate::{
     adversaries::Kind,
@@ -36,7 +37,8 @@ use crate::{
         people,
     },
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
+use consensus::Finalized;
 use contracts::{
     abi::{
         ISettlements::{self, ISettlementsEvents as Event},
@@ -127,6 +129,10 @@ pub struct Economy {
     errands: Errands,
     /// Up to which height the ledger was heard, and what it said.
     heard: u64,
+    /// Who owns the devices.
+    owner: Option<Address>,
+    /// The epoch that was decided last.
+    decided: Option<Epoch>,
     counts: Counts,
     announced: Announced,
     /// What is final on the ledger.
@@ -177,6 +183,8 @@ impl Economy {
             mistaken,
             errands,
             heard: 0,
+            owner: people::founder().map(|wallet| wallet.address()),
+            decided: None,
             counts: Counts::default(),
             announced: BTreeMap::new(),
             finals: BTreeMap::new(),
@@ -257,8 +265,11 @@ impl Economy {
             return Ok(words);
         }
         self.heard = chain.height();
-        for (height, event) in events(new) {
-            words.extend(self.hear_one(height, &event)?);
+        for block in new {
+            for (height, event) in events(block) {
+                words.extend(self.hear_one(height, &event)?);
+            }
+            self.repeated(block);
         }
         for copier in &mut self.copiers {
             words.extend(copier.look(chain, new)?);
@@ -266,9 +277,19 @@ impl Economy {
         Ok(words)
     }
 
+    /// Counts what copiers revealed in a block before the epoch was decided.
+    fn repeated(&mut self, block: &Finalized) {
+        if self.copiers.is_empty() {
+            return;
+        }
+        let copies = |account| self.copiers.iter().any(|copier| copier.account() == account);
+        let open = |epoch| self.decided.is_none_or(|decided| decided < Epoch(epoch));
+        let found = reveals(block).filter(|(of, call)| copies(*of) && open(call.epoch)).count();
+        self.counts.repeated += u64::try_from(found).unwrap_or(u64::MAX);
+    }
+
     fn hear_one(&mut self, height: u64, event: &Event) -> Result<Option<String>, Broken> {
         let copies = |account| self.copiers.iter().any(|copier| copier.account() == account);
-        let owner = people::founder().map(|wallet| wallet.address());
         let newest = self.finals.last_key_value().map(|(epoch, _)| *epoch);
         if let Some(protest) = &mut self.protest {
             protest.hear((height, event), newest)?;
@@ -283,6 +304,7 @@ impl Economy {
                 return Err(Broken(format!("the vote of a copier counts in epoch {epoch}")));
             }
             Event::Finalized(said) => {
+                self.decided = Some(Epoch(said.epoch));
                 if let Some(protest) = &mut self.protest {
                     protest.decided(height, Epoch(said.epoch));
                 }
@@ -308,7 +330,7 @@ impl Economy {
                 self.counts.fined += 1;
                 Some(format!("{} is fined {} wei", said.validator, said.amount))
             }
-            Event::Claimed(said) if Some(said.account) == owner => {
+            Event::Claimed(said) if Some(said.account) == self.owner => {
                 self.counts.paid += 1;
                 let (vested, cash) = (said.vested, said.cash);
                 Some(format!("a claim pays {vested} tokens and {cash} dollars"))
@@ -494,9 +516,25 @@ impl Economy {
         };
         self.finals.last_key_value().is_some_and(|(newest, _)| *newest >= epoch)
             && self.finals.keys().all(all)
+            && self.paid_once()
             && self.claimed >= self.claimable
             && self.protest.as_ref().is_none_or(Protest::done)
             && self.errands.done()
+    }
+
+    /// Whether a claim has paid, unless the devices' owner has nothing to claim.
+    fn paid_once(&self) -> bool {
+        let nothing = |statement: &Statement| self.granted(statement) == (U256::ZERO, U256::ZERO);
+        self.counts.paid > 0 || self.statements.values().all(nothing)
+    }
+
+    /// What a statement grants the devices' owner: tokens and dollars.
+    fn granted(&self, statement: &Statement) -> (U256, U256) {
+        let account = self.owner.and_then(|owner| statement.account(owner));
+        account.map_or((U256::ZERO, U256::ZERO), |account| {
+            let leaf = account.leaf(NETWORK, statement.epoch);
+            (U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0))
+        })
     }
 
     /// Whether a machine's ledger gave it all blocks of an epoch: not if it fetched a later state.
@@ -556,16 +594,12 @@ impl Economy {
 
     /// What the devices' owner took is what the statement grants it by which it claimed last.
     fn paid(&self, chain: &Chronicle) -> Result<String, Broken> {
-        let owner = people::founder().map(|wallet| wallet.address()).unwrap_or_default();
+        let owner = self.owner.unwrap_or_default();
         let call = ISettlements::claimedCall { network: NETWORK.0, account: owner };
         let taken = chain.ask(SETTLEMENTS, &call)?;
-        let granted = |statement: &Statement| {
-            let leaf = statement.account(owner)?.leaf(NETWORK, statement.epoch);
-            Some((U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0)))
-        };
         let took = (taken.vested, taken.cash);
         let last = self.claimed.and_then(|epoch| self.statements.get(&epoch));
-        if took == last.and_then(granted).unwrap_or_default() {
+        if took == last.map(|last| self.granted(last)).unwrap_or_default() {
             return Ok(format!("claimed {} tokens and {} dollars", taken.vested, taken.cash));
         }
         Err(Broken(format!(
