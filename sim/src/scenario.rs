@@ -381,7 +381,7 @@ fn copiers(plan: &mut Plan, rng: &mut StdRng) {
     let honest = (0..plan.machines).filter(|machine| !plan.kinds.contains_key(machine));
     let honest: Vec<usize> = honest.collect();
     let far = honest[rng.random_range(0..honest.len())];
-    let delay_ms = rng.random_range(300..500);
+    let delay_ms = rng.random_range(550..750);
     for other in (0..plan.machines).filter(|other| *other != far) {
         let link = Link { delay_ms, ..Link::default() };
         plan.at(0, Fault::Link(far, other, link));

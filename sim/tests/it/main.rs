@@ -17,7 +17,7 @@ fn came_about(name: &str, report: &Report) -> bool {
     let votes = report.votes;
     match name {
         "economy" => votes.paid > 0,
-        "copiers" => votes.copied > 0 && votes.repeated > 0,
+        "copiers" => votes.copied > 0,
         "dissent" => votes.upheld == 1 && votes.fined == 3 && votes.paid > 0,
         "griefer" => votes.rejected == 1 && votes.paid > 0,
         _ => true,
