@@ -18,7 +18,7 @@ pub mod neighbour;
 mod protest;
 pub mod votes;
 
-pub use furnish::DEPOSIT;
+pub use furnish::{DEPOSIT, manifest};
 
 use self::{
     copier::Copier,
@@ -49,13 +49,12 @@ use contracts::{
 use evidence::Batch;
 use futures::FutureExt as _;
 use protocol::{
-    AuthorKey, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    AuthorKey, Digest, Epoch, Height, NetworkId, RailId,
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
     inputs::Inputs,
     key::DeviceSecret,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
     statement::Statement,
 };
 use rand::{RngExt as _, rngs::StdRng};
@@ -78,43 +77,6 @@ const JUNK_BYTES: usize = 300;
 
 /// The inputs that the ledger announced.
 pub type Announced = BTreeMap<Epoch, Arc<Inputs>>;
-
-/// The rules of the network.
-pub fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "simulated".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 3,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: storage_kind::STORAGE,
-            price: Micros(50_000),
-            delivery_price: Micros(10_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(5),
-            positions: 2,
-            window: 4,
-        }],
-    }
-}
 
 /// Devices, desks, and what was settled.
 #[derive(Debug)]
