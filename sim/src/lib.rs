@@ -11,6 +11,7 @@
 //! | `consensus` | all of it: engine, gossip, mempool, committees, state, history, encrypted network |
 //! | `contracts`, `execution` | all of it |
 //! | `validator` | the worker without its shells: intake, follower, archive, settler, votes, accusing, charging |
+//! | votes | commit and reveal, lies, copies, dissents, fines, claims ([`economy`]) |
 //! | `client`, `rpc` | as the worker uses them, without HTTP between |
 //! | settlement | all of it, from each machine's own archive |
 //! | agents | the state machine with its journal, the kind's duties and proofs ([`economy`]) |
@@ -24,9 +25,6 @@
 //!   behind traits. So "every acknowledged object is readable" is not checked here.
 //! * **Storage on a disk that fails.** `storage-agent` reads and writes shards through `protocol::disk`, but
 //!   by `std::fs` in its one implementation; devices here hold one shard in memory.
-//! * **Copied commits and dissents.** A validator lies by another outcome for what it settled
-//!   (`validator::settle::Voice`); one that sends others' ballots, or a stranger that dissents, needs a sender of
-//!   its own in [`economy`]. An epoch that is opened again is understood already.
 //! * **The journal of the intake** is a real folder: what was written survives a crash of its machine, so
 //!   only the loss of what was in memory is tried.
 

@@ -112,6 +112,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         carried,
         seated,
         settled,
+        votes,
         hash,
         broken,
         last,
@@ -121,7 +122,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         let replay = broken.as_ref().map(|_| choice.command());
         say(json!({
             "seed": seed, "scenario": name, "validators": machines, "height": height,
-            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
+            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "claims": votes.paid, "copied": votes.copied, "repeated": votes.repeated, "upheld": votes.upheld, "rejected": votes.rejected, "fined": votes.fined, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
         }));
         return;
     }

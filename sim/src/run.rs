@@ -1,6 +1,7 @@
 //! One world from its seed to its end.
 
 use crate::{
+    economy::votes::Counts,
     scenario::Scenario,
     trace::Trace,
     world::{End, World, people},
@@ -51,6 +52,8 @@ pub struct Report {
     pub seated: usize,
     /// Epochs settled, duties due in them, and duties met.
     pub settled: (u64, u64, u64),
+    /// Copied ballots, dissents, fines, and claims.
+    pub votes: Counts,
     /// The hash of its trace.
     pub hash: String,
     /// The promise that was broken.
@@ -81,8 +84,20 @@ pub fn run(choice: Choice) -> Report {
         Ok(Err(broken)) => (End::default(), Some(broken.0)),
         Err(_) => (End::default(), Some("the world itself panicked".to_owned())),
     };
-    let End { height, convicted, accused, carried, seated, settled } = end;
+    let End { height, convicted, accused, carried, seated, settled, votes } = end;
     let last = trace.last().map(str::to_owned).collect();
     let hash = trace.hash();
-    Report { machines, height, convicted, accused, carried, seated, settled, hash, broken, last }
+    Report {
+        machines,
+        height,
+        convicted,
+        accused,
+        carried,
+        seated,
+        settled,
+        votes,
+        hash,
+        broken,
+        last,
+    }
 }

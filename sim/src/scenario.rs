@@ -24,6 +24,10 @@ pub struct Plan {
     pub rotation: bool,
     /// Devices that provide storage; none in most worlds.
     pub devices: u8,
+    /// How long what was decided can be disputed, in epochs.
+    pub dispute_epochs: u64,
+    /// Why somebody dissents, if somebody does.
+    pub dissent: Option<Dissent>,
     /// Blocks of a term.
     pub term_length: u64,
     /// Whether machines have addresses of one computer, with which commonware connects again sooner.
@@ -36,6 +40,15 @@ pub struct Plan {
     pub faults: Vec<(u64, Fault)>,
     /// When all is healed, in milliseconds from the begin.
     pub trouble_ms: u64,
+}
+
+/// Why somebody dissents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dissent {
+    /// Two thirds have decided what no replay gives.
+    ForTruth,
+    /// All that was decided is true.
+    ToHoldUp,
 }
 
 /// A machine that joins a ledger that runs.
@@ -55,6 +68,8 @@ impl Plan {
             seats_max: 64,
             rotation: false,
             devices: 0,
+            dispute_epochs: 1,
+            dissent: None,
             term_length: 1_000,
             loopback: true,
             late: BTreeMap::new(),
@@ -154,6 +169,13 @@ pub const ALL: &[Scenario] = &[
         about: "validators vote for roots that no replay gives",
         make: false_voters,
     },
+    Scenario { name: "copiers", about: "validators copy the votes of others", make: copiers },
+    Scenario {
+        name: "dissent",
+        about: "two thirds decide a false root, and somebody dissents",
+        make: dissent,
+    },
+    Scenario { name: "griefer", about: "somebody dissents from a true root", make: griefer },
     Scenario { name: "mixed", about: "all of these at once", make: mixed },
     Scenario { name: "equivocator", about: "proposes two blocks", make: equivocator },
     Scenario { name: "silent", about: "proposes nothing", make: silent },
@@ -348,6 +370,43 @@ fn junk_batches(plan: &mut Plan, rng: &mut StdRng) {
 fn false_voters(plan: &mut Plan, rng: &mut StdRng) {
     economy(plan, rng);
     lie(plan, rng, &[Kind::FalseVoter]);
+}
+
+/// The copier commits in time. An honest validator is far away, so that others have revealed, and the epoch is
+/// not decided yet, when the copier does as they did.
+fn copiers(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    plan.machines = 4;
+    lie(plan, rng, &[Kind::Copier]);
+    let honest = (0..plan.machines).filter(|machine| !plan.kinds.contains_key(machine));
+    let honest: Vec<usize> = honest.collect();
+    let far = honest[rng.random_range(0..honest.len())];
+    let delay_ms = rng.random_range(550..750);
+    for other in (0..plan.machines).filter(|other| *other != far) {
+        let link = Link { delay_ms, ..Link::default() };
+        plan.at(0, Fault::Link(far, other, link));
+        plan.at(0, Fault::Link(other, far, link));
+    }
+}
+
+/// Of four validators one lies for good and the judges of two are wrong for a while: no fewer decide.
+fn dissent(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    (plan.machines, plan.seats) = (4, 4);
+    // Machines are started again, with the right judge, before the window is over.
+    plan.dispute_epochs = 2;
+    plan.dissent = Some(Dissent::ForTruth);
+    let mut all: Vec<usize> = (0..plan.machines).collect();
+    all.shuffle(rng);
+    let kinds = [Kind::FalseVoter, Kind::FaultyJudge, Kind::FaultyJudge];
+    plan.kinds = all.into_iter().zip(kinds).collect();
+}
+
+fn griefer(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    plan.machines = plan.machines.min(4);
+    plan.seats = plan.machines;
+    plan.dissent = Some(Dissent::ToHoldUp);
 }
 
 fn false_majority(plan: &mut Plan, rng: &mut StdRng) {

@@ -22,6 +22,7 @@ pub use refusals::{Refusal, Refusals};
 pub use vote::{choice, outcome};
 
 use crate::files::{Files, FilesError};
+use alloy_primitives::B256;
 use client::{
     CallError, Client, SendError, Signer,
     abi::{ISettlements, IValidators, Outcome},
@@ -105,16 +106,24 @@ struct Said {
     announced: BTreeSet<Epoch>,
     /// The decided statement up to which everything agrees with the replay; none before the first call.
     agreed: Option<Base>,
-    /// The decided statement that does not.
-    refused: Option<(Epoch, Digest)>,
+    /// The decided choice that does not.
+    refused: Option<(Epoch, B256)>,
     /// What the replay of the newest open epoch gave.
     replayed: Option<Replayed>,
     /// The term whose committee has no seat of ours.
     seatless: Option<u64>,
 }
 
-/// The decided epoch on which the next builds, if there is one, and its statement.
-type Base = (Option<Epoch>, Digest);
+/// What the next epoch builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Base {
+    /// The decided epoch before it; none at the network's beginning.
+    epoch: Option<Epoch>,
+    /// Its statement.
+    statement: Digest,
+    /// All that was decided of it, root and totals too, as [`choice`] names it.
+    choice: B256,
+}
 
 /// What the replay of an epoch gave.
 #[derive(Clone, Debug)]
@@ -293,8 +302,8 @@ impl Settler {
         if self.clock.grace_end(open) >= recorded || !self.records(open).await? {
             return Ok(false);
         }
-        let known =
-            said.replayed.take().filter(|known| (known.epoch, known.previous) == (open, base.1));
+        let is_open = |known: &Replayed| (known.epoch, known.previous) == (open, base.statement);
+        let known = said.replayed.take().filter(is_open);
         let replayed = match known {
             Some(known) => known,
             None => self.replay_open(network, open, base).await?,
@@ -309,11 +318,12 @@ impl Settler {
         &self,
         network: NetworkId,
         epoch: Epoch,
-        (before, previous): Base,
+        base: Base,
     ) -> Result<Replayed, SettleEpochError> {
         let began = Instant::now();
         let Files { client, archive, .. } = &self.files;
-        let statement = match before {
+        let previous = base.statement;
+        let statement = match base.epoch {
             Some(before) => self
                 .files
                 .statement(network, before, previous)

@@ -69,6 +69,10 @@ pub enum Kind {
     JunkAuthor,
     /// Votes for a settlement that its own replay does not give.
     FalseVoter,
+    /// Does the same by mistake, until its judge is mended; honest in all else.
+    FaultyJudge,
+    /// Copies the votes of others.
+    Copier,
 }
 
 impl Kind {
@@ -85,7 +89,7 @@ impl Kind {
 
     /// Whether its own view of the ledger may be wrong, since it lies.
     pub const fn lies(self) -> bool {
-        !matches!(self, Self::Witness)
+        !matches!(self, Self::Witness | Self::FaultyJudge)
     }
 
     /// Whether it votes twice, which others may accuse it of.
@@ -106,6 +110,8 @@ impl Kind {
             Self::Censor => "censor",
             Self::JunkAuthor => "junk-author",
             Self::FalseVoter => "false-voter",
+            Self::FaultyJudge => "faulty-judge",
+            Self::Copier => "copier",
         }
     }
 
@@ -123,7 +129,7 @@ impl Kind {
             Self::Withholder => Arc::new(withholder::Withholder::new(signature)),
             Self::Forger => Arc::new(forger::Forger::new(signature)),
             Self::Censor => Arc::new(censor::Censor::new(plot.victim)),
-            Self::JunkAuthor | Self::FalseVoter => return None,
+            Self::JunkAuthor | Self::FalseVoter | Self::FaultyJudge | Self::Copier => return None,
         })
     }
 }

@@ -83,6 +83,11 @@ impl Chronicle {
         u64::try_from(self.blocks.len()).unwrap_or(u64::MAX)
     }
 
+    /// The final blocks above a height.
+    pub fn above(&self, height: u64) -> &[Arc<Finalized>] {
+        usize::try_from(height).ok().and_then(|from| self.blocks.get(from..)).unwrap_or_default()
+    }
+
     /// Transactions and blobs in all blocks.
     pub const fn carried(&self) -> (u64, u64) {
         self.carried

@@ -21,7 +21,7 @@ use evidence::{
     Archive,
     wire::{Answer, Submit},
 };
-use protocol::{Digest, Height, clock::Clock};
+use protocol::{Digest, Epoch, Height, clock::Clock};
 use rand::rngs::StdRng;
 use settlement::Settled;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,9 @@ use validator::{
     settle::{Voice, outcome},
     work,
 };
+
+/// The first epoch that a wrong judge judges wrongly.
+const MISTAKEN: Epoch = Epoch(1);
 
 /// What stands at a desk, for its neighbours as well.
 #[derive(Debug, Default)]
@@ -83,12 +86,23 @@ pub struct Desk {
     objects: Arc<Objects>,
     post: Arc<Post>,
     voice: Voice,
+    /// Whether its worker votes.
+    votes: bool,
+}
+
+/// An outcome with a root that nobody's replay gives, and all else as it is.
+pub(super) fn lie(truth: Outcome) -> Outcome {
+    Outcome { root: keccak256(truth.root), ..truth }
 }
 
 /// Votes for a root that nobody's replay gives.
 fn falsehood(settled: &Settled) -> Outcome {
-    let truth = outcome(settled);
-    Outcome { root: keccak256(truth.root), ..truth }
+    lie(outcome(settled))
+}
+
+/// Is right about the network's first epochs and wrong about all others.
+fn mistake(settled: &Settled) -> Outcome {
+    if settled.statement.epoch < MISTAKEN { outcome(settled) } else { falsehood(settled) }
 }
 
 impl Desk {
@@ -102,8 +116,24 @@ impl Desk {
             folder: tempfile::tempdir().map_err(Broken::new)?,
             objects: Arc::default(),
             post: Arc::default(),
-            voice: if kind == Some(Kind::FalseVoter) { falsehood } else { outcome },
+            voice: match kind {
+                Some(Kind::FalseVoter) => falsehood,
+                Some(Kind::FaultyJudge) => mistake,
+                _ => outcome,
+            },
+            votes: kind != Some(Kind::Copier),
         })
+    }
+
+    /// From its next start on its judge is right.
+    pub fn mend(&mut self) {
+        self.voice = outcome;
+    }
+
+    /// Whether its worker refuses what the ledger decided for an epoch.
+    pub fn refuses(&self, epoch: Epoch) -> bool {
+        let refused = self.post.on_duty().map(|there| there.work.refusals.all());
+        refused.into_iter().flatten().any(|refusal| refusal.epoch == epoch)
     }
 
     /// What stands here, for neighbours.
@@ -138,12 +168,13 @@ impl Desk {
         let (post, voice) = (Arc::clone(&self.post), self.voice);
         let shelf = Shelf::new(Arc::clone(&self.objects), Arc::clone(&life));
         let (n, folder) = (self.machine, self.folder.path().to_owned());
+        let signer = if self.votes { people::owner(n) } else { people::onlooker(n) };
         runtime.spawn(async move {
             let started = async {
                 let client = InProcess::client(ledger.clone()).await?;
                 let archive = Archive::new(Arc::new(shelf));
                 let files = Files { client, archive, others };
-                let keys = people::author(n).zip(people::owner(n));
+                let keys = people::author(n).zip(signer);
                 let (author, signer) = keys.ok_or("a machine without keys")?;
                 let key = author.key().x();
                 let clock: Arc<dyn Clock> = life.clone();

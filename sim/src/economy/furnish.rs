@@ -13,7 +13,11 @@ use contracts::{
     abi::{IDevices, IDollars, IRails, IStakes, IToken},
     address::{self, DEVICES, DOLLARS, RAILS, STABLECOIN, STAKES},
 };
-use protocol::{Tokens, key::registration_message};
+use protocol::{
+    Epoch, Micros, Ppm, Tokens,
+    key::registration_message,
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+};
 
 /// Stake of a device.
 const STAKE: Tokens = Tokens::whole(100);
@@ -23,6 +27,43 @@ pub const DEPOSIT: u64 = 50_000_000;
 const LIMIT: u64 = 1_000_000;
 /// What a rail pays for an epoch, in millionths of a dollar.
 const RATE: u64 = 1_000;
+
+/// The rules of the network.
+pub fn manifest() -> Manifest {
+    Manifest {
+        version: 1,
+        name: "simulated".into(),
+        split: Split::default(),
+        beta: Ppm(500_000),
+        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
+        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
+        token_price: Micros(100_000),
+        evidence: EvidenceRules {
+            quota_bytes: 100_000,
+            skew_ms: 30_000,
+            slack: 3,
+            absence_epochs: 10,
+            unbonding_epochs: 4,
+        },
+        slashes: Slashes {
+            conflicting_payloads: Ppm(200_000),
+            false_proof: Ppm(500_000),
+            selective_miss: Ppm(100_000),
+            long_absence: Ppm(100_000),
+        },
+        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
+        kinds: vec![KindTerms {
+            kind: storage_kind::STORAGE,
+            price: Micros(50_000),
+            delivery_price: Micros(10_000),
+            per_units: 1 << 30,
+            stake_base: Tokens::whole(10),
+            stake_per: Tokens::whole(5),
+            positions: 2,
+            window: 4,
+        }],
+    }
+}
 
 /// What founder and customer do, one after the other, for these devices, in the order of their rails.
 ///

@@ -6,44 +6,55 @@
 //! calls whom. Devices, rails and datasets are made by transactions, as in a real network.
 //!
 //! Checked: what is final on the ledger is what every honest validator settled; it is what a replay from
-//! each archive alone gives; what devices promise is paid where nothing went wrong; no claim takes more
-//! than a final statement grants, and none takes it twice.
+//! each archive alone gives; what devices promise is paid where nothing went wrong; what can be claimed is
+//! claimed, twice, and pays exactly what the statement grants; no copied vote counts; a false root is gone
+//! before anybody can claim by it ([`votes`] hears the ledger say so).
 
+mod copier;
 pub mod desk;
 pub mod device;
 mod furnish;
 pub mod neighbour;
+mod protest;
+pub mod votes;
 
-pub use furnish::DEPOSIT;
+pub use furnish::{DEPOSIT, manifest};
 
 use self::{
+    copier::Copier,
     desk::{Desk, Post},
     device::Device,
+    protest::Protest,
+    votes::{Counts, events, reveals},
 };
 use crate::{
     adversaries::Kind,
     checkers::{Broken, chronicle::Chronicle},
+    scenario::{Dissent, Plan},
     world::{
         errands::{Errand, Errands},
         host::Host,
         people,
     },
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
+use consensus::Finalized;
 use contracts::{
-    abi::{ISettlements, Outcome},
+    abi::{
+        ISettlements::{self, ISettlementsEvents as Event},
+        Outcome,
+    },
     address::SETTLEMENTS,
 };
 use evidence::Batch;
 use futures::FutureExt as _;
 use protocol::{
-    AuthorKey, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    AuthorKey, Digest, Epoch, Height, NetworkId, RailId,
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
     inputs::Inputs,
     key::DeviceSecret,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
     statement::Statement,
 };
 use rand::{RngExt as _, rngs::StdRng};
@@ -67,54 +78,33 @@ const JUNK_BYTES: usize = 300;
 /// The inputs that the ledger announced.
 pub type Announced = BTreeMap<Epoch, Arc<Inputs>>;
 
-/// The rules of the network.
-pub fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "simulated".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 3,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: storage_kind::STORAGE,
-            price: Micros(50_000),
-            delivery_price: Micros(10_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(5),
-            positions: 2,
-            window: 4,
-        }],
-    }
-}
-
 /// Devices, desks, and what was settled.
 #[derive(Debug)]
 pub struct Economy {
     devices: Vec<Device>,
     desks: Vec<Desk>,
     liars: BTreeSet<usize>,
+    copiers: Vec<Copier>,
+    protest: Option<Protest>,
+    /// Whose judge is wrong, and who of them is to be started again with the right one.
+    mistaken: BTreeSet<usize>,
     errands: Errands,
+    /// Up to which height the ledger was heard, and what it said.
+    heard: u64,
+    /// Who owns the devices.
+    owner: Option<Address>,
+    /// The epoch that was decided last.
+    decided: Option<Epoch>,
+    counts: Counts,
     announced: Announced,
     /// What is final on the ledger.
     finals: BTreeMap<Epoch, Outcome>,
-    /// The statements of those.
+    /// Which of those are not what honest machines settle, while somebody may dissent.
+    falsehoods: BTreeSet<Epoch>,
+    /// The newest that can be claimed, and by which was claimed last.
+    claimable: Option<Epoch>,
+    claimed: Option<Epoch>,
+    /// The statements of those that are final.
     statements: BTreeMap<Epoch, Statement>,
     /// With which block the ledgers of machines begin, where it is not the first of all.
     begins: BTreeMap<usize, Height>,
@@ -123,15 +113,12 @@ pub struct Economy {
 }
 
 impl Economy {
-    /// So many devices and a desk for each machine.
+    /// The devices of a plan, and a desk for each machine.
     ///
     /// # Errors
     /// A folder for journals cannot be made.
-    pub fn new(
-        devices: u8,
-        machines: usize,
-        kinds: &BTreeMap<usize, Kind>,
-    ) -> Result<Self, Broken> {
+    pub fn new(plan: &Plan) -> Result<Self, Broken> {
+        let Plan { devices, machines, ref kinds, .. } = *plan;
         let mut secrets: Vec<DeviceSecret> =
             (1..=devices).map(|number| DeviceSecret::from_seed([number; 32])).collect();
         secrets.sort_by_key(DeviceSecret::id);
@@ -144,15 +131,28 @@ impl Economy {
         let desks = (0..machines).map(|machine| Desk::new(machine, kind(&machine)));
         let desks = desks.collect::<Result<_, _>>()?;
         let lies = |machine: &usize| kind(machine).is_some_and(Kind::lies);
+        let is = |which: Kind| (0..machines).filter(move |machine| kind(machine) == Some(which));
+        let mistaken: BTreeSet<usize> = is(Kind::FaultyJudge).collect();
+        let copiers = is(Kind::Copier).filter_map(|machine| Copier::new(machine, machines));
         let mut errands = Errands::default();
         furnish::errands(&devices)?.into_iter().for_each(|errand| errands.add(errand));
         Ok(Self {
             devices,
             desks,
-            liars: (0..machines).filter(lies).collect(),
+            liars: (0..machines).filter(lies).chain(mistaken.iter().copied()).collect(),
+            copiers: copiers.collect(),
+            protest: plan.dissent.map(Protest::new),
+            mistaken,
             errands,
+            heard: 0,
+            owner: people::founder().map(|wallet| wallet.address()),
+            decided: None,
+            counts: Counts::default(),
             announced: BTreeMap::new(),
             finals: BTreeMap::new(),
+            falsehoods: BTreeSet::new(),
+            claimable: None,
+            claimed: None,
             statements: BTreeMap::new(),
             begins: BTreeMap::new(),
             agreed: BTreeSet::new(),
@@ -203,7 +203,7 @@ impl Economy {
         }
         let call = ISettlements::finalEpochCall { network: NETWORK.0 };
         let newest = chain.ask(SETTLEMENTS, &call)?;
-        let mut words = Vec::new();
+        let mut words = self.hear(chain)?;
         let known = self.finals.last_key_value().map_or(0, |(epoch, _)| epoch.0 + 1);
         for epoch in known..if newest.any { newest.epoch + 1 } else { 0 } {
             let call = ISettlements::outcomeCall { network: NETWORK.0, epoch };
@@ -211,11 +211,146 @@ impl Economy {
             if !outcome.statement.is_zero() {
                 words.push(format!("epoch {epoch} is final with root {}", outcome.root));
                 self.finals.insert(Epoch(epoch), outcome);
-                self.claim();
             }
         }
         words.extend(self.agree()?);
+        self.claim(chain)?;
+        words.extend(self.dissent(chain)?);
         Ok(words)
+    }
+
+    /// Hears what the ledger says in new blocks, and lets copiers copy it.
+    fn hear(&mut self, chain: &Chronicle) -> Result<Vec<String>, Broken> {
+        let new = chain.above(self.heard);
+        let mut words = Vec::new();
+        if new.is_empty() {
+            return Ok(words);
+        }
+        self.heard = chain.height();
+        for block in new {
+            for (height, event) in events(block) {
+                words.extend(self.hear_one(height, &event)?);
+            }
+            self.repeated(block);
+        }
+        for copier in &mut self.copiers {
+            words.extend(copier.look(chain, new)?);
+        }
+        Ok(words)
+    }
+
+    /// Counts what copiers revealed in a block before the epoch was decided.
+    fn repeated(&mut self, block: &Finalized) {
+        if self.copiers.is_empty() {
+            return;
+        }
+        let copies = |account| self.copiers.iter().any(|copier| copier.account() == account);
+        let open = |epoch| self.decided.is_none_or(|decided| decided < Epoch(epoch));
+        let found = reveals(block).filter(|(of, call)| copies(*of) && open(call.epoch)).count();
+        self.counts.repeated += u64::try_from(found).unwrap_or(u64::MAX);
+    }
+
+    fn hear_one(&mut self, height: u64, event: &Event) -> Result<Option<String>, Broken> {
+        let copies = |account| self.copiers.iter().any(|copier| copier.account() == account);
+        let newest = self.finals.last_key_value().map(|(epoch, _)| *epoch);
+        if let Some(protest) = &mut self.protest {
+            protest.hear((height, event), newest)?;
+        }
+        Ok(match event {
+            Event::Committed(said) if copies(said.validator) => {
+                self.counts.copied += 1;
+                None
+            }
+            Event::Revealed(said) if copies(said.validator) => {
+                let epoch = said.epoch;
+                return Err(Broken(format!("the vote of a copier counts in epoch {epoch}")));
+            }
+            Event::Finalized(said) => {
+                self.decided = Some(Epoch(said.epoch));
+                if let Some(protest) = &mut self.protest {
+                    protest.decided(height, Epoch(said.epoch));
+                }
+                None
+            }
+            Event::Disputed(said) => {
+                let epoch = Epoch(said.epoch);
+                self.finals.split_off(&epoch);
+                self.statements.split_off(&epoch);
+                self.falsehoods.split_off(&epoch);
+                self.agreed.split_off(&(epoch, 0));
+                Some(format!("epoch {epoch} is disputed in block {height}"))
+            }
+            Event::DisputeEnded(said) if said.upheld => {
+                self.counts.upheld += 1;
+                Some(format!("the dissent from epoch {} is upheld", said.epoch))
+            }
+            Event::DisputeEnded(said) => {
+                self.counts.rejected += 1;
+                Some(format!("the dissent from epoch {} is rejected", said.epoch))
+            }
+            Event::Fined(said) => {
+                self.counts.fined += 1;
+                Some(format!("{} is fined {} wei", said.validator, said.amount))
+            }
+            Event::Claimed(said) if Some(said.account) == self.owner => {
+                self.counts.paid += 1;
+                let (vested, cash) = (said.vested, said.cash);
+                Some(format!("a claim pays {vested} tokens and {cash} dollars"))
+            }
+            _ => None,
+        })
+    }
+
+    /// Lets who has a reason dissent.
+    fn dissent(&mut self, chain: &Chronicle) -> Result<Option<String>, Broken> {
+        let Some(protest) = &mut self.protest else { return Ok(None) };
+        if let Some(newest) = self.claimable {
+            let seats = u64::try_from(self.desks.len()).unwrap_or(u64::MAX);
+            let errand = protest.claimable(chain, newest, seats)?;
+            errand.into_iter().for_each(|errand| self.errands.add(errand));
+        }
+        if !protest.waits() {
+            return Ok(None);
+        }
+        let liars = &self.liars;
+        let mut honest = self.desks.iter().enumerate().filter(|(n, _)| !liars.contains(n));
+        let (epoch, truth) = match protest.why {
+            Dissent::ForTruth => {
+                let Some(epoch) = self.falsehoods.first().copied() else { return Ok(None) };
+                if !self.mistaken.is_empty() || !honest.all(|(_, desk)| desk.refuses(epoch)) {
+                    return Ok(None);
+                }
+                let found = self.desks.iter().enumerate().find(|(n, _)| !liars.contains(n));
+                let archive = found.map(|(_, desk)| desk.archive());
+                let statement =
+                    archive.and_then(|archive| archive.statement(NETWORK, epoch).now_or_never());
+                let Some(Ok(Some(statement))) = statement else { return Ok(None) };
+                (epoch, Outcome::from(&statement))
+            }
+            Dissent::ToHoldUp => {
+                let Some((epoch, statement)) = self.statements.last_key_value() else {
+                    return Ok(None);
+                };
+                if self.claimable.is_some_and(|claimable| claimable >= *epoch) {
+                    return Ok(None);
+                }
+                (*epoch, Outcome::from(statement))
+            }
+        };
+        let errand = protest.file(chain, epoch, truth)?;
+        errand.into_iter().for_each(|errand| self.errands.add(errand));
+        Ok(Some(format!("somebody dissents from epoch {epoch}")))
+    }
+
+    /// A machine whose judge has been found to be wrong, and that has to be started again with the right one.
+    pub fn mistaken(&mut self) -> Option<usize> {
+        if self.falsehoods.is_empty() {
+            return None;
+        }
+        let machine = self.mistaken.pop_first()?;
+        self.desks[machine].mend();
+        self.liars.remove(&machine);
+        Some(machine)
     }
 
     /// Remembers the inputs that the ledger announced for an epoch, once a desk has them.
@@ -245,6 +380,10 @@ impl Economy {
                 let found = archive.statement(NETWORK, *epoch).now_or_never();
                 let Some(Ok(Some(statement))) = found else { continue };
                 if Outcome::from(&statement) != *outcome {
+                    if self.protest.as_ref().is_some_and(|p| p.why == Dissent::ForTruth) {
+                        self.falsehoods.insert(*epoch);
+                        continue;
+                    }
                     return Err(Broken(format!(
                         "machine {machine} settles epoch {epoch} to another outcome than is final"
                     )));
@@ -259,17 +398,32 @@ impl Economy {
         Ok(words)
     }
 
-    /// Has the devices' owner claim by the newest statement that may be claimed by.
-    fn claim(&mut self) {
-        let Some((epoch, statement)) = self.statements.last_key_value() else { return };
-        let Some(wallet) = people::founder() else { return };
-        let Some(account) = statement.account(wallet.address()) else { return };
-        let leaf = account.leaf(NETWORK, *epoch);
-        let Some(proof) = statement.tree().proof(leaf.hash()) else { return };
+    /// Has the devices' owner claim by the newest statement that can be claimed by.
+    fn claim(&mut self, chain: &Chronicle) -> Result<(), Broken> {
+        let call = ISettlements::claimableEpochCall { network: NETWORK.0 };
+        let newest = chain.ask(SETTLEMENTS, &call)?;
+        if !newest.any {
+            return Ok(());
+        }
+        let epoch = Epoch(newest.epoch);
+        self.claimable = Some(epoch);
+        if let Some(first) = self.falsehoods.first().filter(|first| **first <= epoch) {
+            return Err(Broken(format!("the false root of epoch {first} can be claimed by")));
+        }
+        let Some(statement) = self.statements.get(&epoch).filter(|_| self.claimed < Some(epoch))
+        else {
+            return Ok(());
+        };
+        self.claimed = Some(epoch);
+        let Some(wallet) = people::founder() else { return Ok(()) };
+        let Some(account) = statement.account(wallet.address()) else { return Ok(()) };
+        let leaf = account.leaf(NETWORK, epoch);
+        let Some(proof) = statement.tree().proof(leaf.hash()) else { return Ok(()) };
         let call = ISettlements::claimCall { epoch: epoch.0, leaf: (&leaf).into(), proof };
         // The same claim twice: the second must not pay again.
         let act = || people::call(SETTLEMENTS, &call);
         self.errands.add(Errand { wallet, acts: vec![act(), act()] });
+        Ok(())
     }
 
     /// A batch that a machine's author signs and must not have made: with the report of a device that is on
@@ -291,9 +445,11 @@ impl Economy {
         Some(Batch::sign(&author, people::CHAIN, NETWORK, vec![report, junk]).to_bytes())
     }
 
-    /// The transactions that somebody sends now, in their order.
-    pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Option<Vec<Vec<u8>>> {
-        self.errands.step(now, chain)
+    /// The transactions that some send now, each in their order.
+    pub fn errands(&mut self, now: Duration, chain: &Chronicle) -> Vec<Vec<Vec<u8>>> {
+        let copiers = self.copiers.iter_mut().map(|copier| &mut copier.errands);
+        let all = [&mut self.errands].into_iter().chain(copiers);
+        all.filter_map(|errands| errands.step(now, chain)).collect()
     }
 
     /// Lets devices act at a true time.
@@ -322,7 +478,25 @@ impl Economy {
         };
         self.finals.last_key_value().is_some_and(|(newest, _)| *newest >= epoch)
             && self.finals.keys().all(all)
+            && self.paid_once()
+            && self.claimed >= self.claimable
+            && self.protest.as_ref().is_none_or(Protest::done)
             && self.errands.done()
+    }
+
+    /// Whether a claim has paid, unless the devices' owner has nothing to claim.
+    fn paid_once(&self) -> bool {
+        let nothing = |statement: &Statement| self.granted(statement) == (U256::ZERO, U256::ZERO);
+        self.counts.paid > 0 || self.statements.values().all(nothing)
+    }
+
+    /// What a statement grants the devices' owner: tokens and dollars.
+    fn granted(&self, statement: &Statement) -> (U256, U256) {
+        let account = self.owner.and_then(|owner| statement.account(owner));
+        account.map_or((U256::ZERO, U256::ZERO), |account| {
+            let leaf = account.leaf(NETWORK, statement.epoch);
+            (U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0))
+        })
     }
 
     /// Whether a machine's ledger gave it all blocks of an epoch: not if it fetched a later state.
@@ -334,7 +508,11 @@ impl Economy {
     pub fn lacks(&self) -> String {
         let finals: Vec<_> = self.finals.keys().collect();
         let done = self.errands.done();
-        format!("final epochs {finals:?}, agreed {:?}, errands done: {done}", self.agreed)
+        let protest = self.protest.as_ref().map(Protest::words).unwrap_or_default();
+        let (agreed, claimed) = (&self.agreed, self.claimed);
+        format!(
+            "final epochs {finals:?}, agreed {agreed:?}, claimed {claimed:?}, errands done: {done}, {protest}"
+        )
     }
 
     /// Settles every final epoch again from each honest machine's archive alone, and looks who is at fault.
@@ -376,21 +554,25 @@ impl Economy {
         Ok(words)
     }
 
-    /// What the devices' owner took is what a final statement grants it.
+    /// What the devices' owner took is what the statement grants it by which it claimed last.
     fn paid(&self, chain: &Chronicle) -> Result<String, Broken> {
-        let owner = people::founder().map(|wallet| wallet.address()).unwrap_or_default();
+        let owner = self.owner.unwrap_or_default();
         let call = ISettlements::claimedCall { network: NETWORK.0, account: owner };
         let taken = chain.ask(SETTLEMENTS, &call)?;
-        let granted = |statement: &Statement| {
-            let leaf = statement.account(owner)?.leaf(NETWORK, statement.epoch);
-            Some((U256::from(leaf.vested.0), U256::from(leaf.earned.cash.0)))
-        };
         let took = (taken.vested, taken.cash);
-        let nothing = took == (U256::ZERO, U256::ZERO);
-        if nothing || self.statements.values().filter_map(granted).any(|leaf| leaf == took) {
+        let last = self.claimed.and_then(|epoch| self.statements.get(&epoch));
+        if took == last.map(|last| self.granted(last)).unwrap_or_default() {
             return Ok(format!("claimed {} tokens and {} dollars", taken.vested, taken.cash));
         }
-        Err(Broken(format!("{taken:?} was claimed, which no final statement grants")))
+        Err(Broken(format!(
+            "{taken:?} was claimed, which is not what epoch {:?} grants",
+            self.claimed
+        )))
+    }
+
+    /// How often the ledger said what.
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How many epochs are final, how many duties were due in them, and how many were met.

@@ -15,7 +15,7 @@ use self::{host::Host, machine::Hardware, people::People};
 use crate::{
     adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
     checkers::{Broken, chronicle::Chronicle, court::Court},
-    economy::{CLOCK, Economy},
+    economy::{CLOCK, Economy, votes::Counts},
     faults::{
         Fault,
         disk::{Disk, Trouble},
@@ -90,6 +90,8 @@ pub struct End {
     pub seated: usize,
     /// Epochs settled, duties due in them, and duties met.
     pub settled: (u64, u64, u64),
+    /// Copied ballots, dissents, fines, and claims.
+    pub votes: Counts,
 }
 
 impl World {
@@ -111,7 +113,7 @@ impl World {
         let began = context.current();
         let economy = match plan.devices {
             0 => None,
-            devices => Some(Economy::new(devices, plan.machines, &plan.kinds)?),
+            _ => Some(Economy::new(&plan)?),
         };
         Ok(Self {
             context,
@@ -176,9 +178,10 @@ impl World {
         trace.add(self.now(), format!("runtime {}", self.context.auditor().state()));
         let (convicted, carried) = (self.convicted(), self.chain.carried());
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
+        let votes = self.economy.as_ref().map(Economy::counts).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
         let accused = self.accused.into_iter().collect();
-        Ok(End { height, convicted, accused, carried, seated, settled })
+        Ok(End { height, convicted, accused, carried, seated, settled, votes })
     }
 
     /// Starts all machines at once; the plan's time begins when they run.
@@ -346,6 +349,11 @@ impl World {
         }
         self.terms(trace)?;
         self.provide(trace)?;
+        while let Some(machine) = self.economy.as_mut().and_then(Economy::mistaken) {
+            trace.add(self.now(), format!("the judge of machine {machine} is mended"));
+            self.apply(&Fault::Kill(machine), trace).await?;
+            self.apply(&Fault::Boot(machine), trace).await?;
+        }
         let again = self.people.hear(self.now(), &self.chain);
         for sent in again {
             (0..self.hosts.len()).for_each(|machine| self.submit(machine, vec![sent.raw.clone()]));
@@ -363,7 +371,7 @@ impl World {
             trace.add(now, words);
         }
         economy.step(now_ms, self.calm, &mut self.rng)?;
-        if let Some(raws) = economy.errands(now, &self.chain) {
+        for raws in economy.errands(now, &self.chain) {
             (0..self.hosts.len()).for_each(|machine| self.submit(machine, raws.clone()));
         }
         Ok(())

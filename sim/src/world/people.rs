@@ -44,6 +44,10 @@ const OWNERS: u8 = 50;
 /// Numbers of the founder's and the customer's wallets.
 const FOUNDER: u8 = 41;
 const CUSTOMER: u8 = 42;
+/// Number of the wallet of who dissents.
+const DISSENTER: u8 = 43;
+/// Number of the wallet that the first machine's worker has if it does not vote.
+const ONLOOKERS: u8 = 150;
 const COIN: u128 = 1_000_000_000_000_000_000;
 const COINS: u128 = 1_000_000 * COIN;
 const STABLE: u64 = 5_000_000;
@@ -75,6 +79,16 @@ pub fn seat(machine: usize) -> Option<(ValidatorKeys, ed25519::PrivateKey)> {
 /// The owner of a machine's bond, whose account votes on settlements.
 pub fn owner(machine: usize) -> Option<PrivateKeySigner> {
     wallet(u8::try_from(machine).ok()?.checked_add(OWNERS)?)
+}
+
+/// An account without a seat or coins, for a machine's worker that must not vote.
+pub fn onlooker(machine: usize) -> Option<PrivateKeySigner> {
+    wallet(u8::try_from(machine).ok()?.checked_add(ONLOOKERS)?)
+}
+
+/// Who disputes what was decided.
+pub fn dissenter() -> Option<PrivateKeySigner> {
+    wallet(DISSENTER)
 }
 
 /// Who founded the network of a world with devices, and owns those.
@@ -118,8 +132,10 @@ pub fn genesis(plan: &Plan) -> Result<Genesis, GenesisError> {
         (0..PEOPLE).filter_map(wallet).map(|wallet| wallet.address()).collect();
     let owners = (0..plan.machines).filter_map(owner).map(|wallet| wallet.address());
     let informer = wallet(INFORMER).map(|wallet| wallet.address());
+    let dissenter = dissenter().filter(|_| plan.dissent.is_some()).map(|wallet| wallet.address());
     let (networks, provider) = (networks(plan), providers(plan));
-    let people = citizens.iter().copied().chain(owners).chain(informer).chain(provider.clone());
+    let people = citizens.iter().copied().chain(owners).chain(informer).chain(dissenter);
+    let people = people.chain(provider.clone());
     let rich = provider.map(|person| (person, Micros(DEPOSIT)));
     let stable = citizens.iter().map(|person| (*person, Micros(STABLE))).chain(rich);
     let stable = stable.collect();
@@ -132,7 +148,7 @@ pub fn genesis(plan: &Plan) -> Result<Genesis, GenesisError> {
         allocations: people.map(|person| (person, U256::from(COINS))).collect(),
         contracts: GenesisConfig {
             clock: CLOCK,
-            dispute_epochs: 2,
+            dispute_epochs: plan.dispute_epochs,
             validators: Vec::new(),
             seats: SeatRules {
                 seats_max: plan.seats_max,
@@ -206,7 +222,7 @@ impl People {
     pub fn accounts(&self, machines: usize) -> BTreeSet<Address> {
         let people = self.all.iter().map(|person| person.wallet.address());
         let owners = (0..machines).filter_map(owner).map(|wallet| wallet.address());
-        let providers = [founder(), customer()].into_iter().flatten();
+        let providers = [founder(), customer(), dissenter()].into_iter().flatten();
         let providers = providers.map(|wallet| wallet.address());
         people.chain(owners).chain(providers).collect()
     }

@@ -1,13 +1,20 @@
 //! What the ledger decided, compared with the replay: a node that follows the ledger believes no root, with a
 //! seat or without.
 //!
+//! A statement's hash is not all that is decided: claims are paid by the root beside it. So the whole outcome is
+//! compared with what the statement gives.
+//!
 //! Epochs whose evidence is not all in the archive cannot be replayed: those before the block at which the
 //! ledger was joined. Their newest statement is taken from another validator by the ledger's hash, as the
 //! ledger's state was, and everything after it is replayed.
 
-use super::{Base, Refusal, Replayed, Said, SettleEpochError, Settler, choice, outcome};
-use client::{abi::ISettlements, address};
-use protocol::{Digest, Epoch, Height, NetworkId, statement::Statement};
+use super::{Base, Refusal, Replayed, Said, SettleEpochError, Settler, aside, choice, outcome};
+use alloy_primitives::B256;
+use client::{
+    abi::{ISettlements, Outcome},
+    address,
+};
+use protocol::{Epoch, Height, NetworkId, statement::Statement};
 use settlement::{Differences, Settled, differences};
 use tracing::error;
 
@@ -25,9 +32,11 @@ impl Settler {
         if let Some(before) = client.final_before(network, open).await?
             && let Some(outcome) = client.outcome(network, before).await?
         {
-            return Ok((Some(before), outcome.statement.into()));
+            let (epoch, statement) = (Some(before), outcome.statement.into());
+            return Ok(Base { epoch, statement, choice: choice(&outcome) });
         }
-        Ok((None, Statement::genesis(client.chain_id(), network).digest()))
+        let statement = Statement::genesis(client.chain_id(), network).digest();
+        Ok(Base { epoch: None, statement, choice: B256::ZERO })
     }
 
     /// Replays all that was decided before `open` and is not in the archive, and compares. False if not all
@@ -39,9 +48,9 @@ impl Settler {
         said: &mut Said,
     ) -> Result<bool, SettleEpochError> {
         let client = &self.files.client;
-        if let Some((epoch, digest)) = said.refused {
+        if let Some((epoch, refused)) = said.refused {
             let decided = client.outcome(network, epoch).await?;
-            if decided.is_some_and(|outcome| Digest::from(outcome.statement) == digest) {
+            if decided.is_some_and(|outcome| choice(&outcome) == refused) {
                 return Err(SettleEpochError::Dissent { network, epoch });
             }
             said.refused = None;
@@ -50,9 +59,13 @@ impl Settler {
         }
         let mut previous = Statement::genesis(client.chain_id(), network);
         let (mut missed, mut next) = (Vec::new(), open);
-        while let (Some(before), digest) = self.base(network, next).await? {
+        loop {
+            let base = self.base(network, next).await?;
+            let Some(before) = base.epoch else { break };
             let ours = self.files.archive.statement(network, before).await?;
-            if let Some(statement) = ours.filter(|statement| statement.digest() == digest) {
+            if let Some(statement) = ours
+                && gives(&statement, base).await
+            {
                 previous = statement;
                 break;
             }
@@ -60,25 +73,28 @@ impl Settler {
                 return Ok(false);
             }
             if !self.records(before).await? {
-                let there = self.files.statement(network, before, digest).await?;
+                let there = self.files.statement(network, before, base.statement).await?;
                 previous = there.ok_or(SettleEpochError::Missing("statement", before))?;
+                if !gives(&previous, base).await {
+                    return Err(self.refuse(&previous, base, said).await);
+                }
                 break;
             }
-            missed.push((before, digest));
+            missed.push((before, base));
             next = before;
         }
-        for (epoch, digest) in missed.into_iter().rev() {
-            previous = self.compare(network, (epoch, digest), previous, said).await?;
+        for (epoch, base) in missed.into_iter().rev() {
+            previous = self.compare(network, (epoch, base), previous, said).await?;
         }
         Ok(true)
     }
 
-    /// Replays an epoch that was decided with the statement `decided`, and archives what that gives; an error
-    /// if it is another statement.
+    /// Replays an epoch that was decided as `decided`, and archives what that gives; an error if it is
+    /// something else.
     async fn compare(
         &self,
         network: NetworkId,
-        (epoch, decided): (Epoch, Digest),
+        (epoch, decided): (Epoch, Base),
         previous: Statement,
         said: &mut Said,
     ) -> Result<Statement, SettleEpochError> {
@@ -96,19 +112,19 @@ impl Settler {
                 statement
             }
         };
-        if ours.digest() == decided {
+        if gives(&ours, decided).await {
             tracing::info!(%epoch, "replayed an epoch that others decided");
             return Ok(ours);
         }
-        said.refused = Some((epoch, decided));
-        self.refuse(&ours, decided).await;
-        Err(SettleEpochError::Dissent { network, epoch })
+        Err(self.refuse(&ours, decided, said).await)
     }
 
-    /// Says that a decided statement is not what this node replayed, and in what it differs if somebody has it.
-    async fn refuse(&self, ours: &Statement, decided: Digest) {
+    /// Says that what was decided is not what this node replayed, and in what the statements differ if somebody
+    /// has the decided one. They do not if root or totals alone are false.
+    async fn refuse(&self, ours: &Statement, base: Base, said: &mut Said) -> SettleEpochError {
         let Statement { network, epoch, .. } = *ours;
-        let replayed = ours.digest();
+        said.refused = Some((epoch, base.choice));
+        let (decided, replayed) = (base.statement, ours.digest());
         let wanted = |there: &Statement| there.digest() == decided;
         let differ = self.files.statement_where(network, epoch, wanted).await.map(|theirs| {
             let found = differences(ours, &theirs);
@@ -122,6 +138,7 @@ impl Settler {
             %network, %epoch, %decided, %replayed,
             "the ledger decided another root than this node's replay gives: nothing is built on it; `wayleave verify-epoch {epoch}` shows the rows, and `wayleave dissent {epoch}` disputes it"
         );
+        SettleEpochError::Dissent { network, epoch }
     }
 
     fn count_refusals(&self) {
@@ -162,6 +179,15 @@ impl Settler {
         }
         Ok(())
     }
+}
+
+/// Whether a statement gives what was decided, its root and totals too.
+async fn gives(statement: &Statement, decided: Base) -> bool {
+    if statement.digest() != decided.statement {
+        return false;
+    }
+    let statement = statement.clone();
+    aside(move || choice(&Outcome::from(&statement)) == decided.choice).await
 }
 
 /// What a vote for a statement would be for.
