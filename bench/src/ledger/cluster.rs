@@ -40,7 +40,9 @@ struct Apart(Option<Runtime>);
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        self.0.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -447,8 +447,8 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for App {
     ) {
         let height = finalized.height();
         let carried = finalized.blobs.iter().flatten().map(|blob| blob_hash(blob));
-        let taken = (&executed.used[..], &executed.written[..]);
-        for sender in self.0.queues.finalized(height, taken, carried) {
+        let (used, written) = (&executed.used, &executed.written);
+        for sender in self.0.queues.finalized(height, used, written, carried) {
             match account_at(&AppliedStore(&readers), sender).await {
                 Ok(account) => self.0.queues.check(sender, &account),
                 Err(error) => fail_stop("failed to read the state", &error),

@@ -177,7 +177,8 @@ impl Queues {
     pub(crate) fn finalized(
         &self,
         height: u64,
-        (used, written): (&[(Address, u64)], &[(Address, Account)]),
+        used: &[(Address, u64)],
+        written: &[(Address, Account)],
         carried: impl IntoIterator<Item = B256>,
     ) -> BTreeSet<Address> {
         lock(&self.accounts).finalized(height, written);
