@@ -15,6 +15,7 @@ use consensus::Ledger;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{net::SocketAddr, sync::OnceLock};
 use tokio::net::TcpListener;
+use validator::door::{self, Bounds};
 
 /// The version of the format, for who asks.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -90,13 +91,7 @@ pub(crate) async fn serve(address: SocketAddr, sources: Sources) -> anyhow::Resu
 
 /// Serves `/metrics` on a listener until the program ends.
 pub(crate) fn serve_on(listener: TcpListener, sources: Sources) {
-    tokio::spawn(listen(listener, router(sources)));
-}
-
-async fn listen(listener: TcpListener, router: Router) {
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "metrics are no longer served");
-    }
+    tokio::spawn(door::serve(listener, router(sources), Bounds::default()));
 }
 
 /// Where `--metrics` listens: an address, or a port of this machine alone.

@@ -22,6 +22,7 @@
 //!
 //! A node that only watches takes no evidence in and answers everything else. Anyone may read; anyone may submit, since only a device's own signature counts. Pages of any origin
 //! may read, none may submit. At most [`SUBMITS_MAX`] requests are taken in at once, others wait.
+//! [`crate::door`] bounds connections and the time that each takes.
 
 use crate::{
     files::{Files, FilesError},

@@ -33,10 +33,10 @@ pub enum BuildError {
 /// before the epoch (or genesis, for epoch 0).
 ///
 /// Only rails that can be charged in the epoch are in the file: opened before it, not ended before the newest
-/// final epoch (the first epoch settled after a rail's end pays vouchers), and to a device in service if to
-/// one. One that is left out is charged in no later epoch: a rail's end and a device's retirement are for good,
-/// and where a dispute opens final epochs again so that such a rail returns, the epoch that left it out has
-/// been settled after its end.
+/// claimable epoch, and to a device in service if to one. The first epoch settled after a rail's end pays
+/// vouchers, and what is only decided can be disputed and end void: then a later epoch is the first, and the
+/// rail has to be in its file, which was fixed long before. What is claimable stays so. So a rail that is left
+/// out is charged in no later epoch: its end and a device's retirement are for good as well.
 ///
 /// Everything is read at that height, so that all who build the file build the same, whatever was decided or
 /// disputed since.
@@ -58,14 +58,16 @@ pub async fn build(
     } else {
         [0; 32]
     };
+    let claimable = ISettlements::claimableEpochCall { network: network.0 };
+    let claimable = ledger.call_at(address::SETTLEMENTS, claimable, height).await?;
+    let paid_until = claimable.any.then_some(Epoch(claimable.epoch));
     let treasury = INetworks::treasuryCall { network: network.0 };
     let treasury = ledger.call_at(address::NETWORKS, treasury, height).await?;
     let roster = ledger.roster(network, height).await?;
     let devices: BTreeSet<_> = roster.iter().map(|device| device.id).collect();
     let counts = |rail: &Rail| {
-        let awaited = !settled.any || Epoch(settled.epoch) <= rail.expiry;
-        let live = rail.opened < epoch && (epoch <= rail.expiry || awaited);
-        live && (rail.device == DeviceId::default() || devices.contains(&rail.device))
+        let served = rail.device == DeviceId::default() || devices.contains(&rail.device);
+        served && may_pay(rail, epoch, paid_until)
     };
     let mut rails = ledger.rails(network, height).await?;
     rails.retain(counts);
@@ -90,3 +92,12 @@ pub async fn build(
     inputs.validate()?;
     Ok(inputs)
 }
+
+/// Whether a rail may have to pay in `epoch`, when what is settled up to `paid_until` is claimable.
+fn may_pay(rail: &Rail, epoch: Epoch, paid_until: Option<Epoch>) -> bool {
+    let awaited = paid_until.is_none_or(|paid| paid <= rail.expiry);
+    rail.opened < epoch && (epoch <= rail.expiry || awaited)
+}
+
+#[cfg(test)]
+mod tests;

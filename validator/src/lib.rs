@@ -26,6 +26,7 @@
 
 pub mod accuse;
 pub mod charge;
+pub mod door;
 pub mod files;
 pub mod follow;
 pub mod http;

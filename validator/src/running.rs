@@ -6,6 +6,7 @@
 use crate::{
     accuse::accuse,
     charge::charge,
+    door::{self, Bounds},
     files::Files,
     follow::{FollowError, Follower},
     http::Api,
@@ -121,11 +122,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         None => Box::pin(watch(config.ledger, files)).await?,
     };
     let router = api.refusing(work.refusals).router();
-    work.tasks.push(tokio::spawn(async move {
-        if let Err(error) = axum::serve(config.http, router).await {
-            tracing::error!(%error, "the worker's HTTP stopped");
-        }
-    }));
+    work.tasks.push(tokio::spawn(door::serve(config.http, router, Bounds::default())));
     let (peer, recorded) = (endpoint.as_ref().map(Endpoint::peer), work.recorded);
     Ok(Running { peer, recorded, endpoint, tasks: work.tasks })
 }

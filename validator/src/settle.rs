@@ -24,7 +24,7 @@ pub use vote::{choice, outcome};
 use crate::files::{Files, FilesError};
 use alloy_primitives::B256;
 use client::{
-    CallError, Client, SendError, Signer,
+    CallError, Client, Intent, SendError, Signer,
     abi::{ISettlements, IValidators, Outcome},
     address,
 };
@@ -41,6 +41,10 @@ use tracing::Instrument as _;
 
 /// How many networks are settled at once.
 const NETWORKS_AT_ONCE: usize = 16;
+
+/// Gas that an announcement takes along for fixing the inputs. It is estimated on a state in which others in the
+/// same block have not announced yet; the one that decides stores a word more.
+const FIXING_GAS: u64 = 100_000;
 
 /// Why an epoch is not settled yet.
 #[derive(Debug, thiserror::Error)]
@@ -264,7 +268,8 @@ impl Settler {
             epoch: epoch.0,
             inputs: digest.into(),
         };
-        match client.send(signer, address::SETTLEMENTS, &call).await {
+        let intent = Intent { gas: FIXING_GAS, ..Intent::call(address::SETTLEMENTS, &call) };
+        match client.send_intent(signer, intent).await {
             Ok(_) => {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
                 Ok(true)

@@ -25,6 +25,7 @@ mod blocks;
 mod calls;
 mod error;
 mod fees;
+mod flow;
 mod format;
 mod height;
 mod local;

@@ -1,28 +1,55 @@
 //! The server: one port, its limits, and its end.
 
-use crate::{error::Error, methods};
+use crate::{
+    error::Error,
+    flow::{Counted, Flow, Gated},
+    methods,
+};
 use consensus::Ledger;
+use hyper::{StatusCode, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::{
     server::{
-        BatchRequestConfig, IdProvider, ServerBuilder, ServerConfig, ServerHandle,
-        middleware::rpc::RpcServiceBuilder,
+        BatchRequestConfig, HttpBody, HttpResponse, IdProvider, Methods, ServerBuilder,
+        ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder,
+        middleware::rpc::RpcServiceBuilder, stop_channel,
     },
     types::SubscriptionId,
 };
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tower::{
+    Service as _,
+    layer::util::{Identity, Stack},
+};
 use tower_http::cors::{Any, CorsLayer};
 
 /// Bytes of a request and of its answer that a trace shows.
 const LOGGED_BYTES: u32 = 256;
+
+/// Messages for one connection that wait to be written; who has more to say waits.
+const WRITTEN_LATER_MAX: u32 = 16;
+/// Connections beyond the limit that are kept to be told of it.
+const REFUSED_MAX: u32 = 32;
+/// How long accepting pauses after it failed.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long the headers of a request, and the pause before them, may take: longer than clients keep an idle
+/// connection, so that it is not closed under their next request.
+const HEADERS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Questions about fees answered at once; more wait.
 const FEE_QUERIES: usize = 2;
@@ -52,6 +79,9 @@ pub struct Limits {
     pub log_queries: usize,
     /// Blocks of a fee history.
     pub fee_blocks: u64,
+    /// How long a client may take nothing of its answer, and how long a request over HTTP may take, its body
+    /// included.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -68,6 +98,7 @@ impl Default for Limits {
             log_time: Duration::from_secs(5),
             log_queries: 4,
             fee_blocks: 1_024,
+            patience: Duration::from_secs(60),
         }
     }
 }
@@ -161,19 +192,112 @@ pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<S
         .max_connections(limits.connections)
         .max_subscriptions_per_connection(limits.subscriptions)
         .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
+        .set_message_buffer_capacity(WRITTEN_LATER_MAX)
         .set_id_provider(HexIds::default())
         .build();
     let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
     let listen = |cause| ServeError::Listen { addr, cause };
-    let server = ServerBuilder::with_config(config)
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+    let (stop, handle) = stop_channel();
+    let services = ServerBuilder::with_config(config)
         .set_http_middleware(tower::ServiceBuilder::new().layer(cors))
-        .set_rpc_middleware(RpcServiceBuilder::new().rpc_logger(LOGGED_BYTES))
-        .build(addr)
-        .await
-        .map_err(listen)?;
-    let addr = server.local_addr().map_err(listen)?;
-    let handle = server.start(methods::all(context)?);
+        .to_service_builder();
+    let door = Door { services, methods: methods::all(context)?.into(), stop, limits };
+    tokio::spawn(door.accept(listener));
     Ok(Server { addr, handle })
+}
+
+/// What connections are served with.
+#[derive(Clone)]
+struct Door {
+    services: TowerServiceBuilder<Identity, Stack<CorsLayer, Identity>>,
+    methods: Methods,
+    stop: StopHandle,
+    limits: Limits,
+}
+
+impl Door {
+    /// Takes connections until the server is stopped. Those beyond the limit wait, but for a few that are told
+    /// of it (429).
+    async fn accept(self, listener: TcpListener) {
+        let places = self.limits.connections.saturating_add(REFUSED_MAX);
+        let places = usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        let mut stopped = pin!(self.stop.clone().shutdown());
+        loop {
+            let next = async {
+                let place = places.clone().acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                () = &mut stopped => return,
+                next = next => next,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let served = self.clone().answer(stream);
+                    tokio::spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Too many open files, for example: others may end meanwhile.
+                    tracing::warn!(%error, "no connection was accepted");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Answers a connection's requests until it ends or becomes a WebSocket, whose place is counted by
+    /// jsonrpsee from then on.
+    async fn answer(self, stream: TcpStream) {
+        let Self { services, methods, stop, limits } = self;
+        // Without it a small answer may wait for the client's delayed acknowledgement; it is right all the same.
+        let _ = stream.set_nodelay(true);
+        let flow = Arc::new(Flow::default());
+        let counting = flow.clone();
+        let calls = RpcServiceBuilder::new()
+            .rpc_logger(LOGGED_BYTES)
+            .layer_fn(move |calls| Counted::new(calls, counting.clone()));
+        let service = services.set_rpc_middleware(calls).build(methods, stop.clone());
+        let handler = service_fn(move |request| {
+            let answer = service.clone().call(request);
+            async move {
+                let answer = match timeout(limits.patience, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "a request could not be answered");
+                        plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+                    }
+                    Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+                };
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let io = TokioIo::new(Gated::new(stream, flow, limits.patience));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+        let mut connection = pin!(builder.serve_connection(io, handler).with_upgrades());
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = stop.shutdown() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
+    let mut answer = HttpResponse::new(HttpBody::from(text));
+    *answer.status_mut() = status;
+    answer
 }
 
 /// Subscription ids as Ethereum's tools expect them: hexadecimal quantities. They are unique to the

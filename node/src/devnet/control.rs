@@ -19,6 +19,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use validator::door::{self, Bounds};
 
 /// The header that carries the token.
 pub(crate) const TOKEN: &str = "x-wayleave-token";
@@ -52,9 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, controls: Controls, sources: So
         .route("/devnet/s3", get(backlog))
         .with_state(controls)
         .merge(metrics::router(sources));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the devnet's controls stopped");
-    }
+    door::serve(listener, router, Bounds::default()).await;
 }
 
 async fn act(

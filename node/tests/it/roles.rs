@@ -60,7 +60,7 @@ impl Ledger {
         let allocation = format!("{founder}=1000");
         let mut arguments = vec!["init", "genesis", "--json", "--chain-id", &chain, "--out", &out];
         // Terms end while the others join.
-        arguments.extend(["--epoch-length", "10", "--term-length", "10", "--unbonding", "100"]);
+        arguments.extend(["--epoch-length", "12", "--term-length", "10", "--unbonding", "100"]);
         arguments.extend(["--name", name, "--symbol", "TST", "--founder", &founder]);
         arguments.extend(["--allocate", &allocation]);
         let cards: Vec<_> =

@@ -146,8 +146,10 @@ fn doubt<T: std::fmt::Debug>(result: Result<T, CallError>) -> LightError {
     }
 }
 
+/// Fails at the first answer that cannot be believed. A transaction still has minutes to come into a block:
+/// the machine may be slow.
 fn no_patience() -> Options {
-    Options { patience: Duration::ZERO, confirm: Duration::from_millis(500), ..options() }
+    Options { patience: Duration::ZERO, confirm: Duration::from_secs(600), ..options() }
 }
 
 /// A ledger with a device and a final epoch.

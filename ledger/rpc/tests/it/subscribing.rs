@@ -48,3 +48,24 @@ async fn heads_and_logs_are_told_in_order() {
     assert!(number.starts_with("0x"));
     node.stop().await;
 }
+
+/// More at once than a connection is let ask and run: the rest waits for its turn, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_over_one_connection_are_all_answered() {
+    let node = Node::new().await;
+    let client =
+        WsClientBuilder::default().build(format!("ws://{}", node.server.addr())).await.unwrap();
+    let client = std::sync::Arc::new(client);
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let client = client.clone();
+        asked.spawn(async move {
+            let params = rpc_params!["latest", true];
+            client.request::<Value, _>("eth_getBlockByNumber", params).await.unwrap()
+        });
+    }
+    let answers = asked.join_all().await;
+    assert_eq!(answers.len(), 200);
+    assert!(answers.iter().all(|block| block["number"].is_string()));
+    node.stop().await;
+}

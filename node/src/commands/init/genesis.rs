@@ -2,7 +2,7 @@
 
 use super::{
     check::Summary,
-    rules::{DISPUTE_EPOCHS, Lengths},
+    rules::{DISPUTE_EPOCHS, EPOCH_MIN, Lengths},
 };
 use crate::{
     cli::InitGenesis,
@@ -54,6 +54,12 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
     distinct(&cards)?;
     let lengths =
         Lengths { epoch: arguments.epoch_length.blocks(arguments.pace), pace: arguments.pace };
+    if lengths.epoch < EPOCH_MIN {
+        bail!(
+            "an epoch has at least {EPOCH_MIN} blocks, or votes on it take longer than it lasts: --epoch-length gives {}",
+            lengths.epoch
+        );
+    }
     let guardian =
         cards.first().map(|card| card.account).context("give a card of each validator")?;
     let guardian = arguments.guardian.or(arguments.founder).unwrap_or(guardian);

@@ -15,6 +15,12 @@ use std::time::Duration;
 const GIB_DAY: u64 = 163;
 /// Dollars for a GiB delivered: a cent.
 const DELIVERY: Micros = Micros(10_000);
+/// The least blocks of an epoch. Votes take commits for four blocks after the first one, and as many for
+/// reveals (`contracts`, settlements), whatever the grace is. If one seat is silent all four pass; a reveal that
+/// is sent on sight of the block after them is in a block two later, and so is the first commit of the next
+/// epoch: ten blocks, and two to spare. Where epochs begin faster than they are decided, the first that is not
+/// void has only the length of one epoch left, so that after a while none can be decided any more.
+pub(super) const EPOCH_MIN: u64 = 12;
 /// Epochs in which a final root can be disputed.
 pub(super) const DISPUTE_EPOCHS: u64 = 4;
 
@@ -101,7 +107,9 @@ mod tests {
 
     #[test]
     fn rules_hold_for_epochs_of_any_length() {
-        for (epoch, pace) in [(2, 500), (30, 100), (172_800, 500), (86_400, 1_000), (u64::MAX, 1)] {
+        for (epoch, pace) in
+            [(EPOCH_MIN, 500), (30, 100), (172_800, 500), (86_400, 1_000), (u64::MAX, 1)]
+        {
             let lengths = Lengths { epoch, pace: Duration::from_millis(pace) };
             let manifest = lengths.manifest("Valley");
             assert_eq!(manifest.validate(), Ok(()), "{lengths:?}");

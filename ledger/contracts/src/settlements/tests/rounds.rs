@@ -52,6 +52,29 @@ fn root(world: &mut World) -> B256 {
     world.view(SETTLEMENTS, &rootCall { network: NETWORK, epoch: 0 })
 }
 
+/// A sender estimates on a state without what others say in the same block: a word more is written then.
+#[test]
+fn an_announcement_that_decides_costs_a_word_more_than_estimated() {
+    let used = |before: &[Address]| {
+        let validators = seats(&FOUR.map(|name| (name, 1)));
+        let mut world = World::with(&GenesisConfig { validators, ..config() });
+        let inputs = B256::repeat_byte(5);
+        let call = ISettlements::announceCall { network: NETWORK, epoch: 0, inputs };
+        for name in before {
+            world.ok(*name, SETTLEMENTS, &call);
+        }
+        world.ok(FOUR[3], SETTLEMENTS, &call);
+        let gas = world.memory.gas_used();
+        let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 0 };
+        (gas, world.view(SETTLEMENTS, &fixed) == inputs)
+    };
+    let (estimated, early) = used(&FOUR[..1]);
+    let (deciding, fixed) = used(&FOUR[..2]);
+    assert!(!early && fixed);
+    let more = deciding.checked_sub(estimated).unwrap();
+    assert!((1..10_000).contains(&more), "{more}");
+}
+
 #[test]
 fn one_validator_takes_two_blocks() {
     let mut world = World::new();
