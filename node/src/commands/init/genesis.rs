@@ -2,7 +2,7 @@
 
 use super::{
     check::Summary,
-    rules::{DISPUTE_EPOCHS, EPOCH_MIN, Lengths},
+    rules::{DISPUTE_EPOCHS, EPOCH_MIN, Lengths, TERM_MIN},
 };
 use crate::{
     cli::InitGenesis,
@@ -99,8 +99,11 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
 /// How later committees are elected.
 fn seats(arguments: &InitGenesis) -> anyhow::Result<SeatRules> {
     let term_length = arguments.term_length.blocks(arguments.pace);
+    if term_length < TERM_MIN {
+        bail!("a term has at least {TERM_MIN} blocks: --term-length gives {term_length}");
+    }
     let unbonding = arguments.unbonding.blocks(arguments.pace);
-    let terms = unbonding.div_ceil(term_length.max(1)).max(1);
+    let terms = unbonding.div_ceil(term_length).max(1);
     if terms > UNBONDING_TERMS_MAX || !(1..=SEATS_MAX).contains(&arguments.seats_max) {
         bail!(
             "a ledger has at most {SEATS_MAX} seats, and unbonding takes at most {UNBONDING_TERMS_MAX} terms, not {} and {terms}: see --unbonding",

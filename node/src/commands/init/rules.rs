@@ -21,6 +21,8 @@ const DELIVERY: Micros = Micros(10_000);
 /// epoch: ten blocks, and two to spare. Where epochs begin faster than they are decided, the first that is not
 /// void has only the length of one epoch left, so that after a while none can be decided any more.
 pub(super) const EPOCH_MIN: u64 = 12;
+/// The least blocks of a term (`consensus::Genesis`): its first elects who follows it.
+pub(super) const TERM_MIN: u64 = 2;
 /// Epochs in which a final root can be disputed.
 pub(super) const DISPUTE_EPOCHS: u64 = 4;
 
