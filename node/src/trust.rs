@@ -12,6 +12,7 @@ use client::{
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The genesis file of the ledger that commands read, if it lies in the home folder.
@@ -70,12 +71,19 @@ impl Trust {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
-        // Two commands at once write files of their own, and the later one stays.
-        let new = self.file.with_extension(format!("new-{}", std::process::id()));
-        fs::write(&new, light.to_bytes())?;
-        fs::File::open(&new)?.sync_all()?;
-        fs::rename(&new, &self.file)
+        replace(&self.file, &light.to_bytes())
     }
+}
+
+/// Replaces a file as a whole: who reads it finds what was there before or what is there now.
+fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    // Two commands at once write files of their own, as do two clients of one process; the later one stays.
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let new = file.with_extension(format!("new-{}-{write}", std::process::id()));
+    fs::write(&new, bytes)?;
+    fs::File::open(&new)?.sync_all()?;
+    fs::rename(&new, file)
 }
 
 #[cfg(test)]
@@ -98,5 +106,26 @@ mod tests {
         fs::write(&trust.file, b"{}").unwrap();
         let error = Trust::read(&genesis, folder.path()).unwrap_err().to_string();
         assert!(error.contains("is damaged"), "{error}");
+    }
+
+    #[test]
+    fn whoever_writes_at_once_leaves_a_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("seen.json");
+        let bytes = |n: u8| vec![n; 10_000];
+        replace(&file, &bytes(0)).unwrap();
+        std::thread::scope(|scope| {
+            for n in 1..5 {
+                let file = &file;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        replace(file, &bytes(n)).unwrap();
+                        let read = fs::read(file).unwrap();
+                        assert_eq!(read, bytes(read[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
