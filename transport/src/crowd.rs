@@ -105,7 +105,8 @@ impl Drop for Place {
     }
 }
 
-fn host(addr: IpAddr) -> IpAddr {
+/// Whom an address belongs to: an IPv4 address is its own host, an IPv6 network of 64 bits is one.
+pub fn host(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) if !addr.is_loopback() => {
             Ipv6Addr::from_bits(addr.to_bits() >> 64 << 64).into()

@@ -24,6 +24,7 @@ mod memory;
 mod server;
 
 pub use client::{ConnectError, Connection, RequestError};
+pub use crowd::host;
 pub use endpoint::{BindConfig, BindError, Endpoint};
 pub use futures::future::BoxFuture;
 pub use limits::{HEADER_BYTES_MAX, Limits, REFUSAL_BYTES_MAX};

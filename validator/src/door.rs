@@ -1,6 +1,7 @@
 //! HTTP for strangers: how many may be connected, and how long each may take.
 //!
-//! Whoever comes when all places are taken is told so at once, since waiting unseen in the system's queue looks
+//! One host, as [`transport::host`] has it, never takes all places; loopback is not counted, since a proxy of this
+//! machine speaks for many. Whoever comes when all places are taken is told so at once, since waiting unseen in the system's queue looks
 //! like a dead server. A request that takes too long, its body included, is answered with 408. Headers have
 //! their own time, and so has a connection as a whole: it ends when its request is answered, or soon after,
 //! so that nobody keeps a place by reading an answer slowly, or by one byte now and then.
@@ -17,7 +18,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -43,6 +50,8 @@ const FULL: &[u8] =
 pub struct Bounds {
     /// Connections at once.
     pub connections: usize,
+    /// Of these, of one host.
+    pub connections_per_host: usize,
     /// How long the headers of a request, and the pause before them, may take: longer than clients keep an idle
     /// connection (90 s by default in ours), so that it is not closed under their next request.
     pub headers: Duration,
@@ -56,9 +65,63 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 256,
+            connections_per_host: 32,
             headers: Duration::from_secs(120),
             request: Duration::from_secs(60),
             connection: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Who has which places.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
+    per_host: usize,
+    hosts: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// One connection's place, free again when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    host: IpAddr,
+    _free: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn new(bounds: &Bounds) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(bounds.connections));
+        Arc::new(Self { free, per_host: bounds.connections_per_host, hosts: Mutex::default() })
+    }
+
+    /// A place for a connection from `addr`, unless all, or all of its host, are taken.
+    fn enter(self: &Arc<Self>, addr: IpAddr) -> Option<Place> {
+        let host = transport::host(addr);
+        let mut hosts = self.hosts();
+        let held = hosts.get(&host).copied().unwrap_or_default();
+        if held >= self.per_host && !host.is_loopback() {
+            return None;
+        }
+        let free = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        hosts.insert(host, held + 1);
+        Some(Place { places: Arc::clone(self), host, _free: free })
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        // Nothing in here can panic halfway.
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hosts = self.places.hosts();
+        if let Some(held) = hosts.get_mut(&self.host) {
+            *held -= 1;
+            if *held == 0 {
+                hosts.remove(&self.host);
+            }
         }
     }
 }
@@ -67,12 +130,12 @@ impl Default for Bounds {
 pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds) {
     let within = bounds.request;
     let router = router.layer(from_fn(move |request, next| in_time(within, request, next)));
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let places = Places::new(&bounds);
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, for example: others may end meanwhile.
                 tracing::warn!(%error, "no connection was accepted");
@@ -81,7 +144,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds) {
             }
         };
         while connections.try_join_next().is_some() {}
-        if let Ok(place) = places.clone().try_acquire_owned() {
+        if let Some(place) = places.enter(from.ip()) {
             connections.spawn(answer(stream, router.clone(), bounds, place));
         } else if let Ok(place) = refusals.clone().try_acquire_owned() {
             connections.spawn(refuse(stream, place));
@@ -89,7 +152,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds) {
     }
 }
 
-async fn answer(stream: TcpStream, router: Router, bounds: Bounds, place: OwnedSemaphorePermit) {
+async fn answer(stream: TcpStream, router: Router, bounds: Bounds, place: Place) {
     // Without it a small answer may wait for the client's delayed acknowledgement; it is right all the same.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();

@@ -41,7 +41,6 @@ impl<K, V> Default for Facts<K, V> {
 pub(crate) struct Cache {
     pub(crate) clock: Facts<(), EpochClock>,
     pub(crate) manifests: Facts<(Epoch, NetworkId), Arc<Manifest>>,
-    pub(crate) inputs: Facts<(Epoch, NetworkId), Digest>,
 }
 
 #[cfg(test)]

@@ -174,12 +174,17 @@ impl Chosen {
 }
 
 /// The set for what is known, with at most `most` peers.
+///
+/// Keys cost little to look for until they sort well, so it is not their order that says who has no room: who
+/// had a seat before, and whom the operator configured, goes before those who come new.
 fn choose(known: &Known, configured: &BTreeMap<PublicKey, SocketAddr>, most: usize) -> Chosen {
     let primary: BTreeSet<_> = known.running.iter().chain(&known.next).collect();
+    let old = |key: &PublicKey| configured.contains_key(key) || known.before.contains(key);
+    let (stay, come): (Vec<_>, Vec<_>) = primary.iter().copied().partition(|key| old(key));
     // In the order in which room is given.
-    let all = primary
-        .iter()
-        .copied()
+    let all = stay
+        .into_iter()
+        .chain(come)
         .chain(&known.before)
         .chain(configured.keys())
         .chain(known.endpoints.keys());

@@ -69,9 +69,10 @@ pub(crate) struct InitGenesis {
     /// What each validator has bonded from the first block on, in coins.
     #[arg(long, value_name = "COINS", default_value = "1000", value_parser = units::parse_coins)]
     pub(crate) bond: U256,
-    /// The least bond of a key, in coins.
-    #[arg(long, value_name = "COINS", default_value = "100", value_parser = units::parse_coins)]
-    pub(crate) bond_min: U256,
+    /// The least bond of a key, in coins: what a vote costs. By default the same as --bond, so that nobody who
+    /// comes later has more votes than yours for as many coins.
+    #[arg(long, value_name = "COINS", value_parser = units::parse_coins)]
+    pub(crate) bond_min: Option<U256>,
     /// The most seats of a committee.
     #[arg(long, value_name = "NUMBER", default_value_t = 64)]
     pub(crate) seats_max: u64,

@@ -31,8 +31,12 @@ pub(crate) async fn run(root: &Path, arguments: &Dissent, json: bool) -> anyhow:
     accounts::refuse_outside_devnet(signer.address(), network.ledger.chain_id())?;
     let coins = units::coins(bond);
     if !json {
+        let window = match until {
+            Some(until) => format!("it could be disputed until block {until}"),
+            None => "its window for disputes stands still".to_owned(),
+        };
         out::line(format!(
-            "the archive does not give what the ledger decided for epoch {epoch}; bonding {coins} coins of {}, which are lost if it is decided the same again and come back if not (it could be disputed until block {until})",
+            "the archive does not give what the ledger decided for epoch {epoch}; bonding {coins} coins of {}, which are lost if it is decided the same again and come back if not ({window})",
             signer.address()
         ));
     }
@@ -70,17 +74,22 @@ fn check(replay: &Replay, epoch: Epoch) -> anyhow::Result<()> {
     .into())
 }
 
-/// The first block in which the epoch can be claimed, and so disputed no more.
-async fn in_time(network: &Network, epoch: Epoch) -> anyhow::Result<Height> {
+/// The first block in which the epoch can be claimed, and so disputed no more. Nothing while its window stands
+/// still, since others that were decided with it are not decided again yet.
+async fn in_time(network: &Network, epoch: Epoch) -> anyhow::Result<Option<Height>> {
     let call = ISettlements::claimableFromCall { network: network.id.0, epoch: epoch.0 };
     let until = Height(network.ledger.call(address::SETTLEMENTS, call).await?);
+    // What the ledger decided was looked at before, so no height does not mean that it is not decided.
+    if until == Height::default() {
+        return Ok(None);
+    }
     if network.ledger.head().await? >= until {
         return Err(Failure::Check(format!(
             "the dispute window of epoch {epoch} was over at block {until}: what it decided can be claimed and stays"
         ))
         .into());
     }
-    Ok(until)
+    Ok(Some(until))
 }
 
 /// The bond that was given, or the least.

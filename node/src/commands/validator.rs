@@ -258,7 +258,7 @@ impl Status {
             fact("block", height.to_string()),
             fact("term", format!("{term}, {ends}")),
             fact("seats", format!("{seats}, in the next term {seats_next}")),
-            fact("least bond", format!("{bond_min} coin a key")),
+            fact("least bond", format!("{bond_min} coins a key, and so a vote")),
         ];
         if let Some(Owner { account, bonded, unbonding, free_from_term }) = &self.owner {
             rows.push(fact("owner", account.to_string()));

@@ -25,6 +25,31 @@ async fn hear(stream: &mut TcpStream) -> String {
     answer
 }
 
+#[test]
+fn one_host_never_takes_all_places() {
+    let places =
+        Places::new(&Bounds { connections: 4, connections_per_host: 2, ..Bounds::default() });
+    let enter = |addr: &str| places.enter(addr.parse().unwrap());
+    let first = enter("203.0.113.1").unwrap();
+    let _second = enter("203.0.113.1").unwrap();
+    assert!(enter("203.0.113.1").is_none());
+    let _other = enter("203.0.113.2").unwrap();
+    drop(first);
+    let _again = enter("203.0.113.1").unwrap();
+    assert!(enter("203.0.113.1").is_none());
+    let _last = enter("127.0.0.1").unwrap();
+    assert!(enter("203.0.113.3").is_none(), "all places are taken");
+}
+
+#[test]
+fn a_proxy_of_this_machine_speaks_for_many() {
+    let places = Places::new(&Bounds { connections_per_host: 1, ..Bounds::default() });
+    let held: Vec<_> = (0..3).map(|_| places.enter([127, 0, 0, 1].into()).unwrap()).collect();
+    assert_eq!(places.hosts().len(), 1);
+    drop(held);
+    assert!(places.hosts().is_empty(), "what is free is forgotten");
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let at = open(Bounds { request: Duration::from_millis(50), ..Bounds::default() }).await;

@@ -101,6 +101,11 @@ impl Settler {
         let Some(signer) = &self.signer else { return Ok(false) };
         let client = &self.files.client;
         let (id, epoch) = (network.0, replayed.epoch.0);
+        // By false inputs nothing is voted on: they are heard again once that is possible.
+        let fixed = client.inputs_hash(network, replayed.epoch).await?;
+        if fixed.is_some_and(|fixed| replayed.outcome.inputs != B256::from(fixed)) {
+            return Ok(false);
+        }
         let at = client.head().await.map_err(CallError::from)?;
         let ask = ISettlements::roundOfCall { network: id, epoch };
         let round = client.call_at(address::SETTLEMENTS, ask, at).await?;

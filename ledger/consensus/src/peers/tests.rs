@@ -43,6 +43,18 @@ fn committees_come_first_when_there_is_no_room() {
 }
 
 #[test]
+fn new_seats_never_take_the_room_of_old_ones() {
+    let all: Vec<_> = (1..=5).map(key).collect();
+    for old in &all {
+        let endpoints = known().endpoints;
+        let known =
+            Known { running: all.clone(), next: all.clone(), before: vec![old.clone()], endpoints };
+        let chosen = choose(&known, &BTreeMap::new(), 1);
+        assert_eq!(chosen.primary.keys().collect::<Vec<_>>(), [old]);
+    }
+}
+
+#[test]
 fn who_has_no_address_is_left_out() {
     let silent = Known { running: vec![key(6), key(7)], ..known() };
     let chosen = choose(&silent, &BTreeMap::new(), 100);

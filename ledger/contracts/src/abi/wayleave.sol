@@ -730,7 +730,7 @@ interface ISettlements {
     /// The least bond of a dissent, in the coin's smallest unit.
     function dissentBond() external view returns (uint256);
     /// The height of the first block in which a decided epoch can be claimed, if nobody dissents; zero if it is
-    /// not decided or open again.
+    /// not decided or open again, and as long as its window stands still after a dissent.
     function claimableFrom(uint64 network, uint64 epoch) external view returns (uint64 height);
     /// The newest epoch that can be claimed.
     function claimableEpoch(uint64 network) external view returns (bool any, uint64 epoch);

@@ -5,6 +5,11 @@
 //! again among the others. Equal remainders go by the owner's address, and an owner's seats to its keys in
 //! the order of registration. Without any candidate the committee before stays.
 //!
+//! While there are no more keys than seats every key with the least bond has one. Then the least bond is the
+//! price of a vote: an owner has as many votes as it bonds multiples of it and registers keys for, and what it
+//! bonds beyond its keys buys nothing. Whoever founds a ledger sets that price; below what honest owners have
+//! behind each key, others buy the same votes for less (`wayleave init` refuses to found that).
+//!
 //! The election of a full contract (1,024 keys of as many owners, 256 seats) loads 5,127 values, those
 //! that are only written included: 0.1 s at some 20 microseconds each, and 20 ms of computing (optimised,
 //! one core of an AMD EPYC). None loads more. It is no transaction and pays no gas.

@@ -69,6 +69,13 @@ pub(super) fn found(arguments: &InitGenesis, timestamp_ms: u64) -> anyhow::Resul
     if bond < seats.bond_min {
         bail!("--bond is below --bond-min, with which nobody keeps a seat");
     }
+    // Each card is one key and so one vote, whatever stands behind it; others register as many as they bond.
+    let backed = bond.checked_div(seats.bond_min).unwrap_or(u128::MAX);
+    if backed > 1 {
+        bail!(
+            "--bond is that of {backed} keys and each card has one, so whoever registers {backed} later has {backed} votes for as many coins: give the same as --bond-min, or leave that out"
+        );
+    }
     let first = |card: &Card| {
         let endpoint = card.endpoint.to_string();
         FirstValidator { seat: card.seat(), endpoint, bond }
@@ -113,7 +120,7 @@ fn seats(arguments: &InitGenesis) -> anyhow::Result<SeatRules> {
     Ok(SeatRules {
         term_length,
         seats_max: arguments.seats_max,
-        bond_min: small(arguments.bond_min, "--bond-min")?,
+        bond_min: small(arguments.bond_min.unwrap_or(arguments.bond), "--bond-min")?,
         unbonding_terms: terms,
     })
 }

@@ -86,7 +86,7 @@ fn what_would_found_no_good_ledger_is_refused_with_its_reason() {
     let network = ["--name", "V", "--symbol", "V", "--founder", FOUNDER, "--manifest"];
     let with_manifest = [&network[..], &[manifest.to_str().unwrap()]].concat();
     let just = std::slice::from_ref(&one);
-    let cases: [(&[PathBuf], &[&str], &str); 10] = [
+    let cases: [(&[PathBuf], &[&str], &str); 11] = [
         (&[one.clone(), one.clone()], &[], "twice"),
         (just, &["--chain-id", "56977"], "taken"),
         (just, &["--allocate", &known], "its key is public"),
@@ -94,7 +94,8 @@ fn what_would_found_no_good_ledger_is_refused_with_its_reason() {
         (just, &["--epoch-length", "11"], "at least 12 blocks"),
         (just, &["--term-length", "1", "--unbonding", "100"], "at least 2 blocks"),
         (&[folder.path().join("missing.json")], &[], "missing.json"),
-        (just, &["--bond", "1"], "below --bond-min"),
+        (just, &["--bond", "1", "--bond-min", "2"], "below --bond-min"),
+        (just, &["--bond", "200", "--bond-min", "100"], "that of 2 keys"),
         (just, &["--term-length", "2"], "takes at most 1024 terms"),
         (&[one.clone(), two], &with_manifest, "no manifest"),
     ];
