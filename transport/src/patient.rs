@@ -1,5 +1,7 @@
-//! A connection whose client has to take what it asked for: one that takes nothing for too long is cut
-//! off, and with it go the memory and the read that its answer holds.
+//! A stream whose other side has to take what it asked for: one that takes nothing for too long is cut off, and
+//! with it go the memory and the reads that its answers hold.
+//!
+//! What is taken at once costs nothing: no clock is looked at and no timer set before a write has to wait.
 
 use std::{
     io,
@@ -12,18 +14,21 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// A stream that fails when a write makes no progress within its patience.
-pub(super) struct Patient<S> {
+/// A stream that fails when a write, or a flush, makes no progress within its patience. Reading and shutting
+/// down are the stream's own.
+#[derive(Debug)]
+pub struct Patient<S> {
     stream: S,
     patience: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Made by the first write that waits.
+    timer: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        let timer = Box::pin(tokio::time::sleep(patience));
-        Self { stream, patience, timer, is_waiting: false }
+    /// Waits at most `patience` for the other side of `stream` to take something.
+    pub const fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, timer: None, is_waiting: false }
     }
 
     /// Passes on what a write came to, unless nothing came of it for too long.
@@ -36,11 +41,13 @@ impl<S> Patient<S> {
             self.is_waiting = false;
             return written;
         }
+        let patience = self.patience;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         if !self.is_waiting {
             self.is_waiting = true;
-            self.timer.as_mut().reset(Instant::now() + self.patience);
+            timer.as_mut().reset(Instant::now() + patience);
         }
-        self.timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
