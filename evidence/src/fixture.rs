@@ -3,14 +3,15 @@
 use crate::{Batch, Sizes};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use protocol::{
-    Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
+    Account, DeviceId, Digest, Epoch, KindId, Micros, NetworkId, RailId, Tokens,
     body::{COMMON, Common, Report},
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
+    fixtures,
     inputs::{Device, Inputs, Rail},
     key::{DeviceKey, DeviceSecret},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, KindTerms, Manifest},
 };
 
 pub(crate) const CHAIN: u64 = 0xDE91;
@@ -44,14 +45,9 @@ pub(crate) fn sizes() -> Sizes {
 }
 
 pub(crate) fn manifest() -> Manifest {
+    let rules = fixtures::free(KIND);
+    let terms = KindTerms { positions: 1, window: 1, ..rules.kinds[0] };
     Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 10 },
-        bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
-        token_price: Micros(1_000_000),
         evidence: EvidenceRules {
             quota_bytes: u32::try_from(QUOTA).unwrap(),
             skew_ms: u32::try_from(SKEW).unwrap(),
@@ -59,23 +55,8 @@ pub(crate) fn manifest() -> Manifest {
             absence_epochs: 3,
             unbonding_epochs: 10,
         },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(100_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(50_000),
-            long_absence: Ppm(10_000),
-        },
-        tiers: [Ppm(0), Ppm(500_000), Ppm(1_000_000), Ppm(1_000_000)],
-        kinds: vec![KindTerms {
-            kind: KIND,
-            price: Micros(1),
-            delivery_price: Micros(1),
-            per_units: 1,
-            stake_base: Tokens::ZERO,
-            stake_per: Tokens::ZERO,
-            positions: 1,
-            window: 1,
-        }],
+        kinds: vec![terms],
+        ..rules
     }
 }
 

@@ -6,7 +6,7 @@
 //! another.
 //!
 //! The same targets run in three ways:
-//! * `cargo test -p fuzz` replays every input in `fuzz/corpus/TARGET/` and then mutates them for a moment;
+//! * `cargo test -p fuzz` replays every input in `fuzz/corpus/TARGET.inputs` and then mutates them for a moment;
 //! * `cargo run --release -p fuzz -- [TARGET]` does that for as long as asked, from any seed;
 //! * `cargo xtask fuzz [TARGET]` lets libFuzzer search by coverage, and keeps what reaches new code; what it
 //!   found, and how much it tried, stands in `fuzz/corpus/README.md`.
@@ -15,8 +15,11 @@
 //! parser passed: calls of the system contracts in a ledger that has begun (`contracts-devnet`), an epoch's
 //! reports judged and settled (`settlement`), requests answered by a running ledger (`rpc`).
 //!
-//! Not here: files that only their owner writes (key cards, configurations, databases), which are tried where
-//! they are read, and what libraries decode (HTTP, S3's XML, QUIC, the engine's own votes).
+//! What a program keeps for itself is tried as well: rows of databases, notes, key files and cards come back
+//! from disks that fail, from people's editors, and from agents that others own. Below a seal (a digest, a
+//! passphrase) the seal is made, so that what it covers is reached.
+//!
+//! Not here: what libraries decode (HTTP, S3's XML, QUIC, TLS, database pages, the engine's own votes).
 //!
 //! To add a target, add it to [`targets::TARGETS`], with inputs that decode ([`Target::seeds`]): a mutator
 //! that begins with nothing does not get past a signature.

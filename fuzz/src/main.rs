@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(
     name = "fuzz",
-    after_help = "Examples:\n  fuzz --list\n  fuzz envelope --seconds 600\n  fuzz block --seed 7\n  fuzz header --input crash-1234"
+    after_help = "Examples:\n  fuzz --list\n  fuzz envelope --seconds 600\n  fuzz block --seed 7\n  fuzz header --input crash-1234\n  fuzz header --keep crash-1234"
 )]
 struct Arguments {
     /// Which decoders.
@@ -27,9 +27,15 @@ struct Arguments {
     /// Runs this one input and no other.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Writes the inputs that the encoders make to this folder, and runs nothing.
-    #[arg(long, value_name = "FOLDER")]
-    write_seeds: Option<PathBuf>,
+    /// Writes all inputs, one a file, to this folder, and runs nothing.
+    #[arg(long, value_name = "FOLDER", group = "chore")]
+    unpack: Option<PathBuf>,
+    /// Keeps the inputs in this folder in the place of those that were found before, and runs nothing.
+    #[arg(long, value_name = "FOLDER", group = "chore")]
+    pack: Option<PathBuf>,
+    /// Keeps this one input under its file's name, and runs nothing.
+    #[arg(long, value_name = "FILE", group = "chore")]
+    keep: Option<PathBuf>,
     /// Names the targets and what they read.
     #[arg(long)]
     list: bool,
@@ -52,12 +58,17 @@ fn main() -> anyhow::Result<()> {
         writeln!(out, "{}: {} bytes, {verdict}, no fault", targets[0].name, bytes.len())?;
         return Ok(());
     }
-    if let Some(folder) = &arguments.write_seeds {
-        for target in targets {
-            for (number, seed) in (target.seeds)().iter().enumerate() {
-                std::fs::write(folder.join(format!("{}-{number}", target.name)), seed)?;
-            }
+    if let Arguments { unpack: Some(path), .. }
+    | Arguments { pack: Some(path), .. }
+    | Arguments { keep: Some(path), .. } = &arguments
+    {
+        ensure!(targets.len() == 1, "the inputs of one target are kept at a time: name it");
+        let target = targets[0];
+        if arguments.unpack.is_some() {
+            return corpus::unpack(target, path);
         }
+        let take = if arguments.pack.is_some() { corpus::pack } else { corpus::keep };
+        writeln!(out, "{}: {} inputs are kept", target.name, take(target, path)?)?;
         return Ok(());
     }
     for target in targets {

@@ -2,10 +2,13 @@
 
 mod clients;
 mod contracts;
+mod disks;
 mod economy;
 mod evidence;
+mod files;
 mod ledger;
 mod peers;
+mod service;
 mod settlement;
 mod storage;
 
@@ -44,6 +47,21 @@ pub const TARGETS: &[Target] = &[
     clients::KEPT,
     clients::RECEIPTS,
     clients::REVERT,
+    service::ROWS,
+    service::INDEX,
+    service::NOTE,
+    service::ENTRIES,
+    service::KEYRING,
+    disks::RAIL,
+    disks::CHANGE,
+    disks::TAB,
+    disks::JOURNAL,
+    disks::OUTBOX,
+    files::KEYSTORE,
+    files::CARD,
+    files::RULES,
+    files::FOUNDED,
+    files::RUNNING,
 ];
 
 /// A secret for inputs that carry signatures.

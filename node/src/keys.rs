@@ -58,13 +58,17 @@ impl Card {
             bail!("{name} is no validator card: it has {size} bytes");
         }
         let bytes = fs::read(path).with_context(|| format!("reading {name}"))?;
-        let card: Self = serde_json::from_slice(&bytes).with_context(|| {
-            format!("{name} is no validator card (made by `wayleave init key`)")
-        })?;
+        Self::from_bytes(&bytes).with_context(|| format!("{name} cannot be used"))
+    }
+
+    /// Decodes and checks a card.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> anyhow::Result<Self> {
+        let card: Self = serde_json::from_slice(bytes)
+            .context("it is no validator card (made by `wayleave init key`)")?;
         if card.format != CARD_FORMAT {
-            bail!("{name} has format {}, this program reads {CARD_FORMAT}", card.format);
+            bail!("it has format {}, this program reads {CARD_FORMAT}", card.format);
         }
-        Committee::new(&[card.seat()]).with_context(|| format!("{name} cannot be used"))?;
+        Committee::new(&[card.seat()])?;
         Ok(card)
     }
 

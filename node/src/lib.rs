@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod devnet;
 mod exit;
+pub mod fuzzing;
 mod home;
 pub mod http;
 mod keys;

@@ -17,6 +17,8 @@ pub mod cbor;
 pub mod clock;
 pub mod disk;
 pub mod envelope;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod id;
 pub mod inputs;
 pub mod key;

@@ -12,6 +12,8 @@
 //! * Nothing leaves the machine but packets to the addresses named: no DNS, no relay, no discovery,
 //!   no port mapping, no probes.
 //!
+//! [`Patient`] is for servers of other protocols: a TCP stream that gives up on who takes nothing.
+//!
 //! A connection lives in its endpoint's pool. When it is lost, the next request dials again; a peer
 //! that vanished without a word is noticed after [`Limits::idle_timeout`].
 
@@ -21,6 +23,7 @@ mod endpoint;
 pub mod frame;
 mod limits;
 mod memory;
+mod patient;
 mod server;
 
 pub use client::{ConnectError, Connection, RequestError};
@@ -28,5 +31,6 @@ pub use crowd::host;
 pub use endpoint::{BindConfig, BindError, Endpoint};
 pub use futures::future::BoxFuture;
 pub use limits::{HEADER_BYTES_MAX, Limits, REFUSAL_BYTES_MAX};
+pub use patient::Patient;
 pub use protocol::net::Peer;
 pub use server::{Handler, Refusal, ServeError, code};

@@ -30,8 +30,8 @@ enum Chore {
         /// Which decoders; all of them if none is named.
         targets: Vec<String>,
         /// How long to search in each.
-        #[arg(long, default_value_t = 5)]
-        minutes: u64,
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
     },
 }
 
@@ -44,8 +44,8 @@ fn main() -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "{written} documents written")?;
             Ok(ExitCode::SUCCESS)
         }
-        Chore::Fuzz { targets, minutes } => {
-            fuzz::run(root, &targets, minutes).map(|()| ExitCode::SUCCESS)
+        Chore::Fuzz { targets, seconds } => {
+            fuzz::run(root, &targets, seconds).map(|()| ExitCode::SUCCESS)
         }
         Chore::Bench { arguments } => bench::run(root, &arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -3,14 +3,28 @@
 //!
 //! A file appears whole or not at all, and is readable by its owner alone. Seeds that are no
 //! secp256k1 scalars (fewer than one in 2^127) are not used, because keystore tools refuse them.
+//!
+//! The library that opens keystores takes lengths in the file on trust and panics over wrong ones, and does
+//! whatever work the file asks for: so [`check`] looks at a file before it is opened.
 
 use alloy_signer::k256::elliptic_curve::rand_core::{OsRng, RngCore};
 use alloy_signer_local::PrivateKeySigner;
 use protocol::key::DeviceSecret;
+use serde::Deserialize;
 use std::{
     fs::{self, File},
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
+
+/// The longest file that is opened, bytes; one has some 500.
+const FILE_MAX: usize = 16 << 10;
+/// Blocks of 128 bytes that scrypt may keep: a GiB.
+const SCRYPT_BLOCKS_MAX: u64 = 1 << 23;
+/// Blocks that scrypt may work through.
+const SCRYPT_WORK_MAX: u64 = 1 << 26;
+/// Rounds of PBKDF2.
+const ROUNDS_MAX: u64 = 10_000_000;
 
 /// Why a key cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +43,22 @@ pub enum KeystoreError {
         /// What the keystore library says.
         reason: String,
     },
+    /// The file cannot be a keystore, whatever the passphrase.
+    #[error("{path} is no keystore (version 3) or is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Flaw,
+    },
+    /// The file cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The seed cannot be stored in a keystore.
     #[error("this seed cannot be kept in a keystore; make another key")]
     Seed,
@@ -40,6 +70,78 @@ pub enum KeystoreError {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+/// Why a file is no keystore that could be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It is too long.
+    #[error("it has more than {FILE_MAX} bytes")]
+    Long,
+    /// It is not JSON of that form.
+    #[error("{0}")]
+    Json(String),
+    /// The key that it derives, or the start of its cipher, has another length.
+    #[error("a length in it is wrong")]
+    Length,
+    /// Deriving the key would take more memory or work than any tool asks for.
+    #[error("it asks for more work than this program does for a key")]
+    Work,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    crypto: Crypto,
+}
+
+#[derive(Deserialize)]
+struct Crypto {
+    cipherparams: Cipher,
+    kdfparams: Derivation,
+}
+
+#[derive(Deserialize)]
+struct Cipher {
+    iv: String,
+}
+
+/// Of scrypt (`n`, `r`, `p`) or PBKDF2 (`c`); what is not needed may be there all the same.
+#[derive(Deserialize)]
+struct Derivation {
+    dklen: u64,
+    n: Option<u64>,
+    r: Option<u64>,
+    p: Option<u64>,
+    c: Option<u64>,
+}
+
+impl Derivation {
+    /// Whether deriving takes no more memory and work than is allowed.
+    fn is_bounded(&self) -> bool {
+        let (n, r, p) = (self.n.unwrap_or(2), self.r.unwrap_or(1), self.p.unwrap_or(1));
+        let blocks = n.checked_mul(r).filter(|blocks| *blocks <= SCRYPT_BLOCKS_MAX);
+        let work = blocks.and_then(|blocks| blocks.checked_mul(p));
+        n.is_power_of_two()
+            && n > 1
+            && work.is_some_and(|work| work <= SCRYPT_WORK_MAX)
+            && self.c.unwrap_or(1) <= ROUNDS_MAX
+    }
+}
+
+/// Looks at the bytes of a keystore, without its passphrase.
+///
+/// # Errors
+/// Why it could not be opened with any.
+pub fn check(file: &[u8]) -> Result<(), Flaw> {
+    if file.len() > FILE_MAX {
+        return Err(Flaw::Long);
+    }
+    let Shape { crypto } =
+        serde_json::from_slice(file).map_err(|error| Flaw::Json(error.to_string()))?;
+    if crypto.kdfparams.dklen != 32 || crypto.cipherparams.iv.len() != 32 {
+        return Err(Flaw::Length);
+    }
+    if crypto.kdfparams.is_bounded() { Ok(()) } else { Err(Flaw::Work) }
 }
 
 /// Makes a new device key and seals it at `path`.
@@ -88,13 +190,28 @@ pub fn seal(path: &Path, secret: &DeviceSecret, passphrase: &str) -> Result<(), 
 /// # Errors
 /// When there is no such file, or the passphrase is wrong.
 pub fn open(path: &Path, passphrase: &str) -> Result<DeviceSecret, KeystoreError> {
-    if !path.exists() {
-        return Err(KeystoreError::Missing(path.to_owned()));
+    Ok(DeviceSecret::from_seed(open_signer(path, passphrase)?.to_bytes().0))
+}
+
+/// Opens the key of an Ethereum account sealed at `path`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_signer(path: &Path, passphrase: &str) -> Result<PrivateKeySigner, KeystoreError> {
+    let owned = || path.to_owned();
+    // A little more than is allowed is read, and refused.
+    let most = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut file = Vec::new();
+    match File::open(path).and_then(|opened| opened.take(most).read_to_end(&mut file)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(KeystoreError::Missing(owned()));
+        }
+        Err(source) => return Err(KeystoreError::Unreadable { path: owned(), source }),
+        Ok(_) => {}
     }
-    let signer = PrivateKeySigner::decrypt_keystore(path, passphrase).map_err(|error| {
-        KeystoreError::Locked { path: path.to_owned(), reason: error.to_string() }
-    })?;
-    Ok(DeviceSecret::from_seed(signer.to_bytes().0))
+    check(&file).map_err(|why| KeystoreError::Damaged { path: owned(), why })?;
+    PrivateKeySigner::decrypt_keystore(path, passphrase)
+        .map_err(|error| KeystoreError::Locked { path: owned(), reason: error.to_string() })
 }
 
 /// Opens the key at `path`, or makes one when there is none.
@@ -145,6 +262,34 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_damaged_keystore_is_refused_and_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("device.json");
+        create(&path, "p").unwrap();
+        let whole: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for (place, bad, flaw) in [
+            ("/crypto/cipherparams/iv", serde_json::json!("76f0"), Flaw::Length),
+            ("/crypto/kdfparams/dklen", serde_json::json!(8), Flaw::Length),
+            ("/crypto/kdfparams/n", serde_json::json!(1u32 << 31), Flaw::Work),
+            ("/crypto/kdfparams/n", serde_json::json!(0), Flaw::Work),
+            ("/crypto/kdfparams/p", serde_json::json!(1u32 << 20), Flaw::Work),
+        ] {
+            let mut damaged = whole.clone();
+            *damaged.pointer_mut(place).unwrap() = bad;
+            fs::write(&path, damaged.to_string()).unwrap();
+            let refused = open(&path, "p").unwrap_err();
+            assert!(
+                matches!(&refused, KeystoreError::Damaged { why, .. } if *why == flaw),
+                "{place}: {refused}"
+            );
+        }
+        fs::write(&path, vec![b' '; FILE_MAX + 1]).unwrap();
+        assert!(matches!(open(&path, "p"), Err(KeystoreError::Damaged { why: Flaw::Long, .. })));
+        fs::write(&path, "{}").unwrap();
+        assert!(matches!(open(&path, "p"), Err(KeystoreError::Damaged { why: Flaw::Json(_), .. })));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod counters;
 mod desk;
 pub mod disk;
 mod fresh;
+pub mod fuzzing;
 mod hardware;
 mod index;
 mod journal;

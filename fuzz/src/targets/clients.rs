@@ -1,7 +1,7 @@
 //! What anybody asks of a node, and what a node's answers are read from.
 
 use super::{CHAIN, contracts::config};
-use crate::Target;
+use crate::{Target, corpus::named};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{Revert as Text, SolError as _};
 use client::{
@@ -113,9 +113,9 @@ pub(super) const RPC: Target = Target {
 };
 
 /// The genesis file of a devnet.
-const FILE: &[u8] = include_bytes!("../../corpus/genesis/devnet");
+static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| named("genesis", "devnet"));
 static ORIGIN: LazyLock<Origin> =
-    LazyLock::new(|| Origin::read(FILE).expect("the devnet's genesis file"));
+    LazyLock::new(|| Origin::read(&FILE).expect("the devnet's genesis file"));
 
 pub(super) const KEPT: Target = Target {
     name: "light-kept",
@@ -128,7 +128,7 @@ pub(super) const KEPT: Target = Target {
         true
     },
     seeds: || {
-        let file: Value = serde_json::from_slice(FILE).expect("JSON");
+        let file: Value = serde_json::from_slice(&FILE).expect("JSON");
         let hash = B256::repeat_byte(3);
         let kept = json!({
             "version": 1,

@@ -4,25 +4,25 @@
 //! length of selector and arguments, which follow. Contract 255 is none: the step moves on by as many blocks
 //! as its second byte says, so that terms, epochs and windows pass.
 
-use super::CHAIN;
 use crate::Target;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolInterface};
 use contracts::{
-    Call, Failure, Fault, GenesisConfig, GenesisNetwork, INPUT_MAX, SeatRules,
+    Call, Failure, Fault, GenesisConfig, INPUT_MAX, SeatRules,
     abi::{
         IDevices, IDollars, IGuard, INetworks, IRails, ISettlements, IStakes, ISystem, IToken,
         IValidators, IVotes,
     },
     address,
-    testing::{Memory, SeatKeys},
+    testing::{
+        Memory, SeatKeys,
+        network::{
+            self, BOND, CHAIN, CUSTOMER, FOUNDER, NETWORK, OPERATOR, VALIDATOR, manifest,
+            registration, seats,
+        },
+    },
 };
-use protocol::{
-    Epoch, KindId, Micros, NetworkId, Ppm, Tokens, cbor,
-    clock::EpochClock,
-    key::{DeviceSecret, registration_message},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
-};
+use protocol::{Micros, NetworkId, Tokens, cbor, key::DeviceSecret, manifest::Manifest};
 use std::sync::LazyLock;
 
 /// The step that moves on.
@@ -31,15 +31,6 @@ const BLOCKS: u8 = 255;
 const BLOCKS_MAX: u64 = 128;
 /// What a call may use up.
 const GAS: u64 = 30_000_000;
-/// Ten coins, in wei: what comes with a call that brings coin.
-const COINS: u128 = 10 * 1_000_000_000_000_000_000;
-
-const FOUNDER: Address = Address::repeat_byte(0xf0);
-const CUSTOMER: Address = Address::repeat_byte(0xc0);
-const OPERATOR: Address = Address::repeat_byte(0x0e);
-const VALIDATOR: Address = Address::repeat_byte(0x7a);
-const NETWORK: NetworkId = NetworkId(1);
-
 pub(super) const CONTRACTS: Target = Target {
     name: "contracts",
     about: "calls of the system contracts, one after another in an empty ledger",
@@ -83,11 +74,11 @@ fn run(mut memory: Memory, bytes: &[u8]) -> Outcome {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len());
         let (input, after) = tail.split_at(length);
         let place = usize::from(*contract) % (address::SINGLETONS.len() + 1);
-        let token = || address::token(NETWORK);
+        let token = || address::token(NetworkId(NETWORK));
         let answer = memory.run(&Call {
             contract: address::SINGLETONS.get(place).copied().unwrap_or_else(token),
             caller: Address::repeat_byte(*caller),
-            value: U256::from(COINS) * U256::from(bits >> 2 & 1),
+            value: U256::from(BOND) * U256::from(bits >> 2 & 1),
             input,
             is_static: bits & 1 == 1,
             is_direct: bits & 2 == 0,
@@ -145,59 +136,11 @@ static WORLD: LazyLock<Memory> = LazyLock::new(|| {
 
 pub(super) fn config() -> GenesisConfig {
     GenesisConfig {
-        clock: EpochClock { length: 10, grace: 2 },
-        dispute_epochs: 2,
-        validators: (1..=2).map(|n| SeatKeys::derive(n).genesis(VALIDATOR, COINS)).collect(),
+        validators: seats(&[(VALIDATOR, 2)]),
         seats: SeatRules { term_length: 20, unbonding_terms: 2, ..SeatRules::default() },
         guardian: FOUNDER,
-        pause_blocks_max: 50,
-        breaker_window: 20,
-        breaker_share: Ppm::ONE,
         breaker_floor: Micros(1_000_000),
-        stablecoin: vec![(CUSTOMER, Micros(1_000_000_000))],
-        networks: vec![GenesisNetwork {
-            founder: FOUNDER,
-            manifest: manifest(),
-            name: "Fuzz".into(),
-            symbol: "FUZZ".into(),
-            supply: Tokens::whole(1_000_000),
-        }],
-    }
-}
-
-fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "fuzz".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 10 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(5), until: Epoch(1_000) },
-        token_price: Micros(50_000),
-        evidence: EvidenceRules {
-            quota_bytes: 1 << 20,
-            skew_ms: 10_000,
-            slack: 6,
-            absence_epochs: 3,
-            unbonding_epochs: 3,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(500_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(200_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1_000),
-            delivery_price: Micros(2_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(1),
-            positions: 5,
-            window: 6,
-        }],
+        ..network::config()
     }
 }
 
@@ -206,23 +149,9 @@ fn device() -> DeviceSecret {
     DeviceSecret::from_seed(super::SECRET)
 }
 
-fn registration(secret: &DeviceSecret, owner: Address) -> IDevices::registerCall {
-    IDevices::registerCall {
-        network: NETWORK.0,
-        kind: 1,
-        alg: secret.key().algorithm(),
-        x: secret.key().x().into(),
-        y: secret.key().y().into(),
-        capacity: 1 << 30,
-        cell: 0,
-        offer: b"an offer".into(),
-        proof: secret.sign(&registration_message(CHAIN, NETWORK, owner)).to_vec().into(),
-    }
-}
-
 fn rail() -> IRails::OpenRail {
     IRails::OpenRail {
-        network: NETWORK.0,
+        network: NETWORK,
         payee: OPERATOR,
         signer: CUSTOMER,
         device: device().id().into(),
@@ -234,11 +163,11 @@ fn rail() -> IRails::OpenRail {
 
 /// What has happened before: caller, contract, input.
 fn begun() -> Vec<(Address, Address, Vec<u8>)> {
-    let (token, id) = (address::token(NETWORK), device().id().into());
+    let (token, id) = (address::token(NetworkId(NETWORK)), device().id().into());
     let (dollars, stake) = (U256::from(500_000_000), U256::from(Tokens::whole(100).0));
     vec![
         (FOUNDER, token, IToken::transferCall { to: OPERATOR, value: stake }.abi_encode()),
-        (OPERATOR, address::DEVICES, registration(&device(), OPERATOR).abi_encode()),
+        (OPERATOR, address::DEVICES, registration(OPERATOR, &device()).abi_encode()),
         (
             OPERATOR,
             token,
@@ -290,7 +219,7 @@ fn honest() -> Vec<Vec<u8>> {
             step(address::RAILS, customer, &IRails::withdrawCall { amount: some }.abi_encode()),
         ],
         vec![
-            step(address::DEVICES, 9, &registration(&other, Address::repeat_byte(9)).abi_encode()),
+            step(address::DEVICES, 9, &registration(Address::repeat_byte(9), &other).abi_encode()),
             step(
                 address::STAKES,
                 operator,
@@ -316,7 +245,7 @@ fn honest() -> Vec<Vec<u8>> {
                 &INetworks::amendCall { network: 1, manifest: amended.into() }.abi_encode(),
             ),
             step(
-                address::token(NETWORK),
+                address::token(NetworkId(NETWORK)),
                 founder,
                 &IVotes::delegateCall { delegatee: CUSTOMER }.abi_encode(),
             ),
@@ -327,7 +256,7 @@ fn honest() -> Vec<Vec<u8>> {
 
 /// Every function with as many empty words as it takes, of those that can be called so.
 fn every_function() -> Vec<Vec<u8>> {
-    let token = address::token(NETWORK);
+    let token = address::token(NetworkId(NETWORK));
     let contracts: [(Address, Vec<[u8; 4]>); 10] = [
         (token, IToken::ITokenCalls::selectors().collect()),
         (token, IVotes::IVotesCalls::selectors().collect()),

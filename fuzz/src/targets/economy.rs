@@ -1,7 +1,7 @@
 //! What the economy signs and hashes: canonical CBOR of `protocol`.
 
 use super::SECRET;
-use crate::Target;
+use crate::{Target, corpus::named};
 use protocol::{
     Account, Epoch, KindId, Micros, NetworkId, RailId, cbor,
     cbor::Item,
@@ -49,7 +49,9 @@ pub(super) fn envelope(sequence: u64) -> Vec<u8> {
 }
 
 /// The inputs of an epoch of the devnet.
-const DEVNET: &[u8] = include_bytes!("../../corpus/inputs/devnet");
+fn devnet() -> Vec<u8> {
+    named("inputs", "devnet")
+}
 
 pub(super) const INPUTS: Target = Target {
     name: "inputs",
@@ -64,7 +66,7 @@ pub(super) const INPUTS: Target = Target {
         }
         true
     },
-    seeds: || vec![DEVNET.to_vec()],
+    seeds: || vec![devnet()],
 };
 
 pub(super) const MANIFEST: Target = Target {
@@ -82,7 +84,7 @@ pub(super) const MANIFEST: Target = Target {
         true
     },
     seeds: || {
-        let inputs = Inputs::from_bytes(DEVNET).expect("the devnet's inputs");
+        let inputs = Inputs::from_bytes(&devnet()).expect("the devnet's inputs");
         vec![cbor::to_vec(&inputs.manifest)]
     },
 };

@@ -1,7 +1,7 @@
 //! What validators, wallets and endpoints send: transactions, blocks, certificates, proofs, calls.
 
 use super::CHAIN;
-use crate::Target;
+use crate::{Target, corpus::named};
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip7702};
 use alloy_eips::{eip2718::Encodable2718 as _, eip7702::Authorization};
 use alloy_primitives::{Address, B256, Signature, U256, hex};
@@ -164,11 +164,7 @@ pub(super) const STATE_PROOF: Target = Target {
         assert_eq!(seen, held, "two readings of one proof");
         seen.is_some()
     },
-    seeds: || {
-        let present = include_bytes!("../../corpus/state-proof/present");
-        let absent = include_bytes!("../../corpus/state-proof/absent");
-        vec![present.to_vec(), absent.to_vec()]
-    },
+    seeds: || ["present", "absent"].map(|name| named("state-proof", name)).to_vec(),
 };
 
 pub(super) const GENESIS: Target = Target {
@@ -190,5 +186,5 @@ pub(super) const GENESIS: Target = Target {
         }
         true
     },
-    seeds: || vec![include_bytes!("../../corpus/genesis/devnet").to_vec()],
+    seeds: || vec![named("genesis", "devnet")],
 };

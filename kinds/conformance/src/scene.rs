@@ -6,15 +6,16 @@
 //! epoch.
 
 use protocol::{
-    Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
+    Account, DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, RailId, Tokens,
     body::{COMMON, Common, Report},
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
+    fixtures,
     inputs::{Dataset, Device, Inputs, Rail},
     key::DeviceSecret,
     kind::{Carried, Duty, Kind},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, KindTerms, Manifest},
     seed::{Draw, Seed},
     voucher::{SignedVoucher, Voucher},
 };
@@ -142,28 +143,15 @@ fn rail(id: u64, roster: &[Device], draw: &mut Draw) -> Rail {
 
 fn manifest(kind: KindId, draw: &mut Draw) -> Manifest {
     let small = |draw: &mut Draw, below| u16::try_from(draw.below(below)).unwrap_or(0);
+    let rules = fixtures::manifest(kind);
     Manifest {
-        version: 1,
         name: "conformance".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
         evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
             slack: small(draw, 10),
             absence_epochs: 3,
             unbonding_epochs: 3,
+            ..rules.evidence
         },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
         kinds: vec![KindTerms {
             kind,
             price: Micros(draw.below(1_000_000)),
@@ -174,6 +162,7 @@ fn manifest(kind: KindId, draw: &mut Draw) -> Manifest {
             positions: 1 + small(draw, 7),
             window: 1 + small(draw, 12),
         }],
+        ..rules
     }
 }
 

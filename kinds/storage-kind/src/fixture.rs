@@ -7,14 +7,15 @@ use crate::{
     duty, judge, proof,
 };
 use protocol::{
-    Account, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
+    Account, Digest, Epoch, Height, Micros, NetworkId, RailId, Tokens,
     body::{Common, Report},
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
+    fixtures,
     inputs::{self, Device, Inputs, Rail},
     key::DeviceSecret,
     kind::{Carried, Case, Duty, Finding, Survey},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::Manifest,
 };
 use std::collections::BTreeMap;
 
@@ -22,39 +23,7 @@ pub(crate) const EPOCH: Epoch = Epoch(3);
 pub(crate) const CLOCK: EpochClock = EpochClock { length: 30, grace: 4 };
 
 pub(crate) fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 6,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: STORAGE,
-            price: Micros(50_000),
-            delivery_price: Micros(10_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(5),
-            positions: 5,
-            window: 6,
-        }],
-    }
+    fixtures::manifest(STORAGE)
 }
 
 /// Bytes that differ with `seed`.

@@ -32,6 +32,7 @@ mod settlements;
 mod signature;
 mod stakes;
 mod storage;
+#[cfg(any(test, feature = "fixtures"))]
 pub mod testing;
 mod tokens;
 mod validators;

@@ -3,6 +3,8 @@
 //! It does what the executor does around a call: it undoes what a failed call wrote, and counts gas in
 //! a simple way. It remembers who called, because invariants are sums over accounts.
 
+pub mod network;
+
 use crate::env::{Call, Env, Failure, Fault};
 use crate::invariants::{Broken, check_invariants};
 use crate::signature::POSSESSION_DOMAIN;

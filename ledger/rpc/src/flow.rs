@@ -7,29 +7,37 @@
 //! * nothing more is read from the stream while [`ASKED_MAX`] messages are not answered, or while its client
 //!   does not take what is written: then its requests wait where they cost the client, and not us;
 //! * at most [`RUNNING_MAX`] calls run, and none begins while [`OWED_MAX`] bytes of answers are not written;
-//! * a client that takes nothing for too long is cut off.
+//! * a client that takes nothing for too long is cut off ([`Patient`]).
+//!
+//! All connections together have one [`Room`] for answers that are not written. An answer that is not small and
+//! does not fit is dropped, and its caller told to ask later: so what clients hold by not reading has a
+//! ceiling, and who asks for little is served all the same.
 //!
 //! A batch is one message with one answer. What is read at once, some KiB, may hold more messages than are
 //! let in; they wait for their turn. What a subscription tells is written and not owed: it makes the count of
 //! what is owed too small by as much as the client took.
 
+use crate::error::Error;
 use jsonrpsee::{
     core::middleware::{Batch, Notification, RpcServiceT},
     server::MethodResponse,
-    types::Request,
+    types::{Id, Request},
 };
 use std::{
     io,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
-    time::{Instant, Sleep},
 };
+use transport::Patient;
 
 /// Messages of a connection that wait or run before no more are read.
 const ASKED_MAX: usize = 16;
@@ -37,10 +45,43 @@ const ASKED_MAX: usize = 16;
 const RUNNING_MAX: usize = 4;
 /// Bytes of a connection's answers that wait to be written before no call begins.
 const OWED_MAX: usize = 1 << 20;
+/// Bytes of an answer for which there is always room: a connection holds no more of these than [`OWED_MAX`] and
+/// [`RUNNING_MAX`] say.
+const SMALL_MAX: usize = 64 << 10;
+
+/// Room for the answers of all connections.
+#[derive(Debug)]
+pub(crate) struct Room {
+    bytes: usize,
+    taken: AtomicUsize,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub(crate) const fn new(bytes: usize) -> Self {
+        Self { bytes, taken: AtomicUsize::new(0) }
+    }
+
+    /// Takes room for an answer, if there is any.
+    fn take(&self, bytes: usize) -> bool {
+        let order = Ordering::Relaxed;
+        let after = |taken: usize| {
+            let taken = taken.saturating_add(bytes);
+            (bytes <= SMALL_MAX || taken <= self.bytes).then_some(taken)
+        };
+        self.taken.fetch_update(order, order, after).is_ok()
+    }
+
+    /// Gives back what was taken.
+    fn give(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// How a connection stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flow {
+    room: Arc<Room>,
     state: Mutex<State>,
     /// Told whenever a call may begin.
     freed: Notify,
@@ -70,6 +111,31 @@ impl State {
 }
 
 impl Flow {
+    /// A connection on which nothing was asked yet.
+    pub(crate) fn new(room: Arc<Room>) -> Self {
+        Self { room, state: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// Owes an answer, if there is room for it.
+    fn owe(&self, bytes: usize) -> bool {
+        let fits = self.room.take(bytes);
+        if fits {
+            // Only what is owed is given back, so that this cannot wrap where the room did not.
+            self.change(|state| state.owed = state.owed.saturating_add(bytes));
+        }
+        fits
+    }
+
+    /// So much was written, or is going to be: the client takes it, or does not.
+    fn wrote(&self, bytes: usize, stalled: bool) {
+        self.change(|state| {
+            let paid = bytes.min(state.owed);
+            state.owed -= paid;
+            self.room.give(paid);
+            state.stalled = stalled;
+        });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here can panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,6 +190,12 @@ impl Flow {
     }
 }
 
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.room.give(self.state().owed);
+    }
+}
+
 /// A call that waits or runs. Dropping it ends it.
 #[derive(Debug)]
 struct Turn {
@@ -132,13 +204,18 @@ struct Turn {
 }
 
 impl Turn {
-    /// Ends the call with an answer, which is owed if it is sent.
-    fn end(self, answer: MethodResponse) -> MethodResponse {
-        if answer.is_method_call() || answer.is_batch() {
-            let bytes = answer.as_json().get().len();
-            self.flow.change(|state| state.owed = state.owed.saturating_add(bytes));
+    /// Ends the call with its answer, which is owed if it is sent, or with why there is none.
+    fn end(self, answer: MethodResponse, id: Id<'_>) -> MethodResponse {
+        let is_owed = answer.is_method_call() || answer.is_batch();
+        let bytes = answer.as_json().get().len();
+        if !is_owed || self.flow.owe(bytes) {
+            return answer;
         }
-        answer
+        drop(answer);
+        let many = "other answers wait to be read, and there is no room for one of this size: ask later, or for less";
+        let refused = MethodResponse::error(id, Error::Limit(many.into()));
+        self.flow.owe(refused.as_json().get().len());
+        refused
     }
 }
 
@@ -184,7 +261,8 @@ where
         let Self { calls, flow } = self.clone();
         async move {
             let turn = flow.turn().await;
-            turn.end(calls.call(request).await)
+            let id = request.id.clone();
+            turn.end(calls.call(request).await, id)
         }
     }
 
@@ -192,7 +270,7 @@ where
         let Self { calls, flow } = self.clone();
         async move {
             let turn = flow.turn().await;
-            turn.end(calls.batch(requests).await)
+            turn.end(calls.batch(requests).await, Id::Null)
         }
     }
 
@@ -203,7 +281,7 @@ where
         let Self { calls, flow } = self.clone();
         async move {
             let turn = flow.turn().await;
-            turn.end(calls.notification(said).await)
+            turn.end(calls.notification(said).await, Id::Null)
         }
     }
 }
@@ -211,42 +289,32 @@ where
 /// The stream of a connection.
 #[derive(Debug)]
 pub(crate) struct Gated<S> {
-    stream: S,
+    stream: Patient<S>,
     flow: Arc<Flow>,
-    /// How long the client may take nothing.
-    patience: Duration,
-    timer: Pin<Box<Sleep>>,
     stalled: bool,
 }
 
 impl<S> Gated<S> {
-    pub(crate) fn new(stream: S, flow: Arc<Flow>, patience: Duration) -> Self {
-        let timer = Box::pin(tokio::time::sleep(patience));
-        Self { stream, flow, patience, timer, stalled: false }
+    /// Wraps the stream of a client that may take nothing for as long as `patience`.
+    pub(crate) const fn new(stream: S, flow: Arc<Flow>, patience: Duration) -> Self {
+        Self { stream: Patient::new(stream, patience), flow, stalled: false }
     }
 
-    /// Passes on what a write came to, unless nothing came of it for too long.
+    /// Passes on what a write came to, and notes it.
     fn passed<T>(
         &mut self,
-        cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(done) = &written {
-            let bytes = done.as_ref().map_or(0, bytes);
-            self.stalled = false;
-            self.flow.change(|state| {
-                state.owed = state.owed.saturating_sub(bytes);
-                state.stalled = false;
-            });
-            return written;
+        let taken = match &written {
+            Poll::Ready(Ok(done)) => bytes(done),
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        if taken > 0 || self.stalled != written.is_pending() {
+            self.stalled = written.is_pending();
+            self.flow.wrote(taken, self.stalled);
         }
-        if !self.stalled {
-            self.stalled = true;
-            self.flow.change(|state| state.stalled = true);
-            self.timer.as_mut().reset(Instant::now() + self.patience);
-        }
-        self.timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        written
     }
 }
 
@@ -270,7 +338,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.passed(cx, written, |bytes| *bytes)
+        self.passed(written, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -279,7 +347,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.passed(cx, written, |bytes| *bytes)
+        self.passed(written, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -288,7 +356,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.passed(cx, flushed, |()| 0)
+        self.passed(flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    flow::{Counted, Flow, Gated},
+    flow::{Counted, Flow, Gated, Room},
     methods,
 };
 use consensus::Ledger;
@@ -61,6 +61,9 @@ pub struct Limits {
     pub request_bytes: u32,
     /// Bytes of one answer. A full block takes about 16 MiB.
     pub response_bytes: u32,
+    /// Bytes of answers, of all connections together, that wait for their readers. Beyond it large answers are
+    /// refused, and small ones held all the same: a connection has little of these.
+    pub unread_bytes: usize,
     /// Requests in a batch.
     pub batch: u32,
     /// Connections at once.
@@ -89,6 +92,7 @@ impl Default for Limits {
         Self {
             request_bytes: 2 << 20,
             response_bytes: 32 << 20,
+            unread_bytes: 256 << 20,
             batch: 100,
             connections: 256,
             subscriptions: 32,
@@ -203,7 +207,9 @@ pub async fn serve(ledger: Ledger, addr: SocketAddr, limits: Limits) -> Result<S
     let services = ServerBuilder::with_config(config)
         .set_http_middleware(tower::ServiceBuilder::new().layer(cors))
         .to_service_builder();
-    let door = Door { services, methods: methods::all(context)?.into(), stop, limits };
+    let methods = methods::all(context)?.into();
+    let room = Arc::new(Room::new(limits.unread_bytes));
+    let door = Door { services, methods, stop, limits, room };
     tokio::spawn(door.accept(listener));
     Ok(Server { addr, handle })
 }
@@ -215,6 +221,7 @@ struct Door {
     methods: Methods,
     stop: StopHandle,
     limits: Limits,
+    room: Arc<Room>,
 }
 
 impl Door {
@@ -254,10 +261,10 @@ impl Door {
     /// Answers a connection's requests until it ends or becomes a WebSocket, whose place is counted by
     /// jsonrpsee from then on.
     async fn answer(self, stream: TcpStream) {
-        let Self { services, methods, stop, limits } = self;
+        let Self { services, methods, stop, limits, room } = self;
         // Without it a small answer may wait for the client's delayed acknowledgement; it is right all the same.
         let _ = stream.set_nodelay(true);
-        let flow = Arc::new(Flow::default());
+        let flow = Arc::new(Flow::new(room));
         let counting = flow.clone();
         let calls = RpcServiceBuilder::new()
             .rpc_logger(LOGGED_BYTES)

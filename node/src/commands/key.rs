@@ -4,6 +4,7 @@
 //! command prints a secret.
 
 use crate::{cli::Key, out, passphrase::Passphrase};
+use agent::keystore;
 use alloy_signer::k256::elliptic_curve::rand_core::OsRng;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
@@ -44,8 +45,7 @@ pub(crate) fn read(file: &Path, passphrase: &Passphrase) -> anyhow::Result<Priva
 /// Opens a keystore whose passphrase is known.
 pub(crate) fn open(file: &Path, passphrase: &str) -> anyhow::Result<PrivateKeySigner> {
     there(file)?;
-    PrivateKeySigner::decrypt_keystore(file, passphrase)
-        .with_context(|| format!("opening {} (is the passphrase right?)", file.display()))
+    Ok(keystore::open_signer(file, passphrase)?)
 }
 
 fn there(file: &Path) -> anyhow::Result<()> {

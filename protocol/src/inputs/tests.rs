@@ -1,5 +1,5 @@
 use super::*;
-use crate::{key::DeviceSecret, manifest};
+use crate::{fixtures, key::DeviceSecret};
 use proptest::prelude::*;
 
 fn device(seed: u8) -> Device {
@@ -51,7 +51,7 @@ fn inputs() -> Inputs {
         latest_root: [2; 32],
         rails_contract: Account::with_last_byte(6),
         treasury: Account::with_last_byte(7),
-        manifest: manifest::tests::valid(),
+        manifest: fixtures::manifest(KindId(1)),
         roster,
         rails,
         datasets: vec![Dataset { rail: RailId(2), version: 1, root: Digest::of(b"r"), bytes: 9 }],

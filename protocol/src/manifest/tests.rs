@@ -1,47 +1,11 @@
 use super::*;
-
-/// A manifest that keeps every rule, for tests of this crate.
-pub(crate) fn valid() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 6,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(50_000),
-            delivery_price: Micros(10_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(5),
-            positions: 5,
-            window: 6,
-        }],
-    }
-}
+use crate::fixtures;
 
 #[test]
 fn each_rule_is_kept_and_named() {
-    assert_eq!(valid().validate(), Ok(()));
+    assert_eq!(fixtures::manifest(KindId(1)).validate(), Ok(()));
     let broken = |change: fn(&mut Manifest)| {
-        let mut manifest = valid();
+        let mut manifest = fixtures::manifest(KindId(1));
         change(&mut manifest);
         manifest.validate().unwrap_err()
     };
@@ -64,7 +28,7 @@ fn each_rule_is_kept_and_named() {
 
 #[test]
 fn prices_and_stakes_follow_the_terms() {
-    let terms = valid().kinds[0];
+    let terms = fixtures::manifest(KindId(1)).kinds[0];
     assert_eq!(terms.dollars(1 << 29, terms.price), Micros(25_000));
     assert_eq!(terms.dollars(1, terms.price), Micros(0));
     assert_eq!(terms.units(Micros(25_000), terms.price), Some(1 << 29));

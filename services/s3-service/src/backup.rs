@@ -20,7 +20,7 @@
 //! The note is sealed with a key that follows from the content key: agents learn its size and how often it
 //! changes. One that gives an older note is outvoted: the highest number counts.
 
-mod note;
+pub(crate) mod note;
 mod recover;
 
 pub use note::{Note, NoteError, Piece};

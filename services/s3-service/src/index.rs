@@ -429,6 +429,11 @@ where
     minicbor::decode(bytes).map_err(|_| IndexError::Damaged("a row does not decode"))
 }
 
+/// A count of a row and what is added to it: one that grows beyond its type was never counted.
+fn more(count: u64, by: u64) -> Result<u64, IndexError> {
+    count.checked_add(by).ok_or(IndexError::Damaged("a count is too large"))
+}
+
 fn get<T>(table: &impl Rows, key: &[u8]) -> Result<Option<T>, IndexError>
 where
     T: for<'b> Decode<'b, ()>,

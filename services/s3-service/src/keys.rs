@@ -165,17 +165,19 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Random`].
     pub fn seal(&self, passphrase: &str) -> Result<Vec<u8>, KeyringError> {
+        self.seal_by(passphrase, ITERATIONS)
+    }
+
+    /// The file's bytes, with so many rounds between the passphrase and the key.
+    pub(crate) fn seal_by(
+        &self,
+        passphrase: &str,
+        iterations: u32,
+    ) -> Result<Vec<u8>, KeyringError> {
         let salt: [u8; 32] = random()?;
         let nonce: [u8; NONCE_LEN] = random()?;
-        let mut sealed = minicbor::to_vec(Plain {
-            content: *self.content.content.expose(),
-            mask: *self.content.mask.expose(),
-            access_key: self.credentials.access_key.clone(),
-            secret_key: self.credentials.secret_key.clone(),
-            endpoint: *self.endpoint.expose(),
-        })
-        .map_err(|error| KeyringError::Format(error.to_string()))?;
-        key(passphrase, &salt, ITERATIONS)?
+        let mut sealed = self.to_plain()?;
+        key(passphrase, &salt, iterations)?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::empty(),
@@ -185,7 +187,7 @@ impl Keyring {
         let file = File {
             version: VERSION,
             kdf: "pbkdf2-hmac-sha256".into(),
-            iterations: ITERATIONS,
+            iterations,
             salt: hex::encode(salt),
             nonce: hex::encode(nonce),
             sealed: hex::encode(sealed),
@@ -214,7 +216,25 @@ impl Keyring {
         let plain = key(passphrase, &decode(&file.salt)?, file.iterations)?
             .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
             .map_err(|_| KeyringError::Passphrase)?;
-        let plain: Plain = minicbor::decode(plain).map_err(|error| format(&error.to_string()))?;
+        Self::from_plain(plain)
+    }
+
+    /// What is sealed.
+    pub(crate) fn to_plain(&self) -> Result<Vec<u8>, KeyringError> {
+        minicbor::to_vec(Plain {
+            content: *self.content.content.expose(),
+            mask: *self.content.mask.expose(),
+            access_key: self.credentials.access_key.clone(),
+            secret_key: self.credentials.secret_key.clone(),
+            endpoint: *self.endpoint.expose(),
+        })
+        .map_err(|error| KeyringError::Format(error.to_string()))
+    }
+
+    /// Reads what was sealed.
+    pub(crate) fn from_plain(plain: &[u8]) -> Result<Self, KeyringError> {
+        let plain: Plain =
+            minicbor::decode(plain).map_err(|error| KeyringError::Format(error.to_string()))?;
         Ok(Self {
             content: ContentKeys {
                 content: Secret::new(plain.content),

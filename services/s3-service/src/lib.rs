@@ -26,6 +26,7 @@ pub mod codec;
 pub mod config;
 pub mod fetch;
 pub mod fleet;
+pub mod fuzzing;
 pub mod index;
 pub mod keys;
 mod num;

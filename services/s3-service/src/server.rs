@@ -9,8 +9,6 @@
 //! Answers leave at once: without `TCP_NODELAY` a small one waits for the client's delayed
 //! acknowledgement, some 40 ms.
 
-mod patient;
-
 use crate::{config::Limits, keys::Credentials, s3::Face};
 use bytes::Bytes;
 use hyper::{
@@ -23,7 +21,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use patient::Patient;
 use s3s::{
     Body, HttpError, HttpResponse, S3Error, S3ErrorCode, S3Result,
     auth::{S3Auth, SecretKey},
@@ -42,6 +39,7 @@ use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::JoinHandle,
 };
+use transport::Patient;
 
 /// How long accepting pauses after it failed.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -5,15 +5,14 @@
 //! desks' files through their routes without HTTP. Its journal is a real folder that outlives a crash; its
 //! archive lies on the machine's disk ([`crate::faults::shelf`]); what is under way is lost.
 
-use super::neighbour::{InProcess, Neighbour};
+use super::neighbour::{self, Neighbour};
 use crate::{
     adversaries::Kind,
     checkers::Broken,
     faults::shelf::{Objects, Shelf},
-    world::{clockwork, machine::Life, machine::Machine, people, people::CHAIN},
+    world::{clockwork, machine::Life, machine::Machine, people},
 };
 use alloy_primitives::keccak256;
-use client::{Client, Options};
 use commonware_runtime::Spawner as _;
 use consensus::Ledger;
 use contracts::abi::Outcome;
@@ -171,7 +170,7 @@ impl Desk {
         let signer = if self.votes { people::owner(n) } else { people::onlooker(n) };
         runtime.spawn(async move {
             let started = async {
-                let client = InProcess::client(ledger.clone()).await?;
+                let client = neighbour::own(ledger.clone()).await?;
                 let archive = Archive::new(Arc::new(shelf));
                 let files = Files { client, archive, others };
                 let keys = people::author(n).zip(signer);
@@ -236,13 +235,5 @@ impl Desk {
     /// Whether a block carries an envelope; nothing if nobody is there.
     pub fn carried(&self, digest: Digest) -> Option<Option<Height>> {
         self.post.on_duty().map(|there| there.intake.carried(digest))
-    }
-}
-
-impl InProcess {
-    async fn client(ledger: Ledger) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
-        let options = Options { chain_id: Some(CHAIN), ..Options::default() };
-        let transport = Arc::new(Self::new(ledger)?);
-        Ok(Client::connect_over("the machine's own ledger", transport, options).await?)
     }
 }

@@ -14,9 +14,9 @@ use contracts::{
     address::{self, DEVICES, DOLLARS, RAILS, STABLECOIN, STAKES},
 };
 use protocol::{
-    Epoch, Micros, Ppm, Tokens,
+    Tokens, fixtures,
     key::registration_message,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, KindTerms, Manifest},
 };
 
 /// Stake of a device.
@@ -30,38 +30,13 @@ const RATE: u64 = 1_000;
 
 /// The rules of the network.
 pub fn manifest() -> Manifest {
+    let rules = fixtures::manifest(storage_kind::STORAGE);
+    let kinds = rules.kinds.iter().map(|terms| KindTerms { positions: 2, window: 4, ..*terms });
     Manifest {
-        version: 1,
         name: "simulated".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(100) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 3,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: storage_kind::STORAGE,
-            price: Micros(50_000),
-            delivery_price: Micros(10_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(5),
-            positions: 2,
-            window: 4,
-        }],
+        evidence: EvidenceRules { slack: 3, ..rules.evidence },
+        kinds: kinds.collect(),
+        ..rules
     }
 }
 

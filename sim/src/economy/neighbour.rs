@@ -1,17 +1,14 @@
 //! What stands for HTTP in a world: to a machine's own ledger, and to other desks.
 
 use super::desk::Post;
-use crate::faults::wire::Wire;
+use crate::{faults::wire::Wire, world::people::CHAIN};
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use client::{
-    Transport,
-    transport::{Answers, Question, Refusal},
-};
+use client::{Client, Options, transport::Direct};
 use consensus::Ledger;
-use rpc::{Limits, Local, ServeError};
+use rpc::{Limits, Local};
 use std::{
     pin::Pin,
     sync::{Arc, Weak},
@@ -24,38 +21,19 @@ use validator::others::{FILE_MAX, Found, Source};
 /// How long somebody waits for a machine that does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A ledger's JSON-RPC without HTTP.
-#[derive(Debug)]
-pub struct InProcess(Local);
-
-impl InProcess {
-    /// The methods of a ledger.
-    ///
-    /// # Errors
-    /// Never, unless two methods have one name.
-    pub fn new(ledger: Ledger) -> Result<Self, ServeError> {
-        Local::new(ledger, Limits::default()).map(Self)
-    }
-}
-
-impl Transport for InProcess {
-    fn ask<'a>(
-        &'a self,
-        questions: &'a [Question<'a>],
-    ) -> Pin<Box<dyn Future<Output = Answers> + Send + 'a>> {
-        Box::pin(async move {
-            let mut answers = Vec::new();
-            for Question { method, params } in questions {
-                let answer = self.0.call(method, params).await;
-                answers.push(answer.map_err(|object| Refusal {
-                    code: object.code(),
-                    message: object.message().to_owned(),
-                    data: object.data().and_then(|raw| serde_json::from_str(raw.get()).ok()),
-                }));
-            }
-            Ok(answers)
-        })
-    }
+/// A client of a machine's own ledger: its JSON-RPC without HTTP.
+///
+/// # Errors
+/// When the ledger does not answer.
+pub async fn own(ledger: Ledger) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let local = Arc::new(Local::new(ledger, Limits::default())?);
+    let answer = move |method: String, params: Vec<_>| {
+        let local = local.clone();
+        async move { local.call(&method, &params).await }
+    };
+    let options = Options { chain_id: Some(CHAIN), ..Options::default() };
+    let transport = Arc::new(Direct::new(answer));
+    Ok(Client::connect_over("the machine's own ledger", transport, options).await?)
 }
 
 /// Another machine's desk, over the links between the two.

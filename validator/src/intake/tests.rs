@@ -1,11 +1,12 @@
 use super::*;
 use evidence::journal::Medium;
 use protocol::{
-    Account, KindId, Micros, NetworkId, Ppm, Tokens,
+    Account, KindId, NetworkId, Tokens,
     body::{Common, Report},
     envelope::{Envelope, Payload},
+    fixtures,
     inputs::Device,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, Manifest},
 };
 
 use std::{
@@ -26,39 +27,10 @@ fn device() -> DeviceSecret {
 }
 
 fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm::ZERO, epochs: 1 },
-        bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
-        token_price: Micros(1),
-        evidence: EvidenceRules {
-            quota_bytes: 1 << 20,
-            skew_ms: 10_000,
-            slack: 6,
-            absence_epochs: 3,
-            unbonding_epochs: 10,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm::ZERO,
-            false_proof: Ppm::ZERO,
-            selective_miss: Ppm::ZERO,
-            long_absence: Ppm::ZERO,
-        },
-        tiers: [Ppm::ONE; 4],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1),
-            delivery_price: Micros(1),
-            per_units: 1,
-            stake_base: Tokens::ZERO,
-            stake_per: Tokens::ZERO,
-            positions: 1,
-            window: 1,
-        }],
-    }
+    let rules = fixtures::free(KindId(1));
+    let evidence =
+        EvidenceRules { quota_bytes: 1 << 20, skew_ms: 10_000, slack: 6, ..rules.evidence };
+    Manifest { evidence, ..rules }
 }
 
 fn inputs(epoch: u64) -> Arc<Inputs> {

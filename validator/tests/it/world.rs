@@ -14,8 +14,9 @@ use evidence::Archive;
 use protocol::{
     Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens,
     clock::{Clock, EpochClock},
+    fixtures,
     key::{DeviceSecret, registration_message},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Vesting},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -80,14 +81,19 @@ impl Clock for Wall {
 }
 
 fn manifest() -> Manifest {
+    let rules = fixtures::manifest(KindId(1));
+    let terms = KindTerms {
+        price: Micros(1_000_000),
+        delivery_price: Micros(100_000),
+        stake_base: Tokens::whole(100),
+        stake_per: Tokens::whole(10),
+        positions: 2,
+        window: 4,
+        ..rules.kinds[0]
+    };
     Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
         vesting: Vesting { share: Ppm::ZERO, epochs: 1 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(1), until: Epoch(1_000_000) },
-        token_price: Micros(100_000),
+        bootstrap: Bootstrap { until: Epoch(1_000_000), ..rules.bootstrap },
         evidence: EvidenceRules {
             quota_bytes: 1 << 20,
             skew_ms: 60_000,
@@ -95,23 +101,8 @@ fn manifest() -> Manifest {
             absence_epochs: 100,
             unbonding_epochs: 8,
         },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(200_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(100_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1_000_000),
-            delivery_price: Micros(100_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(100),
-            stake_per: Tokens::whole(10),
-            positions: 2,
-            window: 4,
-        }],
+        kinds: vec![terms],
+        ..rules
     }
 }
 

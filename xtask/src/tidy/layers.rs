@@ -42,7 +42,9 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("evidence", "kinds/", "evidence carries bodies of every kind and understands none"),
     ("evidence", "transport", "evidence does no networking; the validator's shell does"),
     ("settlement", "transport", "settlement reads the archive and nothing else"),
-    ("ledger/", "transport", "the ledger has its own network between validators"),
+    // The RPC serves clients, over streams that are none of the validators' network.
+    ("ledger/c*", "transport", "the ledger has its own network between validators"),
+    ("ledger/execution", "transport", "the ledger has its own network between validators"),
     ("ledger/", "kinds/", "the ledger does not know what is being provided"),
     ("ledger/", "evidence", "the ledger orders evidence without reading it"),
     ("ledger/", "settlement", "the ledger takes roots by vote and judges nothing"),

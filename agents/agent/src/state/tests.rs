@@ -2,11 +2,12 @@ use super::*;
 use crate::OUTBOX_MAX;
 use proptest::prelude::*;
 use protocol::{
-    Account, KindId, Ppm, Tokens,
+    Account, KindId, Tokens,
     cbor::Item,
+    fixtures,
     inputs::{Dataset, Device, Rail},
     kind::{Admission, Carried, Case, Finding, Offer, Survey, Usage},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, Manifest},
     voucher::Voucher,
 };
 use std::collections::{BTreeSet, VecDeque};
@@ -66,39 +67,8 @@ impl Kind for Plain {
 }
 
 fn manifest(quota_bytes: u32) -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes,
-            skew_ms: 30_000,
-            slack: 4,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(0),
-            false_proof: Ppm(0),
-            selective_miss: Ppm(0),
-            long_absence: Ppm(0),
-        },
-        tiers: [Ppm::ONE; 4],
-        kinds: vec![KindTerms {
-            kind: KIND,
-            price: Micros(1),
-            delivery_price: Micros(1),
-            per_units: 1,
-            stake_base: Tokens::ZERO,
-            stake_per: Tokens::ZERO,
-            positions: 2,
-            window: 6,
-        }],
-    }
+    let rules = fixtures::free(KIND);
+    Manifest { evidence: EvidenceRules { quota_bytes, ..rules.evidence }, ..rules }
 }
 
 fn secret() -> DeviceSecret {

@@ -10,14 +10,15 @@ use evidence::{
 };
 use futures::future::BoxFuture;
 use protocol::{
-    Account, Digest, Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Reason, Tokens,
+    Account, Digest, Epoch, Height, KindId, Micros, NetworkId, RailId, Reason, Tokens,
     cbor::Item,
     clock::EpochClock,
     envelope::{Body, Envelope, Payload},
+    fixtures,
     inputs::{Dataset, Device, Inputs, Rail},
     key::DeviceSecret,
     kind::{Admission, Carried, Case, Duty, Finding, Kind, Offer, Survey, Usage},
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::Manifest,
     voucher::SignedVoucher,
 };
 use std::{
@@ -165,39 +166,7 @@ pub(crate) fn inputs(epoch: u64) -> Inputs {
 }
 
 fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
-        token_price: Micros(100_000),
-        evidence: EvidenceRules {
-            quota_bytes: 100_000,
-            skew_ms: 30_000,
-            slack: 4,
-            absence_epochs: 10,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(0),
-            false_proof: Ppm(0),
-            selective_miss: Ppm(0),
-            long_absence: Ppm(0),
-        },
-        tiers: [Ppm::ONE; 4],
-        kinds: vec![KindTerms {
-            kind: KIND,
-            price: Micros(1),
-            delivery_price: Micros(1),
-            per_units: 1,
-            stake_base: Tokens::ZERO,
-            stake_per: Tokens::ZERO,
-            positions: 2,
-            window: 6,
-        }],
-    }
+    fixtures::free(KIND)
 }
 
 /// An envelope that a validator takes.

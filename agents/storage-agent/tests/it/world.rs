@@ -14,9 +14,10 @@ use protocol::{
     Account, DeviceId, Digest, Epoch, Height, Micros, NetworkId, Ppm, RailId, Tokens,
     clock::EpochClock,
     envelope::{Envelope, PROOF_MAX},
+    fixtures,
     inputs::{Dataset, Device, Inputs, Rail},
     key::DeviceSecret,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    manifest::{EvidenceRules, KindTerms, Manifest, Slashes},
     voucher::{self, SignedVoucher, Voucher},
 };
 use std::{
@@ -81,6 +82,16 @@ fn terms() -> KindTerms {
     }
 }
 
+fn manifest() -> Manifest {
+    let rules = fixtures::free(STORAGE);
+    Manifest {
+        evidence: EvidenceRules { quota_bytes: 1_000_000, ..rules.evidence },
+        slashes: Slashes { selective_miss: Ppm(100_000), ..rules.slashes },
+        kinds: vec![terms()],
+        ..rules
+    }
+}
+
 pub(crate) fn inputs(epoch: u64, dataset: Option<Dataset>) -> Inputs {
     let device = device();
     Inputs {
@@ -93,30 +104,7 @@ pub(crate) fn inputs(epoch: u64, dataset: Option<Dataset>) -> Inputs {
         latest_root: [0; 32],
         rails_contract: rails(),
         treasury: Account::ZERO,
-        manifest: Manifest {
-            version: 1,
-            name: "test".into(),
-            split: Split::default(),
-            beta: Ppm(500_000),
-            vesting: Vesting { share: Ppm(750_000), epochs: 180 },
-            bootstrap: Bootstrap { per_device: Tokens::ZERO, until: Epoch(0) },
-            token_price: Micros(100_000),
-            evidence: EvidenceRules {
-                quota_bytes: 1_000_000,
-                skew_ms: 30_000,
-                slack: 4,
-                absence_epochs: 10,
-                unbonding_epochs: 4,
-            },
-            slashes: Slashes {
-                conflicting_payloads: Ppm(0),
-                false_proof: Ppm(0),
-                selective_miss: Ppm(100_000),
-                long_absence: Ppm(0),
-            },
-            tiers: [Ppm::ONE; 4],
-            kinds: vec![terms()],
-        },
+        manifest: manifest(),
         roster: vec![Device {
             id: device.id(),
             key: device.key(),

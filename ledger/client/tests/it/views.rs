@@ -9,9 +9,8 @@ use client::{
     address,
 };
 use protocol::{
-    DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, RailId, Tokens,
-    key::DeviceSecret,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
+    DeviceId, Digest, Epoch, Height, KindId, Micros, NetworkId, RailId, Tokens, fixtures,
+    key::DeviceSecret, manifest::Manifest,
 };
 
 const NETWORK: NetworkId = NetworkId(1);
@@ -171,39 +170,7 @@ async fn rails_and_datasets_are_sorted_and_empty_ones_left_out() {
 }
 
 pub(crate) fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".to_owned(),
-        split: Split::default(),
-        beta: protocol::Ppm(500_000),
-        vesting: Vesting { share: protocol::Ppm(750_000), epochs: 180 },
-        bootstrap: Bootstrap { per_device: Tokens(0), until: Epoch(0) },
-        token_price: Micros(1_000_000),
-        evidence: EvidenceRules {
-            quota_bytes: 1 << 20,
-            skew_ms: 60_000,
-            slack: 6,
-            absence_epochs: 3,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: protocol::Ppm(1_000_000),
-            false_proof: protocol::Ppm(1_000_000),
-            selective_miss: protocol::Ppm(100_000),
-            long_absence: protocol::Ppm(50_000),
-        },
-        tiers: [protocol::Ppm::ONE; 4],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1),
-            delivery_price: Micros(1),
-            per_units: 1 << 30,
-            stake_base: Tokens(1),
-            stake_per: Tokens(1),
-            positions: 5,
-            window: 6,
-        }],
-    }
+    fixtures::manifest(KindId(1))
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@
 //! of its stake, and at the end payers get back all they did not spend. Validators come, go, vote twice
 //! and are elected meanwhile, and at the end every coin of theirs has found its owner. They copy, lie and
 //! keep silent in votes, false roots are decided, and true and false dissent opens epochs again
-//! (`votes.rs`): no false root ever pays, and nobody is fined who told the truth.
+//! (`votes.rs`): no false root ever pays, and nobody is fined who told the truth. Authors are charged for their
+//! faults by who finds them: what a true leaf says and once, and nothing by an altered or a false one.
 
 mod votes;
 
 use super::world::{
     CHAIN, CLOCK, CUSTOMER, FOUNDER, NETWORK, OPERATOR, Proven, STRANGER, VALIDATOR, World, config,
-    leaf, outcome, promise, rail, registration, seats, secret,
+    leaf, outcome_with, promise, rail, registration, seats, secret,
 };
 use crate::abi::ISystem::Overflow;
 use crate::abi::{IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IValidators, IVotes};
@@ -26,8 +27,9 @@ use alloy_sol_types::SolCall;
 use commonware_codec::Encode as _;
 use commonware_cryptography::Signer as _;
 use proptest::prelude::*;
+use protocol::author::AuthorLeaf;
 use protocol::leaf::Leaf;
-use protocol::{Epoch, Micros, Tokens};
+use protocol::{Epoch, Micros, NetworkId, Tokens};
 use std::collections::BTreeMap;
 
 /// What the manifest grants a device and epoch for presence.
@@ -66,11 +68,20 @@ struct Model {
     stakes: BTreeMap<u64, BTreeMap<Address, (U256, U256)>>,
     /// Validators' keys by number, with who registered them.
     keys: Vec<(u64, Address)>,
+    /// What authors were charged, by key and epoch.
+    charged: BTreeMap<(B256, u64), U256>,
 }
 
 /// Two thirds of the largest committee are the validator's that settles; the rest is fought for.
 const RULES: SeatRules =
     SeatRules { term_length: 25, seats_max: 12, bond_min: 5_000, unbonding_terms: 4 };
+
+/// A leaf of the author with this key, for some bytes: the most are more than cost the least bond.
+fn fault(key: u64, epoch: u64, bytes: u64) -> AuthorLeaf {
+    let author = SeatKeys::derive(key).key().into();
+    let (network, epoch) = (NetworkId(NETWORK), Epoch(epoch));
+    AuthorLeaf { network, epoch, author, bytes: bytes % (3 << 20) }
+}
 
 impl Model {
     fn new() -> Self {
@@ -103,6 +114,7 @@ impl Model {
             devices,
             stakes: BTreeMap::new(),
             keys,
+            charged: BTreeMap::new(),
         }
     }
 
@@ -214,6 +226,7 @@ impl Model {
             18 => self.step((9, who, whom, amount, number)),
             19 => self.step((13, who, whom, amount, number)),
             26..=31 => self.validate(by, other, value, number),
+            40.. => self.charge(by, number),
             32.. => self.doubt(by, what, amount, number),
             _ => (0..=number % 8).for_each(|more| self.settle(amount / (more + 1), number, false)),
         }
@@ -291,6 +304,35 @@ impl Model {
         let info = self.world.view(VALIDATORS, &IValidators::keyInfoCall { key: keys.key() });
         let window = term + RULES.unbonding_terms;
         assert!(info.convicted || now > window, "a double vote within the window convicts");
+    }
+
+    /// Presents an author's leaf: of any epoch that was decided, truly or not, and sometimes altered.
+    fn charge(&mut self, by: Address, number: u64) {
+        self.pass(CLOCK.length * (number % 5));
+        let pick = |among: usize| usize::try_from(number / 7).unwrap() % among.max(1);
+        let Some((epoch, decided)) = self.decided.iter().nth(pick(self.decided.len())) else {
+            return;
+        };
+        let (epoch, lies) = (*epoch, decided.lie.is_some());
+        let charges = decided.lie.as_ref().map_or(&decided.charges, |lie| &lie.charges);
+        let Some(mut call) = charges.get(pick(charges.len())).cloned() else { return };
+        let altered = number.is_multiple_of(4);
+        call.leaf.size = call.leaf.size.wrapping_add(u64::from(altered));
+        let due = IValidators::dueOfCall { leaf: call.leaf.clone() };
+        let before = (self.world.view(VALIDATORS, &due), self.world.memory.coins[&VALIDATORS]);
+        let charged = self.attempt(by, VALIDATORS, &call);
+        let after = (self.world.view(VALIDATORS, &due), self.world.memory.coins[&VALIDATORS]);
+        assert_eq!(before.0 - after.0, before.1 - after.1, "what is taken is due no longer");
+        assert_eq!(charged, before != after);
+        assert!(!charged || !(altered || lies), "a false leaf costs nobody anything");
+        *self.charged.entry((call.leaf.author, epoch)).or_default() += before.1 - after.1;
+    }
+
+    /// What an honest validator finds of authors' faults in an epoch.
+    fn faults(&self, epoch: u64, number: u64) -> Vec<AuthorLeaf> {
+        let numbered = self.keys.iter().zip(0u32..);
+        let at_fault = numbered.filter(|(_, place)| (number >> (place % 60)).is_multiple_of(4));
+        at_fault.map(|((key, _), place)| fault(*key, epoch, number.rotate_left(place))).collect()
     }
 
     /// Takes out all bonds but the validator's that settles: every coin is somebody's.
@@ -436,9 +478,10 @@ impl Model {
         operator.vested = Tokens(operator.vested.0 + grant);
         books.last = Some(epoch);
         let leaves: Vec<Leaf> = books.leaves.values().copied().collect();
-        let (mut truth, proven) = outcome(epoch, &leaves);
+        let (mut truth, proven, charges) =
+            outcome_with(epoch, &leaves, &self.faults(epoch, number));
         truth.totals.bootstrapped = truth.totals.vested;
-        votes::Decided { truth, proven, before, after: books, lie: None }
+        votes::Decided { truth, proven, charges, before, after: books, lie: None }
     }
 
     /// Takes from somebody all that it had at stake when `epoch` began, or half of it.
@@ -526,7 +569,7 @@ proptest! {
     #[test]
     fn money_is_conserved(
         steps in proptest::collection::vec(
-            (0u8..40, any::<usize>(), any::<usize>(), 0u64..50_000, any::<u64>()), 40..140,
+            (0u8..42, any::<usize>(), any::<usize>(), 0u64..50_000, any::<u64>()), 40..140,
         ),
     ) {
         let mut model = Model::new();
@@ -536,5 +579,7 @@ proptest! {
         model.drain();
         model.close_disputes();
         model.leave();
+        let most = U256::from(RULES.bond_min);
+        prop_assert!(model.charged.values().all(|taken| *taken <= most), "charged twice");
     }
 }

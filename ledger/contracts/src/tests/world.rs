@@ -1,39 +1,26 @@
 //! A small ledger to test on: one network, a customer with dollars, an operator with a device.
 
-use crate::abi::{self, IDevices, IDollars, IRails, ISettlements, IStakes, IToken, IValidators};
+use crate::abi::IValidators::chargeCall;
+use crate::abi::{self, IDollars, IRails, ISettlements, IStakes, IToken, IValidators};
 use crate::address::{self, DEVICES, DOLLARS, RAILS, SETTLEMENTS, STABLECOIN, STAKES, VALIDATORS};
 use crate::env::Failure;
-use crate::testing::{Memory, SeatKeys};
-use crate::{GenesisConfig, GenesisNetwork, GenesisValidator, SeatRules, genesis};
+use crate::testing::Memory;
+use crate::{GenesisConfig, genesis};
 use alloy_primitives::{Address, B256, U256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use protocol::clock::EpochClock;
-use protocol::key::{DeviceSecret, registration_message};
+use protocol::author::AuthorLeaf;
+use protocol::key::DeviceSecret;
 use protocol::leaf::Leaf;
-use protocol::manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting};
 use protocol::merkle::Tree;
 use protocol::voucher::Voucher;
-use protocol::{Epoch, Height, KindId, Micros, NetworkId, Ppm, RailId, Tokens, voucher};
+use protocol::{Epoch, Height, Micros, NetworkId, RailId, Tokens, voucher};
 
-pub(crate) const CHAIN: u64 = 0xDE91;
-pub(crate) const NETWORK: u64 = 1;
-pub(crate) const CLOCK: EpochClock = EpochClock { length: 10, grace: 2 };
-pub(crate) const UNBONDING: u16 = 3;
-pub(crate) const FOUNDER: Address = Address::repeat_byte(0xf0);
-pub(crate) const VALIDATOR: Address = Address::repeat_byte(0x7a);
-pub(crate) const GUARDIAN: Address = Address::repeat_byte(0x6d);
-pub(crate) const CUSTOMER: Address = Address::repeat_byte(0xc0);
-pub(crate) const OPERATOR: Address = Address::repeat_byte(0x0e);
-pub(crate) const STRANGER: Address = Address::repeat_byte(0x55);
-/// What every customer has in the beginning.
-pub(crate) const FUNDS: u64 = 1_000_000_000;
-/// What each validator of the genesis has bonded: ten coins.
-pub(crate) const BOND: u128 = 10 * COIN;
-pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
-/// The longest pause.
-pub(crate) const PAUSE: u64 = 50;
+pub(crate) use crate::testing::network::{
+    BOND, CHAIN, CLOCK, COIN, CUSTOMER, FOUNDER, FUNDS, GUARDIAN, NETWORK, OPERATOR, PAUSE,
+    STRANGER, UNBONDING, VALIDATOR, config, manifest, registration, seats,
+};
 
 /// A leaf of the last settlement with its proof.
 #[derive(Clone)]
@@ -48,70 +35,6 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
 }
 
-pub(crate) fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "test".into(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 10 },
-        bootstrap: Bootstrap { per_device: Tokens::whole(5), until: Epoch(1_000) },
-        token_price: Micros(50_000),
-        evidence: EvidenceRules {
-            quota_bytes: 1 << 20,
-            skew_ms: 10_000,
-            slack: 6,
-            absence_epochs: 3,
-            unbonding_epochs: UNBONDING,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(500_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(200_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1_000),
-            delivery_price: Micros(2_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(1),
-            positions: 5,
-            window: 6,
-        }],
-    }
-}
-
-pub(crate) fn config() -> GenesisConfig {
-    GenesisConfig {
-        clock: CLOCK,
-        dispute_epochs: 2,
-        validators: seats(&[(VALIDATOR, 1)]),
-        seats: SeatRules::default(),
-        guardian: GUARDIAN,
-        pause_blocks_max: PAUSE,
-        breaker_window: 20,
-        breaker_share: Ppm::ONE,
-        breaker_floor: Micros(0),
-        stablecoin: vec![(CUSTOMER, Micros(FUNDS)), (STRANGER, Micros(FUNDS))],
-        networks: vec![GenesisNetwork {
-            founder: FOUNDER,
-            manifest: manifest(),
-            name: "Test Network".into(),
-            symbol: "TEST".into(),
-            supply: Tokens::whole(1_000_000),
-        }],
-    }
-}
-
-/// Validators of a genesis: accounts with their seats. The keys are numbered from 1.
-pub(crate) fn seats(of: &[(Address, u64)]) -> Vec<GenesisValidator> {
-    let accounts = of.iter().flat_map(|(account, count)| (0..*count).map(|_| *account));
-    (1..).zip(accounts).map(|(n, account)| SeatKeys::derive(n).genesis(account, BOND)).collect()
-}
-
 /// A key of a service, for vouchers.
 pub(crate) fn signer(number: u8) -> PrivateKeySigner {
     PrivateKeySigner::from_slice(&[number; 32]).unwrap()
@@ -119,21 +42,6 @@ pub(crate) fn signer(number: u8) -> PrivateKeySigner {
 
 pub(crate) fn secret(number: u8) -> DeviceSecret {
     DeviceSecret::from_seed([number; 32])
-}
-
-pub(crate) fn registration(owner: Address, secret: &DeviceSecret) -> IDevices::registerCall {
-    let message = registration_message(CHAIN, NetworkId(NETWORK), owner);
-    IDevices::registerCall {
-        network: NETWORK,
-        kind: 1,
-        alg: -8,
-        x: secret.key().x().into(),
-        y: B256::ZERO,
-        capacity: 1 << 30,
-        cell: 0,
-        offer: b"an offer".into(),
-        proof: secret.sign(&message).into(),
-    }
 }
 
 /// A rail of fees from the caller, served by `signer(1)`.
@@ -335,7 +243,23 @@ pub(crate) fn reveal(
 
 /// The outcome of an epoch with these leaves, and every leaf with its proof.
 pub(crate) fn outcome(epoch: u64, leaves: &[Leaf]) -> (abi::Outcome, Vec<Proven>) {
-    let tree = Tree::new(leaves.iter().map(Leaf::hash).collect());
+    let (outcome, proven, _) = outcome_with(epoch, leaves, &[]);
+    (outcome, proven)
+}
+
+/// As [`outcome`], with authors' leaves in the same tree, and what presents each of these.
+pub(crate) fn outcome_with(
+    epoch: u64,
+    leaves: &[Leaf],
+    authors: &[AuthorLeaf],
+) -> (abi::Outcome, Vec<Proven>, Vec<chargeCall>) {
+    let accounts = leaves.iter().map(Leaf::hash);
+    let tree = Tree::new(accounts.chain(authors.iter().map(AuthorLeaf::hash)).collect());
+    let charge = |leaf: &AuthorLeaf| chargeCall {
+        leaf: leaf.into(),
+        proof: tree.proof(leaf.hash()).unwrap(),
+    };
+    let charges = authors.iter().map(charge).collect();
     let proven = leaves.iter().map(|leaf| Proven {
         epoch,
         leaf: leaf.into(),
@@ -361,7 +285,7 @@ pub(crate) fn outcome(epoch: u64, leaves: &[Leaf]) -> (abi::Outcome, Vec<Proven>
             bootstrapped: vested,
         },
     };
-    (outcome, proven.collect())
+    (outcome, proven.collect(), charges)
 }
 
 /// A leaf of this network.

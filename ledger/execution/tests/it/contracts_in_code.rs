@@ -12,17 +12,13 @@ use contracts::{
         IToken::{self, ERC20InsufficientBalance, NoSuchToken},
     },
     address,
-    testing::SeatKeys,
+    testing::{SeatKeys, network::manifest},
 };
 use execution::{
     Account, Call, CallOutcome, Genesis, Key, MemoryStore, account_at, code_at,
     contracts_at_genesis, genesis,
 };
-use protocol::{
-    Epoch, KindId, Micros, NetworkId, Ppm, Tokens, cbor,
-    clock::EpochClock,
-    manifest::{Bootstrap, EvidenceRules, KindTerms, Manifest, Slashes, Split, Vesting},
-};
+use protocol::{Micros, NetworkId, Ppm, cbor, clock::EpochClock};
 
 const TOKEN: Address = address::STABLECOIN;
 
@@ -45,42 +41,6 @@ pub(crate) fn chain() -> Chain {
     let people = (1..=4).map(|seed| (User::new(seed).address(), coins(1_000)));
     let coins = people.chain([(address::VALIDATORS, config.bonded())]).collect();
     Chain { store: MemoryStore(genesis(&Genesis { coins, contracts })), height: 0 }
-}
-
-fn manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        name: "example".to_owned(),
-        split: Split::default(),
-        beta: Ppm(500_000),
-        vesting: Vesting { share: Ppm(750_000), epochs: 10 },
-        bootstrap: Bootstrap { per_device: Tokens(0), until: Epoch(0) },
-        token_price: Micros(50_000),
-        evidence: EvidenceRules {
-            quota_bytes: 1 << 20,
-            skew_ms: 10_000,
-            slack: 6,
-            absence_epochs: 3,
-            unbonding_epochs: 4,
-        },
-        slashes: Slashes {
-            conflicting_payloads: Ppm(500_000),
-            false_proof: Ppm(500_000),
-            selective_miss: Ppm(200_000),
-            long_absence: Ppm(100_000),
-        },
-        tiers: [Ppm(250_000), Ppm(500_000), Ppm::ONE, Ppm::ONE],
-        kinds: vec![KindTerms {
-            kind: KindId(1),
-            price: Micros(1_000),
-            delivery_price: Micros(2_000),
-            per_units: 1 << 30,
-            stake_base: Tokens::whole(10),
-            stake_per: Tokens::whole(1),
-            positions: 5,
-            window: 6,
-        }],
-    }
 }
 
 fn transfer(to: Address, value: u64) -> Vec<u8> {

@@ -23,6 +23,8 @@ use std::{
 
 /// The largest genesis file, in bytes.
 const GENESIS_MAX: u64 = 256 * 1024 * 1024;
+/// The last moment whose date has a year of four digits, milliseconds since 1970.
+const TIME_MAX: u64 = 253_402_300_799_999;
 
 /// Checks a file and says what it founds.
 pub(super) fn run(arguments: &InitCheck, json: bool) -> anyhow::Result<()> {
@@ -74,7 +76,7 @@ pub(crate) fn peers(genesis: &Genesis) -> anyhow::Result<Vec<Peer>> {
 /// What a genesis founds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     /// What all validators compare.
     digest: B256,
     chain_id: u64,
@@ -126,7 +128,7 @@ impl Summary {
     ///
     /// # Errors
     /// [`Failure::Check`] if parts of the file contradict each other.
-    pub(super) fn of(genesis: &Genesis) -> anyhow::Result<Self> {
+    pub(crate) fn of(genesis: &Genesis) -> anyhow::Result<Self> {
         let state = State(genesis);
         let clock = state.call(address::SETTLEMENTS, &ISettlements::clockCall {})?;
         state.agrees("the length of an epoch", clock.length, genesis.epoch_length)?;
@@ -139,6 +141,9 @@ impl Summary {
         // What the contract holds are the bonds, which are told with the seats.
         let people = || genesis.allocations.iter().filter(|(at, _)| **at != address::VALIDATORS);
         let total = people().fold(U256::ZERO, |sum, (_, &coins)| sum + coins);
+        if genesis.timestamp_ms > TIME_MAX {
+            return Err(Failure::Check("it is dated after the year 9999".into()).into());
+        }
         let made = UNIX_EPOCH + Duration::from_millis(genesis.timestamp_ms);
         let dollars = state.call(address::STABLECOIN, &IToken::totalSupplyCall {})?;
         let networks = state.call(address::NETWORKS, &INetworks::countCall {})?;

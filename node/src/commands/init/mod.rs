@@ -3,7 +3,7 @@
 //! Each makes keys and a card, one makes the genesis of all cards, all compare its digest. The digest
 //! covers every byte of the file, so who made it needs no trust beyond what `init check` shows.
 
-mod check;
+pub(crate) mod check;
 mod genesis;
 mod rules;
 

@@ -74,7 +74,7 @@ pub enum NoteError {
 }
 
 /// Seals and opens notes.
-pub(super) struct Sealer {
+pub(crate) struct Sealer {
     secret: Secret,
 }
 
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Sealer {
 
 impl Sealer {
     /// Seals for those who have the content key.
-    pub(super) fn new(content: &Secret) -> Self {
+    pub(crate) fn new(content: &Secret) -> Self {
         Self { secret: Secret::new(blake3::derive_key(KEY, content.expose())) }
     }
 
@@ -96,7 +96,7 @@ impl Sealer {
     }
 
     /// The note's bytes for agents.
-    pub(super) fn seal(&self, note: &Note) -> Result<Vec<u8>, NoteError> {
+    pub(crate) fn seal(&self, note: &Note) -> Result<Vec<u8>, NoteError> {
         let nonce: [u8; NONCE_LEN] = keys::random().map_err(|_| NoteError::Random)?;
         let mut text = cbor::to_vec(note);
         self.key()?
@@ -113,7 +113,7 @@ impl Sealer {
     }
 
     /// The note in an agent's bytes.
-    pub(super) fn open(&self, sealed: &[u8]) -> Result<Note, NoteError> {
+    pub(crate) fn open(&self, sealed: &[u8]) -> Result<Note, NoteError> {
         let (version, rest) = sealed.split_first().ok_or(NoteError::Format)?;
         let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>().ok_or(NoteError::Format)?;
         if *version != VERSION {
@@ -129,7 +129,7 @@ impl Sealer {
 }
 
 /// Entries as bytes, each after its length.
-pub(super) fn frames(entries: &[Entry]) -> Vec<u8> {
+pub(crate) fn frames(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
         let entry = cbor::to_vec(entry);
@@ -145,7 +145,7 @@ pub(super) fn frames(entries: &[Entry]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`NoteError::Format`].
-pub(super) fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, NoteError> {
+pub(crate) fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, NoteError> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<PREFIX>().ok_or(NoteError::Format)?;

@@ -5,7 +5,8 @@
 //! entries after it equals the one it was made from, whatever a row is.
 
 use super::{
-    BlobRef, Bytes, COUNT, FORMAT, FORMAT_KEY, IndexError, Reader, Tables, cut, decode, get, put,
+    BlobRef, Bytes, COUNT, FORMAT, FORMAT_KEY, IndexError, Reader, Tables, cut, decode, get, more,
+    put,
 };
 use crate::num::wide;
 use minicbor::{Decode, Encode};
@@ -138,12 +139,12 @@ impl Tables<'_> {
         if changes.is_empty() {
             return Ok(());
         }
-        let sequence = get::<u64>(&self.meta, SEQUENCE)?.unwrap_or(0) + 1;
+        let sequence = more(get::<u64>(&self.meta, SEQUENCE)?.unwrap_or(0), 1)?;
         self.number(sequence)?;
         let entry = Entry { sequence, changes };
         self.journal.insert(sequence.to_be_bytes().as_slice(), cbor::to_vec(&entry).as_slice())?;
         let first = self.journal.first()?.map(|(key, _)| sequence_of(key.value())).transpose()?;
-        if first.is_some_and(|first| sequence - first >= ENTRIES_MAX) {
+        if first.is_some_and(|first| sequence.saturating_sub(first) >= ENTRIES_MAX) {
             let backup = Backup { complete: false, ..self.backup()? };
             self.journal.retain(|_, _| false)?;
             // Not noted: it is of use to this index alone.

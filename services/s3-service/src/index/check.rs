@@ -2,7 +2,7 @@
 
 use super::{
     Blob, BlobId, BlobRef, IndexError, Object, Part, Reader, Segment, Stats, decode, get, ids,
-    segment_of, under,
+    more, segment_of, under,
 };
 use crate::{codec::SegmentId, num::wide};
 use protocol::Digest;
@@ -21,14 +21,17 @@ impl Reader {
         let mut sums = Stats::default();
         let mut refs: BTreeMap<BlobId, u32> = BTreeMap::new();
         let mut mention = |blobs: &[BlobRef]| {
-            blobs.iter().for_each(|blob| *refs.entry(blob.blob).or_default() += 1);
+            for blob in blobs {
+                let count = refs.entry(blob.blob).or_default();
+                *count = count.saturating_add(1);
+            }
         };
         for row in under(&self.objects, &[])? {
             let object: Object = decode(row?.1.value())?;
-            let bytes = object.blobs.iter().map(|blob| blob.bytes).sum::<u64>();
+            let bytes = object.blobs.iter().try_fold(0, |sum, blob| more(sum, blob.bytes))?;
             ensure(bytes == object.bytes, "an object's blobs have another length")?;
             sums.objects += 1;
-            sums.object_bytes += bytes;
+            sums.object_bytes = more(sums.object_bytes, bytes)?;
             mention(&object.blobs);
         }
         for row in under(&self.parts, &[])? {
@@ -55,7 +58,8 @@ impl Reader {
             let blob: Blob = decode(row.value())?;
             ensure(refs.remove(&id) == Some(blob.refs), "a blob's mentions are miscounted")?;
             for extent in &blob.extents {
-                *live.entry(extent.segment).or_default() += u64::from(extent.bytes);
+                let live = live.entry(extent.segment).or_default();
+                *live = more(*live, u64::from(extent.bytes))?;
             }
         }
         ensure(refs.is_empty(), "a blob is mentioned and missing")?;
@@ -109,7 +113,7 @@ impl Reader {
             for (hash, holding) in self.holdings_of(id)? {
                 ensure(!holding.proposed || rail.proposal.is_some(), "a proposal has no version")?;
                 if holding.wanted {
-                    held += holding.bytes;
+                    held = more(held, holding.bytes)?;
                     wanted.insert((id.0, hash));
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::{
     BLOB_NEXT, Blob, BlobId, BlobRef, Bucket, Extent, IndexError, Object, Reader, Rows, Tables,
-    cut, decode, from, get, put, under,
+    cut, decode, from, get, more, put, under,
 };
 use crate::num::wide;
 
@@ -160,8 +160,8 @@ impl Tables<'_> {
         let key = object_key(&item.bucket, &item.key);
         let old: Option<Object> = get(&self.objects, &key)?;
         item.expect.check(&item.key, old.as_ref())?;
-        self.stats.objects += 1;
-        self.stats.object_bytes += item.object.bytes;
+        self.stats.objects = more(self.stats.objects, 1)?;
+        self.stats.object_bytes = more(self.stats.object_bytes, item.object.bytes)?;
         put(&mut self.objects, &key, &item.object)?;
         old.map_or(Ok(()), |old| self.drop_object(&old, now_ms))
     }
@@ -199,7 +199,7 @@ impl Tables<'_> {
     /// [`IndexError::Damaged`] if a segment is missing.
     pub fn add_blob(&mut self, extents: Vec<Extent>) -> Result<BlobRef, IndexError> {
         let blob = BlobId(get(&self.meta, BLOB_NEXT)?.unwrap_or(1));
-        put(&mut self.meta, BLOB_NEXT, &(blob.0 + 1))?;
+        put(&mut self.meta, BLOB_NEXT, &more(blob.0, 1)?)?;
         let mut bytes = 0;
         for extent in &extents {
             bytes += u64::from(extent.bytes);
@@ -215,7 +215,7 @@ impl Tables<'_> {
     /// [`IndexError::Damaged`] if there is no such blob.
     pub fn retain(&mut self, blob: BlobId) -> Result<(), IndexError> {
         let mut row: Blob = self.expect_blob(blob)?;
-        row.refs += 1;
+        row.refs = row.refs.checked_add(1).ok_or(IndexError::Damaged("too many mentions"))?;
         put(&mut self.blobs, &blob.0.to_be_bytes(), &row)
     }
 

@@ -95,10 +95,11 @@ impl Tables<'_> {
                 return Ok(None);
             }
             // A dataset that was started over must still rise above what the ledger holds.
-            row.proposal = Some(base.max(row.frozen).max(row.floor.unwrap_or(0)) + 1);
+            let above = base.max(row.frozen).max(row.floor.unwrap_or(0));
+            row.proposal = Some(super::more(above, 1)?);
             put(&mut self.rails, &rail.0.to_be_bytes(), &row)?;
         }
-        let version = row.proposal.unwrap_or(base + 1);
+        let version = row.proposal.unwrap_or(base.saturating_add(1));
         proposal(rail, base, version, &all).map(Some)
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     BlobId, Extent, Holding, Home, IndexError, Rail, Reader, Segment, ShardRow, Tables, cut,
-    decode, from, get, put, segment_of, under,
+    decode, from, get, more, put, segment_of, under,
 };
 use crate::{codec::SegmentId, num::wide, repair::survey::Counted};
 use protocol::{DeviceId, Digest};
@@ -65,7 +65,7 @@ impl Tables<'_> {
         let bytes = shard_bytes(row)?;
         put(&mut self.segments, &id.0, row)?;
         put(&mut self.unborn, &id.0, &())?;
-        self.stats.segments += 1;
+        self.stats.segments = more(self.stats.segments, 1)?;
         for (index, shard) in (0u8..).zip(&row.shards) {
             match &shard.home {
                 Some(home) => self.settle(home, shard, bytes)?,
@@ -76,7 +76,7 @@ impl Tables<'_> {
     }
 
     fn enqueue(&mut self, id: SegmentId, index: u8) -> Result<(), IndexError> {
-        self.stats.queued += 1;
+        self.stats.queued = more(self.stats.queued, 1)?;
         put(&mut self.queued, &queued_key(id, index), &())
     }
 
@@ -90,7 +90,7 @@ impl Tables<'_> {
             return Err(IndexError::Damaged("a shard is held twice on one rail"));
         }
         holding.wanted = true;
-        self.stats.shard_bytes += bytes;
+        self.stats.shard_bytes = more(self.stats.shard_bytes, bytes)?;
         self.hold(home, bytes, true)?;
         put(&mut self.holdings, &key, &holding)
     }
@@ -110,10 +110,10 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn hold(&mut self, home: &Home, bytes: u64, more: bool) -> Result<(), IndexError> {
+    fn hold(&mut self, home: &Home, bytes: u64, is_more: bool) -> Result<(), IndexError> {
         let key = home.rail.0.to_be_bytes();
         let mut rail: Rail = get(&self.rails, &key)?.unwrap_or_default();
-        rail.held = if more { rail.held + bytes } else { rail.held.saturating_sub(bytes) };
+        rail.held = if is_more { more(rail.held, bytes)? } else { rail.held.saturating_sub(bytes) };
         put(&mut self.rails, &key, &rail)
     }
 
@@ -236,7 +236,7 @@ impl Tables<'_> {
     /// Marks the extent as needed by `blob`.
     pub(super) fn place(&mut self, blob: BlobId, extent: &Extent) -> Result<(), IndexError> {
         let mut row = self.expect_segment(extent.segment)?;
-        row.live += u64::from(extent.bytes);
+        row.live = more(row.live, u64::from(extent.bytes))?;
         cut(&mut self.unborn, &extent.segment.0)?;
         put(&mut self.placed, &placed_key(extent), &blob)?;
         self.sort(extent.segment, &row)?;
@@ -257,7 +257,7 @@ impl Tables<'_> {
 
     /// Puts the segment on the list of those worth packing again, or takes it off.
     fn sort(&mut self, id: SegmentId, row: &Segment) -> Result<(), IndexError> {
-        let wasted = row.live * 2 < u64::from(row.plain);
+        let wasted = row.live < u64::from(row.plain).div_ceil(2);
         if row.packed && row.live > 0 && (row.live < LOOSE_BELOW || wasted) {
             put(&mut self.loose, &id.0, &row.live)
         } else {

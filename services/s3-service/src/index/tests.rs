@@ -656,3 +656,24 @@ fn a_damaged_index_is_an_error_and_never_a_panic() {
     assert!(refused > 0);
     drop(folder);
 }
+
+#[test]
+fn rows_with_impossible_numbers_are_an_error_and_never_a_panic() {
+    let row = |table: u8, key: Vec<u8>, row: Vec<u8>| Change { table, key, row: Some(row) };
+    let damaged = |changes: &[Change], use_it: &dyn Fn(&Index) -> Result<(), IndexError>| {
+        let index = Index::in_memory().unwrap();
+        index.write(|tables| tables.restore(changes)).unwrap();
+        let outcome = use_it(&index);
+        assert!(matches!(outcome, Err(IndexError::Damaged(_))), "{outcome:?}");
+    };
+    let blob = BlobRef { blob: BlobId(1), bytes: u64::MAX };
+    let huge = Object { blobs: vec![blob, blob], ..object("alpha", "a", 1, "etag").object };
+    let huge = row(1, b"alpha\0a".to_vec(), cbor::to_vec(&huge));
+    damaged(&[huge], &|index| index.read(|reader| reader.check()));
+    damaged(&[], &|index| index.write(|tables| tables.restored(u64::MAX)));
+    let stats = Stats { objects: u64::MAX, ..Stats::default() };
+    let stats = row(13, STATS.to_vec(), cbor::to_vec(&stats));
+    let bucket = row(0, b"alpha".to_vec(), cbor::to_vec(&Bucket { created_ms: 1 }));
+    let put = object("alpha", "a", 1, "etag");
+    damaged(&[stats, bucket], &|index| index.write(|tables| tables.put_object(&put, 1)));
+}

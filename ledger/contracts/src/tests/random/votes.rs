@@ -1,29 +1,43 @@
 //! The votes of the random world, with liars by name: the *voter of wrong roots*, the *copier*, the one that
 //! *never reveals*, and the bribed majority.
 
-use super::{Books, Model, PEOPLE, RULES};
+use super::{Books, Model, PEOPLE, RULES, fault};
 use crate::abi::ISettlements::{
     self, DisputeEnded, Disputed, Fined, NotRevealing, WrongBallot, WrongEpoch, claimCall,
     claimableFromCall, commitCall,
 };
-use crate::abi::{IValidators, Outcome};
+use crate::abi::{
+    IValidators::{self, chargeCall},
+    Outcome,
+};
 use crate::address::{SETTLEMENTS, VALIDATORS};
 use crate::settlements::OPEN_EPOCHS;
-use crate::tests::world::{CLOCK, NETWORK, Proven, STRANGER, VALIDATOR, leaf, outcome, reveal};
+use crate::tests::world::{
+    CLOCK, NETWORK, Proven, STRANGER, VALIDATOR, leaf, outcome_with, reveal,
+};
 use alloy_primitives::{Address, B256, U256};
-use protocol::leaf::Leaf;
+use protocol::{author::AuthorLeaf, leaf::Leaf};
 
 /// What was decided for an epoch.
 #[derive(Clone)]
 pub(super) struct Decided {
-    /// What an honest validator votes for, and its leaves.
+    /// What an honest validator votes for, its leaves, and what presents those of authors.
     pub(super) truth: Outcome,
     pub(super) proven: Vec<Proven>,
+    pub(super) charges: Vec<chargeCall>,
     /// The books before and after it.
     pub(super) before: Books,
     pub(super) after: Books,
-    /// The false outcome that stands in its place, and its leaves.
-    pub(super) lie: Option<(Outcome, Vec<Proven>)>,
+    /// What stands in its place.
+    pub(super) lie: Option<Lie>,
+}
+
+/// A false outcome, its leaves, and what presents those of authors.
+#[derive(Clone)]
+pub(super) struct Lie {
+    pub(super) outcome: Outcome,
+    pub(super) proven: Vec<Proven>,
+    pub(super) charges: Vec<chargeCall>,
 }
 
 /// How a validator with few seats votes.
@@ -54,8 +68,8 @@ fn garbled(truth: &Outcome, with: u64) -> Outcome {
     Outcome { root, statement: B256::repeat_byte(0xbb), ..truth.clone() }
 }
 
-/// Leaves that give the stranger what all others earned, and their outcome.
-fn false_root(epoch: u64, truth: &Outcome, leaves: &[Leaf]) -> (Outcome, Vec<Proven>) {
+/// Leaves that give the stranger what all others earned and find these authors at fault, and their outcome.
+fn false_root(epoch: u64, truth: &Outcome, leaves: &[Leaf], authors: &[AuthorLeaf]) -> Lie {
     let mut stolen = leaf(STRANGER);
     let mut leaves: Vec<Leaf> = leaves.to_vec();
     for leaf in &mut leaves {
@@ -69,9 +83,10 @@ fn false_root(epoch: u64, truth: &Outcome, leaves: &[Leaf]) -> (Outcome, Vec<Pro
     }
     leaves.retain(|leaf| leaf.account != STRANGER);
     leaves.push(stolen);
-    let (lie, proven) = outcome(epoch, &leaves);
-    let lie = Outcome { totals: truth.totals.clone(), statement: B256::repeat_byte(0xcc), ..lie };
-    (lie, proven)
+    let (lie, proven, charges) = outcome_with(epoch, &leaves, authors);
+    let statement = B256::repeat_byte(0xcc);
+    let outcome = Outcome { totals: truth.totals.clone(), statement, ..lie };
+    Lie { outcome, proven, charges }
 }
 
 impl Model {
@@ -79,8 +94,10 @@ impl Model {
     pub(super) fn decide(&mut self, epoch: u64, decided: Decided, number: u64, bribed: bool) {
         let truth = decided.truth.clone();
         let leaves: Vec<Leaf> = decided.after.leaves.values().copied().collect();
-        let lie = bribed.then(|| false_root(epoch, &truth, &leaves));
-        let main = lie.as_ref().map_or(&truth, |(lie, _)| lie).clone();
+        let authors: Vec<_> =
+            self.keys.iter().map(|(key, _)| fault(*key, epoch, (3 << 20) - 1)).collect();
+        let lie = bribed.then(|| false_root(epoch, &truth, &leaves, &authors));
+        let main = lie.as_ref().map_or(&truth, |lie| &lie.outcome).clone();
         let fixed = ISettlements::inputsCall { network: NETWORK, epoch };
         if self.world.view(SETTLEMENTS, &fixed).is_zero() {
             let inputs = truth.inputs;
@@ -224,9 +241,13 @@ impl Model {
     /// Claims what false roots promise.
     fn steal(&mut self) {
         for (epoch, Decided { lie, .. }) in self.decided.clone() {
-            for Proven { leaf, proof, .. } in lie.into_iter().flat_map(|(_, leaves)| leaves) {
+            let Some(Lie { proven, charges, .. }) = lie else { continue };
+            for Proven { leaf, proof, .. } in proven {
                 let call = claimCall { epoch, leaf, proof };
                 assert!(!self.attempt(STRANGER, SETTLEMENTS, &call), "a false root paid");
+            }
+            for call in charges {
+                assert!(!self.attempt(STRANGER, VALIDATORS, &call), "a false root charged");
             }
         }
     }

@@ -12,12 +12,12 @@ use crate::address::{SETTLEMENTS, VALIDATORS};
 use crate::env::Failure;
 use crate::testing::SeatKeys;
 use crate::tests::world::{
-    BOND, CLOCK, COIN, CUSTOMER, NETWORK, OPERATOR, STRANGER, VALIDATOR, World, leaf, outcome,
+    BOND, CLOCK, COIN, CUSTOMER, NETWORK, OPERATOR, STRANGER, VALIDATOR, World, leaf, outcome_with,
 };
 use alloy_primitives::{Address, B256, U256};
 use proptest::prelude::*;
 use protocol::author::AuthorLeaf;
-use protocol::merkle::{PROOF_MAX, Tree};
+use protocol::merkle::PROOF_MAX;
 use protocol::{Epoch, Height, NetworkId};
 use std::collections::BTreeMap;
 
@@ -35,11 +35,7 @@ fn fault(number: u64, epoch: u64, bytes: u64) -> AuthorLeaf {
 
 /// Decides an epoch with these authors' leaves beside an account's, and gives what presents them.
 fn settle(world: &mut World, epoch: u64, authors: &[AuthorLeaf]) -> Vec<chargeCall> {
-    let accounts = [leaf(OPERATOR)];
-    let mut outcome = outcome(epoch, &accounts).0;
-    let hashes = accounts.iter().map(|leaf| leaf.hash());
-    let tree = Tree::new(hashes.chain(authors.iter().map(AuthorLeaf::hash)).collect());
-    outcome.root = tree.root();
+    let (outcome, _, charges) = outcome_with(epoch, &[leaf(OPERATOR)], authors);
     let announce = ISettlements::announceCall { network: NETWORK, epoch, inputs: outcome.inputs };
     world.memory.advance(CLOCK.first(Epoch(epoch)).0.max(world.memory.height));
     world.ok(VALIDATOR, SETTLEMENTS, &announce);
@@ -49,11 +45,7 @@ fn settle(world: &mut World, epoch: u64, authors: &[AuthorLeaf]) -> Vec<chargeCa
     let closed = world.round(epoch).commitsUntil + 1;
     world.memory.advance(closed.max(world.memory.height + 1));
     world.reveal(VALIDATOR, epoch, &outcome);
-    let call = |leaf: &AuthorLeaf| chargeCall {
-        leaf: leaf.into(),
-        proof: tree.proof(leaf.hash()).unwrap(),
-    };
-    authors.iter().map(call).collect()
+    charges
 }
 
 /// As [`settle`], and moves on until the leaves can be used.

@@ -67,9 +67,11 @@ fn a_genesis_that_contradicts_itself_is_refused() {
     rich.validators[0].account = Address::repeat_byte(9);
     let mut longer = genesis.clone();
     longer.epoch_length += 1;
+    let mut late = genesis.clone();
+    late.timestamp_ms = u64::MAX;
     let mut empty = genesis;
     empty.contracts.clear();
-    for bad in [rich, longer, empty] {
+    for bad in [rich, longer, late, empty] {
         let error = Summary::of(&bad).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::Check(_))), "{error}");
     }
