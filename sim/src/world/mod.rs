@@ -51,6 +51,9 @@ const RECOVERY: Duration = Duration::from_secs(240);
 /// Bytes of a blob of junk, and of an honest one.
 const BLOB_BYTES: (usize, usize) = (200_000, 300);
 
+/// With what a node ends that needs blocks which nobody keeps: who runs it starts it again.
+const BEHIND: &str = "this node fell behind";
+
 /// A world.
 #[expect(missing_debug_implementations, reason = "the runtime's context has none")]
 pub struct World {
@@ -206,7 +209,8 @@ impl World {
     async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
         match *fault {
             Fault::Kill(machine) if self.hosts[machine].on() => {
-                trace.add(self.now(), fault);
+                let stage = if self.hosts[machine].starting() { " while it starts" } else { "" };
+                trace.add(self.now(), format_args!("{fault}{stage}"));
                 if self.rng.random_bool(0.5) {
                     self.wire.cut(machine);
                 }
@@ -214,7 +218,10 @@ impl World {
             }
             Fault::Boot(machine) if !self.hosts[machine].on() => {
                 trace.add(self.now(), fault);
-                self.boot(machine, trace).await?;
+                let host = &mut self.hosts[machine];
+                if let Err(broken) = host.power(&self.context, &self.genesis) {
+                    self.no_start(machine, broken, trace).await?;
+                }
             }
             Fault::Kill(_) | Fault::Boot(_) => {}
             Fault::Link(from, to, link) => {
@@ -241,10 +248,11 @@ impl World {
         Ok(())
     }
 
-    async fn boot(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+    /// Takes up a machine whose start has ended, well or not.
+    async fn arrive(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
         let host = &mut self.hosts[machine];
-        let booted = host.boot(&self.context, &self.genesis, &self.chain).await;
-        match booted {
+        let Some(started) = host.started(&self.chain) else { return Ok(()) };
+        match started {
             Ok(()) => {
                 if let Some(economy) = &mut self.economy {
                     economy.boot(machine, host)?;
@@ -257,13 +265,22 @@ impl World {
                 );
                 Ok(())
             }
-            // A disk may keep a machine from starting, and only a disk.
-            Err(broken) if host.hardware.disk.failed() => {
-                trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
-                self.kill(machine, trace).await
-            }
-            Err(broken) => Err(broken),
+            Err(broken) => self.no_start(machine, broken, trace).await,
         }
+    }
+
+    /// A disk may keep a machine from starting, and only a disk.
+    async fn no_start(
+        &mut self,
+        machine: usize,
+        broken: Broken,
+        trace: &mut Trace,
+    ) -> Result<(), Broken> {
+        if !self.hosts[machine].hardware.disk.failed() {
+            return Err(broken);
+        }
+        trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
+        self.kill(machine, trace).await
     }
 
     async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
@@ -322,15 +339,20 @@ impl World {
     async fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         self.context.sleep(STEP).await;
         for machine in 0..self.hosts.len() {
+            self.arrive(machine, trace).await?;
             let host = &mut self.hosts[machine];
             let cause = host.cause();
             let worker = self.economy.as_ref().and_then(|economy| economy.cause(machine));
             if let Some(cause) = cause.or(worker) {
-                if !host.hardware.disk.failed() && host.honest() {
+                let left_behind = host.blocks_served.is_some() && cause.contains(BEHIND);
+                if !host.hardware.disk.failed() && host.honest() && !left_behind {
                     return Err(Broken(format!("machine {machine} ended by itself: {cause}")));
                 }
                 trace.add(self.now(), format!("machine {machine} ended: {cause}"));
                 self.kill(machine, trace).await?;
+                if left_behind {
+                    self.apply(&Fault::Boot(machine), trace).await?;
+                }
                 continue;
             }
             if !host.honest() {
@@ -541,6 +563,7 @@ fn hosts(
             wire: Arc::clone(wire),
         };
         let mut host = Host::new(hardware, validator.clone(), peers);
+        host.blocks_served = plan.blocks_served;
         host.kind = plan.kinds.get(&machine).copied();
         if let Some(Late { role, replay_blocks }) = plan.late.get(&machine) {
             (host.role, host.replay_blocks) = (*role, *replay_blocks);
