@@ -114,6 +114,15 @@ async fn who_missed_final_epochs_replays_or_fetches_them_and_votes_again() {
     }
     assert!(is_final(&dissenter, last.previous().unwrap()).await);
     assert_eq!(alone.client.final_epoch(NETWORK).await.unwrap(), Some(last));
+    // Once its files are mended it agrees, without a restart, when it looks again.
+    let mut watcher = Settler::watching(dissenter.clone(), CLOCK);
+    assert_eq!(watcher.settle_due(due(last)).await.unwrap(), 1);
+    let forged = format!("dissenter/evidence/{:012}.cbor", CLOCK.first(last).0 + 3);
+    std::fs::remove_file(folder.path().join(forged)).unwrap();
+    assert_eq!(watcher.settle_due(due(last)).await.unwrap(), 1);
+    assert_eq!(watcher.refusals().all().len(), 1);
+    assert_eq!(watcher.settle_due(Height(due(last).0 + CLOCK.length)).await.unwrap(), 0);
+    assert!(is_final(&dissenter, last).await && watcher.refusals().all().is_empty());
 
     // Without any statement, all are replayed from the network's beginning, and the open one voted on.
     let replayer = files(&alone.client, &replayer, &[]);
