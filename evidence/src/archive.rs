@@ -71,6 +71,9 @@ pub enum ArchiveError {
     Missing(String),
 }
 
+/// The format of a block's evidence.
+const VERSION: u16 = 1;
+
 /// The blobs of one block.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -95,7 +98,7 @@ impl BlockEvidence {
         blobs: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Self {
         let blobs = blobs.into_iter().map(|blob| ByteVec::from(blob.as_ref().to_vec())).collect();
-        Self { version: 1, height, time_ms, blobs }
+        Self { version: VERSION, height, time_ms, blobs }
     }
 
     /// The blobs, in the block's order.
@@ -113,12 +116,7 @@ impl BlockEvidence {
     /// # Errors
     /// When the bytes are not canonical or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let evidence: Self = cbor::from_slice(bytes)?;
-        if evidence.version == 1 {
-            Ok(evidence)
-        } else {
-            Err(DecodeError::Malformed(format!("version {} is not 1", evidence.version)))
-        }
+        cbor::from_version(bytes, VERSION)
     }
 }
 

@@ -45,6 +45,17 @@ pub enum DecodeError {
     /// The bytes do not decode.
     #[error("malformed: {0}")]
     Malformed(String),
+    /// They are of a format of another time.
+    #[error(
+        "format {found} where this program knows {known}: another version of it made this. Use that one, or \
+         begin anew with an empty data folder (`wayleave up --fresh`)"
+    )]
+    Version {
+        /// The version that the bytes begin with.
+        found: u16,
+        /// The only one that is read.
+        known: u16,
+    },
     /// They decode, but another encoding of the same value is the canonical one.
     #[error("not the canonical encoding")]
     NotCanonical,
@@ -63,6 +74,23 @@ where
     let value: T =
         minicbor::decode(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if to_vec(&value) == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+}
+
+/// Decodes `bytes` of a structure that begins with its version, which has to be `known`. Of another version
+/// nothing else is looked at.
+///
+/// # Errors
+/// As [`from_slice`], and [`DecodeError::Version`].
+pub fn from_version<T>(bytes: &[u8], known: u16) -> Result<T, DecodeError>
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let version = decoder.array().and_then(|_| decoder.u16());
+    match version {
+        Ok(found) if found != known => Err(DecodeError::Version { found, known }),
+        _ => from_slice(bytes),
+    }
 }
 
 /// Checks that `bytes` are exactly one deterministic CBOR item.

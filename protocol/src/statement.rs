@@ -17,11 +17,14 @@ use crate::{
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+/// The format of statements. The first knew no authors at fault.
+pub const VERSION: u16 = 2;
+
 /// The result of settling one network and epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(array)]
 pub struct Statement {
-    /// The format: 1.
+    /// The format: [`VERSION`].
     #[n(0)]
     pub version: u16,
     /// The chain.
@@ -258,7 +261,7 @@ impl Statement {
     /// The empty statement that the first epoch of a network follows.
     pub fn genesis(chain_id: u64, network: NetworkId) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             chain_id,
             network,
             epoch: Epoch(0),
@@ -282,9 +285,9 @@ impl Statement {
     /// Reads canonical bytes.
     ///
     /// # Errors
-    /// When the bytes are not the canonical encoding of a statement.
+    /// When the bytes are not the canonical encoding of a statement of [`VERSION`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, cbor::DecodeError> {
-        cbor::from_slice(bytes)
+        cbor::from_version(bytes, VERSION)
     }
 
     /// The hash of the canonical bytes.
@@ -337,5 +340,28 @@ impl Statement {
     pub fn device(&self, device: DeviceId) -> Option<&DeviceState> {
         let at = self.devices.binary_search_by_key(&device, |state| state.device).ok()?;
         Some(&self.devices[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_of_another_version_is_named_as_such() {
+        let statement = Statement::genesis(7, NetworkId(1));
+        let bytes = statement.to_bytes();
+        assert_eq!(Statement::from_bytes(&bytes), Ok(statement));
+        // One of version 1 had a field less: the list of authors, here empty, was not there.
+        let mut first = bytes.clone();
+        assert_eq!((first[0], first[1], first.pop()), (0x8d, 2, Some(0x80)));
+        (first[0], first[1]) = (0x8c, 1);
+        let error = Statement::from_bytes(&first).unwrap_err();
+        assert_eq!(error, cbor::DecodeError::Version { found: 1, known: VERSION });
+        assert!(error.to_string().contains("begin anew"), "{error}");
+        // With the right version it is only cut short.
+        first[1] = 2;
+        let error = Statement::from_bytes(&first).unwrap_err();
+        assert!(matches!(error, cbor::DecodeError::Malformed(_)), "{error}");
     }
 }

@@ -3,6 +3,8 @@
 //! A scenario turns a seed into a [`Plan`]: how many machines, who lies, and when what goes wrong. Until
 //! [`Plan::trouble_ms`] things go wrong; then all is healed, and the ledger has to go on.
 
+mod joining;
+
 use crate::{
     adversaries::Kind,
     faults::{Fault, disk::Trouble, wire::Link},
@@ -30,6 +32,9 @@ pub struct Plan {
     pub dissent: Option<Dissent>,
     /// Blocks of a term.
     pub term_length: u64,
+    /// Final blocks that machines keep for others, if fewer than usual: who is away for longer than those has
+    /// to fetch the state.
+    pub blocks_served: Option<usize>,
     /// Whether machines have addresses of one computer, with which commonware connects again sooner.
     pub loopback: bool,
     /// Who is not there from the beginning: a fault boots it.
@@ -71,6 +76,7 @@ impl Plan {
             dispute_epochs: 1,
             dissent: None,
             term_length: 1_000,
+            blocks_served: None,
             loopback: true,
             late: BTreeMap::new(),
             kinds: BTreeMap::new(),
@@ -153,11 +159,15 @@ pub const ALL: &[Scenario] = &[
         about: "the same with faults, agents too",
         make: economy_faults,
     },
-    Scenario { name: "join", about: "machines join a ledger that runs, and crash", make: join },
+    Scenario {
+        name: "join",
+        about: "machines join a ledger that runs, and crash",
+        make: joining::join,
+    },
     Scenario {
         name: "join-economy",
         about: "a validator without a seat joins, and settles",
-        make: join_economy,
+        make: joining::economy,
     },
     Scenario {
         name: "junk-batches",
@@ -185,6 +195,11 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "junk-author", about: "fills blocks with junk", make: junk_author },
     Scenario { name: "liars", about: "liars of all kinds, with faults", make: liars },
     Scenario { name: "two-faced", about: "shows each peer one of two blocks", make: two_faced },
+    Scenario {
+        name: "join-wire",
+        about: "who joins, who serves it, what is between and its disk fail meanwhile",
+        make: joining::wire,
+    },
 ];
 
 /// Scenarios that no ledger survives: they show that the checkers see it.
@@ -326,40 +341,6 @@ fn economy_faults(plan: &mut Plan, rng: &mut StdRng) {
     plan.seats = plan.machines;
     let parts: [fn(&mut Plan, &mut StdRng); 4] = [crash, partition, one_way, slow];
     parts[rng.random_range(0..parts.len())](plan, rng);
-}
-
-/// One or two machines without a seat join while things go wrong.
-fn join(plan: &mut Plan, rng: &mut StdRng) {
-    // Who joins waits for its peers: enough of them run at any time.
-    plan.machines = 4;
-    plan.seats = plan.machines;
-    plan.trouble_ms = plan.trouble_ms.max(14_000);
-    let parts: [fn(&mut Plan, &mut StdRng); 3] = [|_, _| {}, slow, crash];
-    parts[rng.random_range(0..parts.len())](plan, rng);
-    for _ in 0..rng.random_range(1..3) {
-        let machine = plan.machines;
-        plan.machines += 1;
-        let roles = [Role::Validator, Role::Observer, Role::Archive];
-        let role = roles[rng.random_range(0..roles.len())];
-        let replay_blocks = if rng.random_bool(0.3) { 1_024 } else { 4 };
-        plan.late.insert(machine, Late { role, replay_blocks });
-        let mut ms = rng.random_range(5_000..10_000);
-        plan.at(ms, Fault::Boot(machine));
-        while rng.random_bool(0.5) {
-            ms += rng.random_range(100..3_000);
-            plan.at(ms, Fault::Kill(machine));
-            ms += rng.random_range(100..2_000);
-            plan.at(ms, Fault::Boot(machine));
-        }
-    }
-}
-
-fn join_economy(plan: &mut Plan, rng: &mut StdRng) {
-    join(plan, rng);
-    plan.late.values_mut().for_each(|late| late.role = Role::Validator);
-    plan.devices = 2;
-    plan.term_length = 1_000;
-    plan.trouble_ms = 22_000;
 }
 
 fn junk_batches(plan: &mut Plan, rng: &mut StdRng) {

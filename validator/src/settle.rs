@@ -9,7 +9,8 @@
 //! replayed, by validators and observers alike ([`decided`]); only what cannot be replayed, since the ledger
 //! was joined later, is taken on the word of its committee. A decided statement that differs from the replay
 //! is [`SettleEpochError::Dissent`]: it is never archived nor built upon, and settling of the network stops
-//! at it for all to see ([`Refusals`]) until the ledger decides otherwise.
+//! at it for all to see ([`Refusals`]) until the ledger decides otherwise. It is replayed again once an epoch:
+//! files that were missing or damaged here may have come or been mended meanwhile.
 //!
 //! A dissent opens a decided epoch, and those after it, again: the next call finds the epoch open and settles
 //! it anew.
@@ -110,8 +111,8 @@ struct Said {
     announced: BTreeSet<Epoch>,
     /// The decided statement up to which everything agrees with the replay; none before the first call.
     agreed: Option<Base>,
-    /// The decided choice that does not.
-    refused: Option<(Epoch, B256)>,
+    /// The decided choice that does not, and up to which height blocks were recorded when it was replayed.
+    refused: Option<(Epoch, B256, Height)>,
     /// What the replay of the newest open epoch gave.
     replayed: Option<Replayed>,
     /// The term whose committee has no seat of ours.

@@ -63,16 +63,10 @@ use tokio::sync::oneshot;
 
 /// Finalized blocks delivered and not yet acknowledged.
 const PENDING_BLOCKS: NonZeroUsize = NZUsize!(8);
-/// Heights in one file of marshal's archives: they are pruned by whole files.
-const FILE_HEIGHTS: NonZeroU64 = if cfg!(test) { NZU64!(8) } else { NZU64!(256) };
 /// Views for which votes and blocks that are not final are kept.
 pub(crate) const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
 /// Blocks of one peer kept until they are final or forgotten.
 const BLOCKS_OF_A_PEER: usize = 4;
-/// Blocks between two rounds of pruning.
-const PRUNE_EVERY: NonZeroUsize = if cfg!(test) { NZUsize!(4) } else { NZUsize!(64) };
-/// Blocks whose state operations are kept for nodes that fetch it.
-const STATE_BLOCKS_SERVED: usize = if cfg!(test) { 16 } else { 64 };
 
 /// What a runtime must offer.
 pub trait Runtime:
@@ -89,6 +83,26 @@ pub(crate) type Marshal = MarshalMailbox<Scheme, Standard<Block>>;
 pub(crate) type Automaton<E> =
     Deferred<E, Scheme, Paced<StatefulMailbox<E, App>>, Block, FixedEpocher>;
 
+/// What is kept for peers beside [`Settings::blocks_served`], and in what portions the rest is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Heights in one file of marshal's archives: they are pruned by whole files.
+    pub file_heights: NonZeroU64,
+    /// Blocks between two rounds of pruning.
+    pub prune_every: NonZeroUsize,
+    /// Blocks whose state operations are kept for nodes that fetch it.
+    pub state_blocks: usize,
+}
+
+impl Served {
+    /// What a node keeps.
+    pub const USUAL: Self =
+        Self { file_heights: NZU64!(256), prune_every: NZUsize!(64), state_blocks: 64 };
+    /// So little that within some dozen blocks a node comes too late for them.
+    pub const LITTLE: Self =
+        Self { file_heights: NZU64!(8), prune_every: NZUsize!(4), state_blocks: 16 };
+}
+
 /// How this validator takes part.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -99,6 +113,7 @@ pub(crate) struct Settings {
     pub(crate) pace: Duration,
     /// Final blocks kept for peers that lag.
     pub(crate) blocks_served: usize,
+    pub(crate) served: Served,
     pub(crate) join: join::Settings,
 }
 
@@ -175,8 +190,8 @@ pub(crate) async fn start<E: Runtime>(
     let genesis = Digested::precomputed(Block::clone(&shared.genesis), shared.genesis.digest());
     let (marshal_actor, marshal, floor) = MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
         context.child("marshal"),
-        certificates_archive(context, &settings.prefix, &cache).await,
-        blocks_archive(context, &settings.prefix, &cache).await,
+        certificates_archive(context, settings, &cache).await,
+        blocks_archive(context, settings, &cache).await,
         marshal_config(
             (schemes.clone(), epocher.clone()),
             plan.marshal_start(genesis),
@@ -347,9 +362,9 @@ const SYNC: SyncEngineConfig = SyncEngineConfig {
 /// What is pruned; nothing by an archive, whose blocks and operations others may ask for.
 fn prune_config(settings: &Settings) -> Option<PruneConfig> {
     (settings.join.role != Role::Archive).then(|| PruneConfig {
-        maintenance_interval: PRUNE_EVERY,
-        retained_marshal_blocks: settings.blocks_served.max(STATE_BLOCKS_SERVED),
-        retained_qmdb_blocks: STATE_BLOCKS_SERVED,
+        maintenance_interval: settings.served.prune_every,
+        retained_marshal_blocks: settings.blocks_served.max(settings.served.state_blocks),
+        retained_qmdb_blocks: settings.served.state_blocks,
     })
 }
 
@@ -362,10 +377,11 @@ type CertificateArchive<E> = prunable::Archive<
 type BlockArchive<E> = prunable::Archive<EightCap, E, sha256::Digest, Arc<Block>>;
 
 fn archive<C>(
-    (prefix, name): (&str, &str),
+    (settings, name): (&Settings, &str),
     cache: &CacheRef,
     codec_config: C,
 ) -> prunable::Config<EightCap, C> {
+    let prefix = &settings.prefix;
     prunable::Config {
         translator: EightCap,
         metadata_partition: format!("{prefix}-{name}-metadata"),
@@ -374,7 +390,7 @@ fn archive<C>(
         value_partition: format!("{prefix}-{name}-values"),
         compression: None,
         codec_config,
-        items_per_section: FILE_HEIGHTS,
+        items_per_section: settings.served.file_heights,
         key_write_buffer: BUFFER_BYTES,
         value_write_buffer: BUFFER_BYTES,
         replay_buffer: BUFFER_BYTES,
@@ -383,11 +399,11 @@ fn archive<C>(
 
 async fn certificates_archive<E: Runtime>(
     context: &E,
-    prefix: &str,
+    settings: &Settings,
     cache: &CacheRef,
 ) -> CertificateArchive<E> {
     let config =
-        archive((prefix, "certificates"), cache, Scheme::certificate_codec_config_unbounded());
+        archive((settings, "certificates"), cache, Scheme::certificate_codec_config_unbounded());
     let opened = prunable::Archive::init(context.child("certificates"), config).await;
     opened.unwrap_or_else(|error| {
         crate::application::fail_stop("failed to open the certificates", &error)
@@ -396,10 +412,10 @@ async fn certificates_archive<E: Runtime>(
 
 async fn blocks_archive<E: Runtime>(
     context: &E,
-    prefix: &str,
+    settings: &Settings,
     cache: &CacheRef,
 ) -> BlockArchive<E> {
-    let config = archive((prefix, "blocks"), cache, ());
+    let config = archive((settings, "blocks"), cache, ());
     let opened = prunable::Archive::init(context.child("blocks"), config).await;
     opened
         .unwrap_or_else(|error| crate::application::fail_stop("failed to open the blocks", &error))

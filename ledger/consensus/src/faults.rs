@@ -6,8 +6,15 @@
 //! pays for an accusation that fails. What is seen is held in memory only, one double vote a seat and term,
 //! [`FAULTS_KEPT`] in all: one validator that tells the ledger is enough.
 //!
-//! Who shows each peer one face in a view that ends without a block is not found: that view's certificate says
-//! nothing about blocks.
+//! Who shows each peer one face in a view in which no block is notarized is not found, since no two of its votes
+//! ever meet in one place: each peer has the one that it was told. No certificate brings the other. That of a
+//! nullification is made of signatures over the round alone, and a certificate that names a proposal needs a
+//! quorum of votes for it, which then is not there. Other peers' votes name the other proposal and thereby show
+//! that its leader made it, but they bear their own signatures, and `Validators.accuse` takes nobody's word; nor
+//! does the leader sign the block itself. It would take peers to pass on what a leader told them as soon as they
+//! hear a vote for something else: a message of its own, with bounds of its own, in every view that fails for
+//! whatever reason. What it would punish is a leader that wastes its own turn, as one that proposes nothing does,
+//! and that no quorum followed: the ledger loses one view by either.
 
 mod record;
 

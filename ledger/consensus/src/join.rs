@@ -216,14 +216,8 @@ impl<E: Runtime> Join<E> {
     ) -> Result<Self, JoinError> {
         let (reply, answers) = mpsc::channel(ANSWERS);
         let sender = channel.0.clone();
-        let server = Server {
-            shared: Arc::clone(shared),
-            facts: facts.clone(),
-            channel,
-            answers: reply,
-            #[cfg(test)]
-            runtime: context.child("join_slow"),
-        };
+        let server =
+            Server { shared: Arc::clone(shared), facts: facts.clone(), channel, answers: reply };
         context.child("join_server").spawn(move |_| server.run());
         let head = shared.history.head()?.unwrap_or(0);
         let begins = facts.term(head.saturating_add(1));

@@ -3,7 +3,7 @@
 //! A program uses [`crate::start`]. A simulator brings a runtime of its own, whose clock, disk and
 //! network it can disturb, and a history in a file of its own; everything above those is the same code.
 
-pub use crate::engine::Runtime;
+pub use crate::engine::{Runtime, Served};
 
 use crate::{
     block::Block,
@@ -24,7 +24,8 @@ use execution::{BlockOutcome, ExecuteError, execute_block};
 use std::sync::Arc;
 
 /// Starts a validator below `context` and waits until its state can be read. All its files begin with
-/// `prefix`; the folder of `config` is not touched. It ends with the task that `context` belongs to.
+/// `prefix`; the folder of `config` is not touched. For peers it keeps what is `served`. It ends with the task
+/// that `context` belongs to.
 ///
 /// # Errors
 /// Why it did not start.
@@ -33,10 +34,11 @@ pub async fn launch<E: Runtime>(
     prefix: String,
     history: Arc<History>,
     config: Config,
+    served: Served,
 ) -> Result<Ledger, StartError> {
     let committee = Arc::new(config.genesis.check()?);
     let (listen, recovery) = (config.listen, Recovery::sequential());
-    let launch = Launch { prefix, committee, history, listen, recovery, config };
+    let launch = Launch { prefix, committee, history, listen, recovery, served, config };
     Box::pin(launch.start(context)).await.map_err(|error| StartError::Engine(error.to_string()))
 }
 

@@ -22,7 +22,7 @@ use commonware_runtime::{Supervisor as _, deterministic};
 use commonware_utils::non_empty;
 use contracts::{GenesisConfig, SeatRules};
 use protocol::{Micros, Ppm, clock::EpochClock};
-use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 pub(crate) const CHAIN: u64 = 0xDE91;
 pub(crate) const COIN: u128 = 1_000_000_000_000_000_000;
@@ -156,20 +156,6 @@ pub(crate) fn ahead(keys: &ValidatorKeys) -> u64 {
     AHEAD.get().map_or(0, |(key, ms)| if key == keys.network_key() { ms } else { 0 })
 }
 
-thread_local! {
-    static SLOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
-
-/// How long every node takes, in this thread and until it ends, for an answer to one that joins.
-pub(crate) fn set_slow(time: Duration) {
-    SLOW.set(time);
-}
-
-/// What [`set_slow`] says.
-pub(crate) fn slow() -> Duration {
-    SLOW.get()
-}
-
 /// One validator's disk, across power cuts.
 pub(crate) struct World {
     pub(crate) genesis: Genesis,
@@ -226,6 +212,7 @@ pub(crate) async fn launch(
         history,
         listen: config.listen,
         recovery: Recovery::sequential(),
+        served: crate::engine::Served::LITTLE,
         config,
     };
     let context = context.child("validator").with_attribute("n", n);

@@ -14,7 +14,7 @@ use crate::{
     application::{Shared, Slot},
     committee::ValidatorKeys,
     committees::Committees,
-    engine::{self, EngineError, Runtime, Settings},
+    engine::{self, EngineError, Runtime, Served, Settings},
     faults::Faults,
     genesis::{Genesis, GenesisError},
     history::{Finalized, History, HistoryError, Retention, Session},
@@ -223,8 +223,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (end, ended) = watch::channel(None);
     let prefix = "ledger".to_owned();
     let recovery = Recovery::parallel(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-    let history = Arc::new(history);
-    let launch = Launch { prefix, committee, history, listen, recovery, config };
+    let (history, served) = (Arc::new(history), Served::USUAL);
+    let launch = Launch { prefix, committee, history, listen, recovery, served, config };
     let engine = launch.config.data.join("engine");
     let builder = thread::Builder::new().name("ledger".to_owned()).stack_size(STACK_BYTES);
     let thread = builder.spawn(move || {
@@ -268,6 +268,8 @@ pub(crate) struct Launch {
     pub(crate) listen: SocketAddr,
     /// Who checks signatures.
     pub(crate) recovery: Recovery,
+    /// What is kept for peers.
+    pub(crate) served: Served,
     pub(crate) config: Config,
 }
 
@@ -295,7 +297,7 @@ fn run(launch: Launch, engine: &Path, ready: Ready, stopped: oneshot::Receiver<(
 impl Launch {
     /// Starts the ledger below `context` and gives its handle.
     pub(crate) async fn start<E: Runtime>(self, context: &E) -> Result<Ledger, EngineError> {
-        let Self { prefix, committee, history, listen, recovery, config } = self;
+        let Self { prefix, committee, history, listen, recovery, served, config } = self;
         let genesis =
             engine::genesis_block(context, &prefix, &history, (&config.genesis, &committee))
                 .await?;
@@ -336,6 +338,7 @@ impl Launch {
             peers: config.peers,
             pace: config.pace,
             blocks_served: config.blocks_served,
+            served,
             join: join::Settings {
                 role: config.role,
                 trust: config.trust,

@@ -12,7 +12,7 @@ use protocol::{
     author::AuthorRow,
     inputs::{Device, Inputs},
     reason::Effect,
-    statement::{Cause, Row, Statement, Totals},
+    statement::{Cause, Row, Statement, Totals, VERSION},
 };
 
 /// What the steps before found.
@@ -51,7 +51,7 @@ pub(super) fn statement(
     let rows =
         inputs.roster.iter().zip(judged).map(|(device, judged)| row(device, judged)).collect();
     Ok(Statement {
-        version: 1,
+        version: VERSION,
         chain_id: inputs.chain_id,
         network: inputs.network,
         epoch: inputs.epoch,

@@ -11,18 +11,20 @@ use commonware_runtime::{
     Clock as _, Error, Handle, Spawner as _, Supervisor as _, deterministic::Context,
 };
 use consensus::{
-    Config, Finalized, Genesis, History, Ledger, Peer, Retention, Role, ValidatorKeys, simulation,
+    Config, Finalized, Genesis, History, Ledger, Peer, Retention, Role, ValidatorKeys,
+    simulation::{self, Served},
 };
-use futures::FutureExt as _;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Most blocks that a machine replays that joins late, unless a plan says otherwise.
 const REPLAY_BLOCKS: u64 = 1_024;
-/// How often a start is looked at.
+/// Least time between two blocks where few are kept, so that they are soon too old to be had.
+const QUICK: Duration = Duration::from_millis(200);
+/// How often a start is looked at that is waited for.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a start may take, in looks.
+/// How long such a start may take, in looks.
 const LOOKS: u32 = 2_000;
 /// How long what ran on a machine takes to end.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -33,8 +35,17 @@ const SETTLES: u32 = 50;
 struct Runs {
     life: Arc<Life>,
     task: Handle<()>,
-    ledger: Ledger,
-    machine: Machine,
+    stage: Stage,
+}
+
+/// What a start gives: the ledger, or why there is none, and a place below the program.
+type Started = (Result<Ledger, String>, Machine);
+
+/// How far a machine has come since it got power.
+enum Stage {
+    Starting(oneshot::Receiver<Started>),
+    Up(Ledger, Machine),
+    Failed,
 }
 
 /// A machine with a seat.
@@ -50,6 +61,8 @@ pub struct Host {
     pub role: Role,
     /// Most blocks that it replays when it is started with an empty disk.
     pub replay_blocks: u64,
+    /// Final blocks that it keeps for others, if not as many as usual; then it keeps little else for them.
+    pub blocks_served: Option<usize>,
     keys: ValidatorKeys,
     peers: Vec<Peer>,
     history: HistoryFile,
@@ -63,8 +76,19 @@ impl Host {
     pub fn new(hardware: Hardware, keys: ValidatorKeys, peers: Vec<Peer>) -> Self {
         let history = HistoryFile::new(Arc::clone(&hardware.disk));
         let (kind, interposed, runs, seen) = (None, None, None, 0);
-        let (role, replay_blocks) = (Role::default(), REPLAY_BLOCKS);
-        Self { hardware, kind, interposed, role, replay_blocks, keys, peers, history, runs, seen }
+        Self {
+            hardware,
+            kind,
+            interposed,
+            role: Role::default(),
+            replay_blocks: REPLAY_BLOCKS,
+            blocks_served: None,
+            keys,
+            peers,
+            history,
+            runs,
+            seen,
+        }
     }
 
     /// Whether what it says has to be true.
@@ -79,12 +103,18 @@ impl Host {
 
     /// Its ledger, while it runs.
     pub fn ledger(&self) -> Option<&Ledger> {
-        self.runs.as_ref().filter(|runs| runs.life.alive()).map(|runs| &runs.ledger)
+        match self.runs.as_ref().filter(|runs| runs.life.alive()).map(|runs| &runs.stage) {
+            Some(Stage::Up(ledger, _)) => Some(ledger),
+            _ => None,
+        }
     }
 
     /// A place below its program for something else that runs on it, and ends with it.
     pub fn below(&self, label: &'static str) -> Option<Machine> {
-        self.runs.as_ref().map(|runs| runs.machine.child(label))
+        match self.runs.as_ref().map(|runs| &runs.stage) {
+            Some(Stage::Up(_, machine)) => Some(machine.child(label)),
+            _ => None,
+        }
     }
 
     /// The block with which its ledger begins, of which it has the header alone: 0, unless it fetched its
@@ -99,9 +129,14 @@ impl Host {
         Ok(first.saturating_sub(1))
     }
 
-    /// Whether it runs, or did until it ended by itself.
+    /// Whether it has power: it starts or runs, or did until it ended by itself.
     pub const fn on(&self) -> bool {
         self.runs.is_some()
+    }
+
+    /// Whether it has power and has not come so far that its state can be read.
+    pub fn starting(&self) -> bool {
+        self.runs.as_ref().is_some_and(|runs| matches!(runs.stage, Stage::Starting(_)))
     }
 
     /// Why its program ended by itself, if it did.
@@ -109,10 +144,10 @@ impl Host {
         self.runs.as_ref().and_then(|runs| runs.life.cause())
     }
 
-    /// Gives it power and starts its validator. What it said was final before has to be so now.
+    /// Gives it power and waits until its validator runs.
     ///
     /// # Errors
-    /// It does not start, or has forgotten.
+    /// It does not start, or takes too long.
     pub async fn boot(
         &mut self,
         context: &Context,
@@ -120,37 +155,69 @@ impl Host {
         chain: &Chronicle,
     ) -> Result<(), Broken> {
         let n = self.hardware.machine;
+        self.power(context, genesis)?;
+        for _ in 0..LOOKS {
+            context.sleep(LOOK).await;
+            if let Some(started) = self.started(chain) {
+                return started;
+            }
+            if let Some(cause) = self.cause() {
+                return Err(Broken(format!("machine {n} does not start: {cause}")));
+            }
+        }
+        Err(Broken(format!("machine {n} takes too long to start")))
+    }
+
+    /// Gives it power: its validator starts while the world goes on.
+    ///
+    /// # Errors
+    /// Its history cannot be opened.
+    pub fn power(&mut self, context: &Context, genesis: &Genesis) -> Result<(), Broken> {
+        let n = self.hardware.machine;
         let timer = context.child("timer").with_attribute("machine", n);
         let life = Arc::new(Life::new(self.hardware.clone(), self.interposed.clone(), timer));
         self.hardware.wire.cut(n);
+        let history = self.open(genesis);
+        let history =
+            history.map_err(|error| Broken(format!("machine {n} does not start: {error}")))?;
+        let config = self.config(genesis);
+        let served = self.blocks_served.map_or(Served::USUAL, |_| Served::LITTLE);
         let (give, take) = oneshot::channel();
         let root = context.child("machine").with_attribute("machine", n);
         // All that runs on the machine runs below this task, and ends with it.
         let task = Machine::new(root, Arc::clone(&life)).spawn(async move |machine| {
-            drop(give.send(machine.child("validator")));
+            let below = machine.child("validator");
+            let prefix = format!("machine-{n}");
+            let start = simulation::launch(&below, prefix, Arc::new(history), config, served);
+            let ledger = Box::pin(start).await.map_err(|error| error.to_string());
+            drop(give.send((ledger, below)));
             std::future::pending().await
         });
-        let machine = take.await.map_err(|_| Broken(format!("machine {n} did not start")))?;
-        match self.start(context, &machine, &life, genesis).await {
+        self.runs = Some(Runs { life, task, stage: Stage::Starting(take) });
+        Ok(())
+    }
+
+    /// How its start ended, once it has and was not asked before. What it said was final in an earlier life
+    /// has to be so now.
+    pub fn started(&mut self, chain: &Chronicle) -> Option<Result<(), Broken>> {
+        let n = self.hardware.machine;
+        let runs = self.runs.as_mut()?;
+        let Stage::Starting(start) = &mut runs.stage else { return None };
+        // What panicked gives nothing, and is its life's cause of death.
+        let (ledger, machine) = start.try_recv().ok()?;
+        match ledger {
             Ok(ledger) => {
-                self.runs = Some(Runs { life, task, ledger, machine });
-                if self.honest() { self.remembers(chain) } else { Ok(()) }
+                runs.stage = Stage::Up(ledger, machine);
+                Some(if self.honest() { self.remembers(chain) } else { Ok(()) })
             }
             Err(error) => {
-                life.end();
-                task.abort();
-                Err(Broken(format!("machine {n} does not start: {error}")))
+                runs.stage = Stage::Failed;
+                Some(Err(Broken(format!("machine {n} does not start: {error}"))))
             }
         }
     }
 
-    async fn start(
-        &self,
-        context: &Context,
-        machine: &Machine,
-        life: &Life,
-        genesis: &Genesis,
-    ) -> Result<Ledger, String> {
+    fn open(&self, genesis: &Genesis) -> Result<History, String> {
         let (file, digest) = (self.history.clone(), genesis.digest());
         let kept = match self.role {
             Role::Archive => Retention { blobs: None, ..Retention::default() },
@@ -159,32 +226,20 @@ impl Host {
         let open = || History::open_in(file, digest, kept);
         let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
         let opened = opened.map_err(|_| "its history panicked".to_owned())?;
-        let history = Arc::new(opened.map_err(|error| error.to_string())?);
-        let n = self.hardware.machine;
-        let mut config =
-            Config::new("unused".into(), self.hardware.address, self.keys.clone(), genesis.clone());
+        opened.map_err(|error| error.to_string())
+    }
+
+    fn config(&self, genesis: &Genesis) -> Config {
+        let (address, keys) = (self.hardware.address, self.keys.clone());
+        let mut config = Config::new("unused".into(), address, keys, genesis.clone());
         config.peers = self.peers.clone();
         config.role = self.role;
         config.replay_blocks = self.replay_blocks;
-        let start = simulation::launch(machine, format!("machine-{n}"), history, config);
-        let start = AssertUnwindSafe(start).catch_unwind();
-        let mut start = Box::pin(start);
-        for _ in 0..LOOKS {
-            tokio::select! {
-                biased;
-                started = &mut start => {
-                    return match started {
-                        Ok(started) => started.map_err(|error| error.to_string()),
-                        Err(_) => Err("it panicked".to_owned()),
-                    };
-                }
-                () = context.sleep(LOOK) => {}
-            }
-            if let Some(cause) = life.cause() {
-                return Err(cause);
-            }
+        if let Some(few) = self.blocks_served {
+            config.blocks_served = few;
+            config.pace = QUICK;
         }
-        Err("it takes too long".to_owned())
+        config
     }
 
     fn remembers(&self, chain: &Chronicle) -> Result<(), Broken> {
@@ -211,10 +266,10 @@ impl Host {
     /// Something of it runs on.
     pub async fn kill(&mut self, context: &Context, rng: &mut StdRng) -> Result<usize, Broken> {
         let n = self.hardware.machine;
-        if let Some(Runs { life, task, ledger, machine }) = self.runs.take() {
+        if let Some(Runs { life, task, stage }) = self.runs.take() {
             life.end();
             task.abort();
-            drop((ledger, machine));
+            drop(stage);
         }
         let crash = if rng.random_bool(0.3) { Crash::Program } else { Crash::Power };
         let disk_full = |error: std::io::Error| Broken(format!("history of {n}: {error}"));

@@ -8,20 +8,17 @@
 pub mod clockwork;
 pub mod errands;
 pub mod host;
+mod hosts;
 pub mod machine;
 pub mod people;
 
-use self::{host::Host, machine::Hardware, people::People};
+use self::{host::Host, hosts::hosts, people::People};
 use crate::{
-    adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
+    adversaries::{Kind, Plot},
     checkers::{Broken, chronicle::Chronicle, court::Court},
     economy::{CLOCK, Economy, votes::Counts},
-    faults::{
-        Fault,
-        disk::{Disk, Trouble},
-        wire::Wire,
-    },
-    scenario::{Late, Plan},
+    faults::{Fault, disk::Trouble, wire::Wire},
+    scenario::Plan,
     trace::Trace,
 };
 use alloy_primitives::B256;
@@ -29,16 +26,12 @@ use bytes::Bytes;
 use commonware_cryptography::{Signer as _, ed25519};
 use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
 use commonware_utils::ordered::Set;
-use consensus::{Genesis, Peer, ValidatorKeys, simulation};
+use consensus::{Genesis, simulation};
 use protocol::Height;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -50,6 +43,9 @@ const AFTERWARDS: u64 = 6;
 const RECOVERY: Duration = Duration::from_secs(240);
 /// Bytes of a blob of junk, and of an honest one.
 const BLOB_BYTES: (usize, usize) = (200_000, 300);
+
+/// With what a node ends that needs blocks which nobody keeps: who runs it starts it again.
+const BEHIND: &str = "this node fell behind";
 
 /// A world.
 #[expect(missing_debug_implementations, reason = "the runtime's context has none")]
@@ -206,7 +202,8 @@ impl World {
     async fn apply(&mut self, fault: &Fault, trace: &mut Trace) -> Result<(), Broken> {
         match *fault {
             Fault::Kill(machine) if self.hosts[machine].on() => {
-                trace.add(self.now(), fault);
+                let stage = if self.hosts[machine].starting() { " while it starts" } else { "" };
+                trace.add(self.now(), format_args!("{fault}{stage}"));
                 if self.rng.random_bool(0.5) {
                     self.wire.cut(machine);
                 }
@@ -214,7 +211,10 @@ impl World {
             }
             Fault::Boot(machine) if !self.hosts[machine].on() => {
                 trace.add(self.now(), fault);
-                self.boot(machine, trace).await?;
+                let host = &mut self.hosts[machine];
+                if let Err(broken) = host.power(&self.context, &self.genesis) {
+                    self.no_start(machine, broken, trace).await?;
+                }
             }
             Fault::Kill(_) | Fault::Boot(_) => {}
             Fault::Link(from, to, link) => {
@@ -241,10 +241,11 @@ impl World {
         Ok(())
     }
 
-    async fn boot(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
+    /// Takes up a machine whose start has ended, well or not.
+    async fn arrive(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
         let host = &mut self.hosts[machine];
-        let booted = host.boot(&self.context, &self.genesis, &self.chain).await;
-        match booted {
+        let Some(started) = host.started(&self.chain) else { return Ok(()) };
+        match started {
             Ok(()) => {
                 if let Some(economy) = &mut self.economy {
                     economy.boot(machine, host)?;
@@ -257,13 +258,22 @@ impl World {
                 );
                 Ok(())
             }
-            // A disk may keep a machine from starting, and only a disk.
-            Err(broken) if host.hardware.disk.failed() => {
-                trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
-                self.kill(machine, trace).await
-            }
-            Err(broken) => Err(broken),
+            Err(broken) => self.no_start(machine, broken, trace).await,
         }
+    }
+
+    /// A disk may keep a machine from starting, and only a disk.
+    async fn no_start(
+        &mut self,
+        machine: usize,
+        broken: Broken,
+        trace: &mut Trace,
+    ) -> Result<(), Broken> {
+        if !self.hosts[machine].hardware.disk.failed() {
+            return Err(broken);
+        }
+        trace.add(self.now(), format!("disk of {machine} failed at its start: {broken}"));
+        self.kill(machine, trace).await
     }
 
     async fn kill(&mut self, machine: usize, trace: &mut Trace) -> Result<(), Broken> {
@@ -322,15 +332,20 @@ impl World {
     async fn step(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         self.context.sleep(STEP).await;
         for machine in 0..self.hosts.len() {
+            self.arrive(machine, trace).await?;
             let host = &mut self.hosts[machine];
             let cause = host.cause();
             let worker = self.economy.as_ref().and_then(|economy| economy.cause(machine));
             if let Some(cause) = cause.or(worker) {
-                if !host.hardware.disk.failed() && host.honest() {
+                let left_behind = host.blocks_served.is_some() && cause.contains(BEHIND);
+                if !host.hardware.disk.failed() && host.honest() && !left_behind {
                     return Err(Broken(format!("machine {machine} ended by itself: {cause}")));
                 }
                 trace.add(self.now(), format!("machine {machine} ended: {cause}"));
                 self.kill(machine, trace).await?;
+                if left_behind {
+                    self.apply(&Fault::Boot(machine), trace).await?;
+                }
                 continue;
             }
             if !host.honest() {
@@ -511,64 +526,5 @@ impl World {
             trace.add(self.now(), format!("machine {machine} is convicted: {crimes:?}"));
         }
         Ok(())
-    }
-}
-
-/// The machines of a plan, off, and who stands between them and the network.
-fn hosts(
-    plan: &Plan,
-    plot: &Plot,
-    namespace: &[u8],
-    (court, wire): (&Arc<Court>, &Arc<Wire>),
-) -> Vec<Host> {
-    let secrets: Vec<_> = (0..plan.machines).filter_map(people::seat).collect();
-    let keys: Vec<ed25519::PrivateKey> = secrets.iter().map(|(_, key)| key.clone()).collect();
-    let seats = keys.iter().take(plan.seats).map(ed25519::PrivateKey::public_key);
-    let seats = Set::from_iter_dedup(seats);
-    let addresses: Vec<_> =
-        (0..plan.machines).map(|machine| address(machine, plan.loopback)).collect();
-    let peer = |other: usize| {
-        let key = secrets[other].0.network_key();
-        Peer { key, address: addresses[other] }
-    };
-    let host = |(machine, (validator, key)): (usize, &(ValidatorKeys, ed25519::PrivateKey))| {
-        let peers = (0..plan.machines).filter(|other| *other != machine).map(peer).collect();
-        let hardware = Hardware {
-            machine,
-            address: addresses[machine],
-            skew: Arc::new(AtomicI64::new(0)),
-            disk: Arc::new(Disk::default()),
-            wire: Arc::clone(wire),
-        };
-        let mut host = Host::new(hardware, validator.clone(), peers);
-        host.kind = plan.kinds.get(&machine).copied();
-        if let Some(Late { role, replay_blocks }) = plan.late.get(&machine) {
-            (host.role, host.replay_blocks) = (*role, *replay_blocks);
-        }
-        let signature = Signature::new(namespace, seats.clone(), key);
-        let conduct = host.kind.zip(signature);
-        let conduct = conduct.and_then(|(kind, signature)| kind.conduct(signature, plot));
-        host.interposed = conduct.map(|conduct| {
-            Arc::new(Interposed {
-                me: machine,
-                keys: keys.clone(),
-                addresses: addresses.clone(),
-                namespace: namespace.to_vec(),
-                conduct,
-                court: Arc::clone(court),
-            })
-        });
-        host
-    };
-    secrets.iter().enumerate().map(host).collect()
-}
-
-/// Where a machine listens.
-fn address(machine: usize, loopback: bool) -> SocketAddr {
-    let n = u8::try_from(machine).unwrap_or(u8::MAX);
-    if loopback {
-        SocketAddr::from(([127, 0, 0, 1], 4_000 + u16::from(n)))
-    } else {
-        SocketAddr::from(([10, 0, 0, n.saturating_add(1)], 4_000))
     }
 }

@@ -48,14 +48,17 @@ impl Settler {
         said: &mut Said,
     ) -> Result<bool, SettleEpochError> {
         let client = &self.files.client;
-        if let Some((epoch, refused)) = said.refused {
+        if let Some((epoch, refused, at)) = said.refused {
             let decided = client.outcome(network, epoch).await?;
-            if decided.is_some_and(|outcome| choice(&outcome) == refused) {
+            let stands = decided.is_some_and(|outcome| choice(&outcome) == refused);
+            if stands && recorded.0.saturating_sub(at.0) < self.clock.length {
                 return Err(SettleEpochError::Dissent { network, epoch });
             }
-            said.refused = None;
-            self.refusals.clear(network);
-            self.count_refusals();
+            // What was found before says nothing about the files as they are now.
+            (said.refused, said.replayed) = (None, None);
+            if !stands {
+                self.relent(network);
+            }
         }
         let mut previous = Statement::genesis(client.chain_id(), network);
         let (mut missed, mut next) = (Vec::new(), open);
@@ -76,7 +79,7 @@ impl Settler {
                 let there = self.files.statement(network, before, base.statement).await?;
                 previous = there.ok_or(SettleEpochError::Missing("statement", before))?;
                 if !gives(&previous, base).await {
-                    return Err(self.refuse(&previous, base, said).await);
+                    return Err(self.refuse(&previous, (base, recorded), said).await);
                 }
                 break;
             }
@@ -84,8 +87,9 @@ impl Settler {
             next = before;
         }
         for (epoch, base) in missed.into_iter().rev() {
-            previous = self.compare(network, (epoch, base), previous, said).await?;
+            previous = self.compare((epoch, base, recorded), previous, said).await?;
         }
+        self.relent(network);
         Ok(true)
     }
 
@@ -93,11 +97,11 @@ impl Settler {
     /// something else.
     async fn compare(
         &self,
-        network: NetworkId,
-        (epoch, decided): (Epoch, Base),
+        (epoch, decided, recorded): (Epoch, Base, Height),
         previous: Statement,
         said: &mut Said,
     ) -> Result<Statement, SettleEpochError> {
+        let network = previous.network;
         let archive = &self.files.archive;
         let known = said.replayed.as_ref().filter(|known: &&Replayed| {
             (known.epoch, known.previous) == (epoch, previous.digest())
@@ -116,14 +120,19 @@ impl Settler {
             tracing::info!(%epoch, "replayed an epoch that others decided");
             return Ok(ours);
         }
-        Err(self.refuse(&ours, decided, said).await)
+        Err(self.refuse(&ours, (decided, recorded), said).await)
     }
 
     /// Says that what was decided is not what this node replayed, and in what the statements differ if somebody
     /// has the decided one. They do not if root or totals alone are false.
-    async fn refuse(&self, ours: &Statement, base: Base, said: &mut Said) -> SettleEpochError {
+    async fn refuse(
+        &self,
+        ours: &Statement,
+        (base, recorded): (Base, Height),
+        said: &mut Said,
+    ) -> SettleEpochError {
         let Statement { network, epoch, .. } = *ours;
-        said.refused = Some((epoch, base.choice));
+        said.refused = Some((epoch, base.choice, recorded));
         let (decided, replayed) = (base.statement, ours.digest());
         let wanted = |there: &Statement| there.digest() == decided;
         let differ = self.files.statement_where(network, epoch, wanted).await.map(|theirs| {
@@ -139,6 +148,12 @@ impl Settler {
             "the ledger decided another root than this node's replay gives: nothing is built on it; `wayleave verify-epoch {epoch}` shows the rows, and `wayleave dissent {epoch}` disputes it"
         );
         SettleEpochError::Dissent { network, epoch }
+    }
+
+    /// Nothing of a network is refused any more.
+    fn relent(&self, network: NetworkId) {
+        self.refusals.clear(network);
+        self.count_refusals();
     }
 
     fn count_refusals(&self) {

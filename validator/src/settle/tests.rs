@@ -5,7 +5,7 @@ fn every_announcement_is_made_again_in_another_term() {
     let mut said = Said::default();
     said.begin(7);
     said.announced.insert(Epoch(3));
-    said.refused = Some((Epoch(2), B256::ZERO));
+    said.refused = Some((Epoch(2), B256::ZERO, Height(9)));
     said.begin(7);
     assert_eq!(said.unannounced(Epoch(3), Epoch(3)), vec![]);
     said.begin(8);

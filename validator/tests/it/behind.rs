@@ -3,7 +3,9 @@
 use crate::{
     epoch::{accepted, agent, carried},
     http::get,
-    world::{Alone, CHAIN, CLOCK, NETWORK, Wall, World, device, files, founder, serve},
+    world::{
+        Alone, CHAIN, CLOCK, NETWORK, Wall, World, device, files, finality, founder, serve, until,
+    },
 };
 use client::{abi::ISettlements, address};
 use consensus::Retention;
@@ -16,11 +18,9 @@ use protocol::{
     key::DeviceSecret,
     statement::Statement,
 };
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tokio::sync::watch;
 use validator::{VerifyEpochError, files::Files, follow::FollowError, settle::Settler};
-
-const POLL: Duration = Duration::from_millis(20);
 
 /// A copy of an archive with the objects of these folders alone.
 fn copy(from: &Path, to: &Path, folders: &[&str]) {
@@ -49,16 +49,15 @@ async fn settle(files: &Files, recorded: Height) -> usize {
 /// Settles until `epoch` is decided: a vote takes a few blocks.
 async fn decide(files: &Files, recorded: Height, epoch: Epoch) {
     let mut settler = Settler::new(files.clone(), founder(), CLOCK);
-    while files.client.final_epoch(NETWORK).await.unwrap().is_none_or(|last| last < epoch) {
+    until(&files.client, "a decision", async || {
+        let last = files.client.final_epoch(NETWORK).await.unwrap();
+        if last.is_some_and(|last| last >= epoch) {
+            return Some(());
+        }
         assert_eq!(settler.settle_due(recorded).await.unwrap(), 0);
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn finality(world: &World, epoch: Epoch) {
-    while world.client.final_epoch(NETWORK).await.unwrap().is_none_or(|last| last < epoch) {
-        tokio::time::sleep(POLL).await;
-    }
+        None
+    })
+    .await;
 }
 
 /// The statement of a final epoch that an archive has, compared with the ledger.
@@ -70,7 +69,7 @@ async fn is_final(files: &Files, epoch: Epoch) -> bool {
 /// recorded them and did not vote. Returns the first of them.
 async fn unsettled(folder: &Path) -> (Alone, Epoch) {
     let world = World::start(folder).await;
-    finality(&world, Epoch(1)).await;
+    finality(&world.client, Epoch(1)).await;
     let alone = world.stop_worker().await;
     let open = alone.client.final_epoch(NETWORK).await.unwrap().unwrap().next();
     alone.client.wait_for(Height(CLOCK.grace_end(open.next()).0 + 2)).await;
@@ -115,6 +114,15 @@ async fn who_missed_final_epochs_replays_or_fetches_them_and_votes_again() {
     }
     assert!(is_final(&dissenter, last.previous().unwrap()).await);
     assert_eq!(alone.client.final_epoch(NETWORK).await.unwrap(), Some(last));
+    // Once its files are mended it agrees, without a restart, when it looks again.
+    let mut watcher = Settler::watching(dissenter.clone(), CLOCK);
+    assert_eq!(watcher.settle_due(due(last)).await.unwrap(), 1);
+    let forged = format!("dissenter/evidence/{:012}.cbor", CLOCK.first(last).0 + 3);
+    std::fs::remove_file(folder.path().join(forged)).unwrap();
+    assert_eq!(watcher.settle_due(due(last)).await.unwrap(), 1);
+    assert_eq!(watcher.refusals().all().len(), 1);
+    assert_eq!(watcher.settle_due(Height(due(last).0 + CLOCK.length)).await.unwrap(), 0);
+    assert!(is_final(&dissenter, last).await && watcher.refusals().all().is_empty());
 
     // Without any statement, all are replayed from the network's beginning, and the open one voted on.
     let replayer = files(&alone.client, &replayer, &[]);
@@ -166,7 +174,7 @@ async fn who_is_far_behind_follows_on_and_fetches_what_the_ledger_no_longer_tell
     let folder = tempfile::tempdir().unwrap();
     let retention = Retention { undo: 30, ..Retention::default() };
     let world = World::start_with(folder.path(), retention).await;
-    finality(&world, Epoch(3)).await;
+    finality(&world.client, Epoch(3)).await;
 
     // One who knows only somebody that takes calls and never says a word.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -229,10 +237,11 @@ async fn an_epoch_that_cannot_be_opened_is_tried_again_while_blocks_are_recorded
     let task = tokio::spawn(async move { follower.run(next, &recorder).await });
     recorded.wait_for(|height| *height > CLOCK.first(epoch)).await.unwrap();
     std::fs::remove_file(&damaged).unwrap();
-    while files.archive.inputs(NETWORK, epoch).await.unwrap().is_none() {
+    until(&world.client, "the inputs", async || {
         assert!(!task.is_finished());
-        tokio::time::sleep(POLL).await;
-    }
+        files.archive.inputs(NETWORK, epoch).await.unwrap()
+    })
+    .await;
     task.abort();
     world.stop().await;
 }
@@ -241,7 +250,7 @@ async fn an_epoch_that_cannot_be_opened_is_tried_again_while_blocks_are_recorded
 async fn a_file_is_taken_by_its_hash_alone() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    finality(&world, Epoch(0)).await;
+    finality(&world.client, Epoch(0)).await;
     let url = format!("http://{}", world.http);
     let others = validator::others::Others::new(&[url]).unwrap();
     let path = format!("/v1/inputs/{NETWORK}/0");
@@ -299,10 +308,14 @@ async fn who_committed_and_lost_everything_but_its_key_reveals() {
     std::fs::remove_dir_all(&archives[0]).unwrap();
     // One that knows nothing of the commit finds it on the ledger and reveals it.
     let after = files(&alone.client, &archives[1], &[]);
-    while alone.client.final_epoch(NETWORK).await.unwrap() < Some(open) {
+    until(&alone.client, "a decision", async || {
+        if alone.client.final_epoch(NETWORK).await.unwrap() >= Some(open) {
+            return Some(());
+        }
         assert_eq!(settle(&after, due).await, 0);
-        tokio::time::sleep(POLL).await;
-    }
+        None
+    })
+    .await;
     let revealed = vote().await;
     assert_eq!(revealed.ballot, committed.ballot, "it was not made again");
     // On a machine that stood still for a whole round it was a later one that decided.

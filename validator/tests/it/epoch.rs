@@ -2,7 +2,9 @@
 
 use crate::{
     http::{get, post},
-    world::{CHAIN, CLOCK, NETWORK, RAIL, Wall, World, device, keys, operator, service},
+    world::{
+        CHAIN, CLOCK, NETWORK, RAIL, Wall, World, device, finality, keys, operator, service, until,
+    },
 };
 use alloy_primitives::{B256, U256};
 use alloy_signer::SignerSync as _;
@@ -20,10 +22,8 @@ use protocol::{
     statement::Statement,
     voucher::{SignedVoucher, Voucher, domain},
 };
-use std::time::Duration;
 use transport::{BindConfig, Connection, Endpoint};
 
-const POLL: Duration = Duration::from_millis(50);
 const AMOUNT: u64 = 1_000_000;
 
 fn voucher(nonce: u64, amount: u64) -> Body {
@@ -71,46 +71,40 @@ async fn submit(connection: &Connection, envelope: &[u8]) -> Answer {
 /// has a voucher of it accepted.
 pub(crate) async fn accepted(world: &World, connection: &Connection) -> (Inputs, Vec<u8>) {
     let mut epoch = Epoch(0);
-    loop {
-        let late = Height(CLOCK.first(epoch).0 + CLOCK.length / 4);
-        match inputs(connection, epoch).await {
-            Some(_) if world.client.head().await.unwrap() > late => epoch = epoch.next(),
-            Some(inputs) if inputs.rail(RAIL).is_some() => {
-                let nonce = inputs.rail(RAIL).unwrap().nonce;
+    until(&world.client, "an epoch with the rail", async || {
+        while let Some(inputs) = inputs(connection, epoch).await {
+            let late = Height(CLOCK.first(epoch).0 + CLOCK.length / 4);
+            let early = world.client.head().await.unwrap() <= late;
+            if early && let Some(nonce) = inputs.rail(RAIL).map(|rail| rail.nonce) {
                 let envelope = envelope(epoch, 1, voucher(nonce, AMOUNT));
                 match submit(connection, &envelope).await {
                     Answer::Accepted(acceptance) => {
                         acceptance.verify(CHAIN).unwrap();
                         assert_eq!(acceptance.digest, Digest::of(&envelope));
-                        return (inputs, envelope);
+                        return Some((inputs, envelope));
                     }
                     // The epoch closed before the envelope came: the next will do.
                     answer => assert_eq!(answer, Answer::Refused(Reason::WrongEpoch)),
                 }
-                epoch = epoch.next();
             }
-            Some(_) => epoch = epoch.next(),
-            None => tokio::time::sleep(POLL).await,
+            epoch = epoch.next();
         }
-    }
+        None
+    })
+    .await
 }
 
 pub(crate) async fn carried(world: &World, envelope: &[u8]) -> Height {
     let path = format!("/v1/evidence/{}", Digest::of(envelope));
-    loop {
+    until(&world.client, "a block with the envelope", async || {
         let answer = get(world.http, &path).await;
         if answer.status == 200 {
-            return Height(answer.text().parse().unwrap());
+            return Some(Height(answer.text().parse().unwrap()));
         }
         assert_eq!(answer.status, 404);
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn finality(world: &World, epoch: Epoch) {
-    while world.client.final_epoch(NETWORK).await.unwrap().is_none_or(|last| last < epoch) {
-        tokio::time::sleep(POLL).await;
-    }
+        None
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +119,7 @@ async fn what_was_accepted_is_settled_claimed_and_verified_across_a_restart() {
     let height = carried(&world, &envelope).await;
     assert!(CLOCK.accepts(epoch, height));
 
-    finality(&world, epoch).await;
+    finality(&world.client, epoch).await;
     assert_eq!(world.client.inputs_hash(NETWORK, epoch).await.unwrap(), Some(inputs.digest()));
     let statement = statement(&world, epoch).await;
     let row = statement.row(device().id()).unwrap();
@@ -155,17 +149,18 @@ async fn statement(world: &World, epoch: Epoch) -> Statement {
 /// The operator's newest claimable leaf, once it has earned.
 async fn claimable(world: &World) -> ISettlements::claimCall {
     let path = format!("/v1/proof/{NETWORK}/{}", operator().address());
-    loop {
+    until(&world.client, "a claim", async || {
         let proof = get(world.http, &path).await.json();
         let leaf: Leaf = serde_json::from_value(proof["leaf"].clone()).unwrap();
         let siblings: Vec<B256> = serde_json::from_value(proof["proof"].clone()).unwrap();
         assert_eq!(protocol::merkle::fold(leaf.hash(), &siblings).to_string(), proof["root"]);
         if proof["claimable"] == true && !leaf.earned.cash.is_zero() {
             let (epoch, leaf) = (proof["epoch"].as_u64().unwrap(), (&leaf).into());
-            return ISettlements::claimCall { epoch, leaf, proof: siblings };
+            return Some(ISettlements::claimCall { epoch, leaf, proof: siblings });
         }
-        tokio::time::sleep(POLL).await;
-    }
+        None
+    })
+    .await
 }
 
 /// The operator claims with the proof that the validator gives, once.

@@ -3,7 +3,7 @@
 use crate::{
     behind::foreign,
     http::get,
-    world::{FOUR_CLOCK, Four, NETWORK, dissenter, seats},
+    world::{FOUR_CLOCK, Four, NETWORK, dissenter, seats, until},
 };
 use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolEvent as _;
@@ -17,25 +17,7 @@ use client::{
 };
 use protocol::{Digest, Epoch, Height};
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
-use tokio::time::timeout;
-
-const POLL: Duration = Duration::from_millis(50);
-/// How long something may take before a test gives up. Not a measure.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Waits until `done` gives something.
-async fn until<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
-    let found = timeout(PATIENCE, async {
-        loop {
-            if let Some(found) = done().await {
-                return found;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
-}
+use std::path::Path;
 
 impl Four {
     /// An epoch that begins later, for which these workers' archives have evidence that no block carried.
@@ -51,23 +33,11 @@ impl Four {
 
     /// The statement that is decided for an epoch, as soon as one is.
     async fn decided(&self, epoch: Epoch) -> Digest {
-        let decided = timeout(PATIENCE, async {
-            loop {
-                if let Some(outcome) = self.client.outcome(NETWORK, epoch).await.unwrap() {
-                    return outcome.statement.into();
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        });
-        match decided.await {
-            Ok(decided) => decided,
-            Err(_) => {
-                let call = ISettlements::roundOfCall { network: NETWORK.0, epoch: epoch.0 };
-                let round = self.client.call(address::SETTLEMENTS, call).await;
-                let head = self.client.head().await;
-                panic!("{epoch} is not decided at {head:?}, in round {round:?}");
-            }
-        }
+        until(&self.client, "a decision", async || {
+            let outcome = self.client.outcome(NETWORK, epoch).await.unwrap();
+            outcome.map(|outcome| outcome.statement.into())
+        })
+        .await
     }
 
     /// The statement that a worker's archive has of an epoch.
@@ -84,7 +54,9 @@ impl Four {
 
     /// Waits until a worker refuses what was decided for an epoch, and gives the refusal.
     async fn refuses(&self, node: usize, epoch: Epoch) -> Value {
-        let refused = until("a refusal", async || self.refused(node).await.first().cloned()).await;
+        let refused =
+            until(&self.client, "a refusal", async || self.refused(node).await.first().cloned())
+                .await;
         assert_eq!((&refused["network"], &refused["epoch"]), (&json!(NETWORK), &json!(epoch)));
         refused
     }
@@ -217,15 +189,20 @@ async fn three_of_four_lie_and_a_dissent_puts_it_right() {
     four.client.send_intent(&dissenter(), intent).await.unwrap();
 
     // All vote again; nobody refuses any more, and what was built on the lie is settled anew.
-    until("the lie to be overruled", async || (four.decided(epoch).await == truth).then_some(()))
-        .await;
-    let anew = until("the next epoch anew", async || {
+    until(&four.client, "the lie to be overruled", async || {
+        (four.decided(epoch).await == truth).then_some(())
+    })
+    .await;
+    let anew = until(&four.client, "the next epoch anew", async || {
         Some(four.decided(later).await).filter(|anew| *anew != wrong)
     })
     .await;
     for node in 0..5 {
         let what = format!("worker {node} follows");
-        until(&what, async || (four.archived(node, later).await == Some(anew)).then_some(())).await;
+        until(&four.client, &what, async || {
+            (four.archived(node, later).await == Some(anew)).then_some(())
+        })
+        .await;
         assert_eq!(four.archived(node, epoch).await, Some(truth));
         assert_eq!(four.refused(node).await, Vec::<Value>::new());
     }

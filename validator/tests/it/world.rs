@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use validator::{files::Files, follow::Follower, http::Api, intake::Intake, others::Others};
 
 pub(crate) const CHAIN: u64 = 0xDE91;
@@ -33,6 +33,8 @@ pub(crate) const RAIL: RailId = RailId(1);
 pub(crate) const CLOCK: EpochClock = EpochClock { length: 20, grace: 4 };
 /// That of [`Four`]: a round of votes lasts twice the grace, and a slow machine has to keep up with it.
 pub(crate) const FOUR_CLOCK: EpochClock = EpochClock { length: 32, grace: 16 };
+/// How long something may take before a test gives up. Not a measure: machines may be slow.
+const PATIENCE: Duration = Duration::from_secs(300);
 const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) fn signer(n: u8) -> Signer {
@@ -104,6 +106,33 @@ fn manifest() -> Manifest {
         kinds: vec![terms],
         ..rules
     }
+}
+
+/// Looks now and after every block, until there is what is looked for.
+pub(crate) async fn until<T>(
+    client: &Client,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let found = timeout(PATIENCE, async {
+        let mut head = client.head().await.unwrap();
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            head = client.wait_for(Height(head.0 + 1)).await;
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Waits until `epoch` is decided.
+pub(crate) async fn finality(client: &Client, epoch: Epoch) {
+    until(client, "finality", async || {
+        let last = client.final_epoch(NETWORK).await.unwrap();
+        last.filter(|last| *last >= epoch)
+    })
+    .await;
 }
 
 /// A ledger of validators whose accounts are these.

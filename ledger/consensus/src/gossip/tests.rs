@@ -293,6 +293,7 @@ fn an_observers_transactions_reach_all_and_its_blobs_nobody() {
                 history: history(&genesis),
                 listen: config.listen,
                 recovery: Recovery::sequential(),
+                served: crate::engine::Served::LITTLE,
                 config,
             };
             let context = context.child("node").with_attribute("n", n);

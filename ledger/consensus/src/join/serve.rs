@@ -26,9 +26,6 @@ pub(super) struct Server<E: Runtime> {
     pub(super) channel: Channel<E>,
     /// Answers beyond its bound are dropped: nobody waits for them.
     pub(super) answers: mpsc::Sender<Answer>,
-    /// By which tests make a node slow to answer.
-    #[cfg(test)]
-    pub(super) runtime: E,
 }
 
 impl<E: Runtime> Server<E> {
@@ -53,8 +50,6 @@ impl<E: Runtime> Server<E> {
             };
             match reply {
                 Ok(Some(body)) => {
-                    #[cfg(test)]
-                    self.runtime.sleep(crate::testing::slow()).await;
                     let reply = Message { number: message.number, body }.encode();
                     self.channel.0.send(Recipients::One(peer), reply, false);
                 }

@@ -135,6 +135,7 @@ impl<'a> Nodes<'a> {
             history: Arc::clone(&history),
             listen: config.listen,
             recovery: Recovery::sequential(),
+            served: crate::engine::Served::LITTLE,
             config,
         };
         let (ready, started) = oneshot::channel();
