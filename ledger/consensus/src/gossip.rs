@@ -144,17 +144,21 @@ impl<E: Runtime> Gossip<E> {
                 // Peers would refuse them; what still waits once we have a seat is sent then.
                 waiting.clear();
             }
-            let batch = batch(&mut waiting, topic, |hash| queues.bytes(topic, hash));
-            if batch.is_empty() {
+            if waiting.is_empty() {
                 continue;
             }
-            // Whoever may not be sent more now gets it when it is sent again.
-            if let Ok(peers) = sender.check(Recipients::All)
-                && !peers.recipients().is_empty()
-            {
-                let _: commonware_actor::Unreliable<_> = peers.send(topic.encode(&batch), false);
-                runtime.sleep(PACE).await;
+            match sender.check(Recipients::All) {
+                Ok(peers) if !peers.recipients().is_empty() => {
+                    let batch = batch(&mut waiting, topic, |hash| queues.bytes(topic, hash));
+                    if !batch.is_empty() {
+                        let sent = peers.send(topic.encode(&batch), false);
+                        let _: commonware_actor::Unreliable<_> = sent;
+                    }
+                }
+                // Whoever is not here, or may not be sent more now, gets it when it is sent again.
+                _ => waiting.clear(),
             }
+            runtime.sleep(PACE).await;
         }
     }
 

@@ -21,7 +21,7 @@
 //! | `headers` | height | 709 bytes |
 //! | `hashes` | block hash | height |
 //! | `transactions` | height, index | EIP-2718 bytes |
-//! | `places` | transaction hash | height, index |
+//! | `places` | transaction hash | height, index, but for those of the last blocks (see `places`) |
 //! | `receipts` | height, index | see `encode_receipt` |
 //! | `blobs` | height, index | bytes |
 //! | `undo` | state key (32) ‖ height (8, BE) | 72 bytes, or none if the key was absent |
@@ -35,11 +35,13 @@
 mod damage;
 mod memory;
 mod middle;
+mod places;
 mod receipt;
 mod terms;
 
 pub(crate) use damage::Session;
 pub use memory::MemoryFile;
+pub use places::Place;
 
 use crate::{
     block::{Block, Body, blob_hash},
@@ -58,7 +60,7 @@ use redb::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -71,8 +73,8 @@ const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blob
 const UNDO: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("undo");
 const UNDO_KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo_keys");
 
-/// The version of the tables.
-const FORMAT: u8 = 1;
+/// The version of the tables. Version 1 is read and becomes this one: it has all places in their table.
+const FORMAT: u8 = 2;
 /// Bytes of pages redb keeps in memory.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
@@ -201,15 +203,6 @@ impl Finalized {
     }
 }
 
-/// Where a transaction stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Height of its block.
-    pub height: u64,
-    /// Its index in the block.
-    pub index: u32,
-}
-
 /// A final transaction with its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
@@ -232,6 +225,8 @@ pub struct History {
     /// Nothing once closed, so that handles that outlive the ledger do not hold the file.
     db: RwLock<Option<Database>>,
     retention: Retention,
+    /// Where the transactions of the last blocks stand.
+    places: Mutex<Option<places::Places>>,
 }
 
 impl History {
@@ -258,7 +253,7 @@ impl History {
     }
 
     fn prepare(db: Database, genesis: B256, retention: Retention) -> Result<Self, HistoryError> {
-        let this = Self { db: RwLock::new(Some(db)), retention };
+        let this = Self { db: RwLock::new(Some(db)), retention, places: Mutex::default() };
         let txn = this.begin_write()?;
         {
             let mut meta = txn.open_table(META)?;
@@ -269,8 +264,10 @@ impl History {
                     meta.insert("format", &[FORMAT][..])?;
                     meta.insert("genesis", genesis.as_slice())?;
                 }
-                (Some([FORMAT]), Some(disk)) if disk == genesis.as_slice() => {}
-                (Some([FORMAT]), Some(disk)) => {
+                (Some([1 | FORMAT]), Some(disk)) if disk == genesis.as_slice() => {
+                    meta.insert("format", &[FORMAT][..])?;
+                }
+                (Some([1 | FORMAT]), Some(disk)) => {
                     let disk =
                         B256::try_from(disk).map_err(|_| HistoryError::Corrupt("genesis"))?;
                     return Err(HistoryError::Genesis { disk, given: genesis });
@@ -282,7 +279,7 @@ impl History {
                 }
             }
             // Every table exists from the start, so that readers never miss one.
-            txn.open_table(HEADERS)?;
+            let head = txn.open_table(HEADERS)?.last()?.map(|(height, _)| height.value());
             txn.open_table(HASHES)?;
             txn.open_table(TRANSACTIONS)?;
             txn.open_table(PLACES)?;
@@ -292,6 +289,8 @@ impl History {
             txn.open_table(UNDO_KEYS)?;
             txn.open_table(terms::LINKS)?;
             txn.open_table(terms::COMMITTEES)?;
+            drop(meta);
+            places::begin(&txn, head)?;
         }
         txn.commit()?;
         Ok(this)
@@ -351,9 +350,11 @@ impl History {
         txn.open_table(HASHES)?.insert(&block.hash.0, height)?;
         record_body(&txn, block)?;
         record_undo(&txn, height, undo)?;
+        let moved = self.write_places(&txn, height, block.transactions.len())?;
         self.prune(&txn, height)?;
         txn.commit()?;
-        Ok(())
+        let hashes = block.transaction_hashes().map(|hash| hash.0).collect();
+        self.places_written(height, &moved, hashes)
     }
 
     fn prune(&self, txn: &WriteTransaction, head: u64) -> Result<(), HistoryError> {
@@ -428,20 +429,17 @@ impl History {
     /// # Errors
     /// The file failed.
     pub fn transaction(&self, hash: B256) -> Result<Option<Located>, HistoryError> {
-        let txn = self.begin_read()?;
-        let Some(place) = txn.open_table(PLACES)?.get(&hash.0)?.map(|place| place.value()) else {
-            return Ok(None);
-        };
+        let Some(place) = self.place(&hash.0)? else { return Ok(None) };
+        let (txn, at) = (self.begin_read()?, (place.height, place.index));
         let missing = HistoryError::Corrupt("a transaction's place is empty");
         let transaction =
-            txn.open_table(TRANSACTIONS)?.get(place)?.map(|tx| Bytes::copy_from_slice(tx.value()));
+            txn.open_table(TRANSACTIONS)?.get(at)?.map(|tx| Bytes::copy_from_slice(tx.value()));
         let receipt =
-            txn.open_table(RECEIPTS)?.get(place)?.map(|receipt| decode_receipt(receipt.value()));
-        let block = header_in(&txn, place.0)?.map(|header| header.digest());
+            txn.open_table(RECEIPTS)?.get(at)?.map(|receipt| decode_receipt(receipt.value()));
+        let block = header_in(&txn, place.height)?.map(|header| header.digest());
         let (Some(transaction), Some(receipt), Some(block)) = (transaction, receipt, block) else {
             return Err(missing);
         };
-        let place = Place { height: place.0, index: place.1 };
         Ok(Some(Located { place, block, transaction, receipt: receipt? }))
     }
 
@@ -537,13 +535,11 @@ fn record_body(txn: &WriteTransaction, block: &Finalized) -> Result<(), HistoryE
     let put = |table: &mut Table<'_, (u64, u32), &[u8]>, index: usize, bytes: &[u8]| {
         let index = u32::try_from(index).map_err(|_| HistoryError::Corrupt("index"))?;
         table.insert((height, index), bytes)?;
-        Ok::<_, HistoryError>(index)
+        Ok::<_, HistoryError>(())
     };
     let mut transactions = txn.open_table(TRANSACTIONS)?;
-    let mut places = txn.open_table(PLACES)?;
     for (index, transaction) in block.transactions.iter().enumerate() {
-        let index = put(&mut transactions, index, transaction)?;
-        places.insert(&keccak256(transaction).0, (height, index))?;
+        put(&mut transactions, index, transaction)?;
     }
     let mut receipts = txn.open_table(RECEIPTS)?;
     for (index, receipt) in block.receipts.iter().enumerate() {

@@ -536,8 +536,10 @@ impl<T: Clone> Mempool<T> {
     }
 
     fn advance(&mut self, sender: Address, next: u64) {
-        let Some(state) = self.senders.get_mut(&sender) else { return };
-        state.next = state.next.max(next);
+        // What waits is never below the sender's next nonce, so this one tells nothing new.
+        let newer = |state: &&mut Sender<T>| state.next < next;
+        let Some(state) = self.senders.get_mut(&sender).filter(newer) else { return };
+        state.next = next;
         let used = state.queue.range(..state.next).map(|(nonce, _)| *nonce).collect();
         self.remove_all(sender, used);
     }
