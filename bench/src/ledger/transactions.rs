@@ -154,6 +154,13 @@ pub(super) fn people() -> anyhow::Result<Vec<PrivateKeySigner>> {
         .collect()
 }
 
+/// The senders alone.
+pub(super) fn senders() -> anyhow::Result<Vec<PrivateKeySigner>> {
+    let mut people = people()?;
+    people.truncate(SENDERS);
+    Ok(people)
+}
+
 fn deployment(deployer: &PrivateKeySigner, creation: &[u8]) -> anyhow::Result<Vec<u8>> {
     let supply = U256::from(10).pow(U256::from(24));
     let arguments =
