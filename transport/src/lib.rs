@@ -21,11 +21,13 @@ mod endpoint;
 pub mod frame;
 mod limits;
 mod memory;
+mod pace;
 mod server;
 
 pub use client::{ConnectError, Connection, RequestError};
 pub use endpoint::{BindConfig, BindError, Endpoint};
 pub use futures::future::BoxFuture;
 pub use limits::{HEADER_BYTES_MAX, Limits, REFUSAL_BYTES_MAX};
+pub use pace::Pace;
 pub use protocol::net::Peer;
 pub use server::{Handler, Refusal, ServeError, code};
