@@ -16,15 +16,13 @@ mod node;
 mod relay;
 mod rival;
 
-use super::{
-    anvil,
-    transactions::{CHAIN, senders},
-};
+use super::{anvil, sender::Connection, transactions::CHAIN};
 use crate::report::{Figure, progress};
 use alloy_primitives::{Address, U256};
 use anyhow::{Context as _, bail};
 use client::{Client, Options, light::Origin};
 use files::Files;
+use load::senders;
 use node::{Keys, Node};
 use protocol::Height;
 use relay::Relay;
@@ -40,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a node rests before its memory is read.
 const REST: Duration = Duration::from_secs(5);
+/// A ledger of so many blocks is not replayed by a fresh node, but its state is fetched.
+const LONG: u64 = 1_200;
 /// Least time between two blocks while accounts are made.
 const FAST: &str = "20ms";
 /// Between two blocks afterwards: the usual time.
@@ -127,6 +127,10 @@ impl Accounts {
         let each = (node.computed()? - computed) * 1e6 / f64::from(count);
         progress(&format!("{:.0} a second, {each:.1} µs each", f64::from(count) / seconds));
         pair.first_balance(&node, pair.last).await?;
+        let mut connection = Connection::open(node.rpc()).await?;
+        while connection.height().await? < LONG {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
         // What is superseded is pruned every few blocks.
         tokio::time::sleep(REST).await;
         let standing = node.standing(began.elapsed().as_secs_f64())?;

@@ -147,7 +147,7 @@ impl Connection {
         Ok(Self { host, requests })
     }
 
-    async fn height(&mut self) -> anyhow::Result<u64> {
+    pub(super) async fn height(&mut self) -> anyhow::Result<u64> {
         let answer = self.ask("eth_blockNumber", json!([])).await?;
         let text = answer.as_str().context("a height is text")?;
         Ok(u64::from_str_radix(text.trim_start_matches("0x"), 16)?)

@@ -4,11 +4,11 @@ use crate::{
     ledger::{
         BATCH, CONNECTIONS,
         sender::flow,
-        transactions::{Call, batch, senders, signed},
+        transactions::{Call, SENDERS, batch, signed},
     },
     report::progress,
 };
-use alloy_primitives::{Address, TxKind};
+use alloy_primitives::{Address, TxKind, keccak256};
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -41,6 +41,13 @@ impl Stream for Requests {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Bytes>> {
         self.0.poll_recv(cx)
     }
+}
+
+/// Who sends: accounts of their own, as a genesis refuses those of development chains.
+pub(super) fn senders() -> anyhow::Result<Vec<PrivateKeySigner>> {
+    (0..SENDERS)
+        .map(|number| Ok(PrivateKeySigner::from_bytes(&keccak256(format!("sender {number}")))?))
+        .collect()
 }
 
 /// Makes at least `count` accounts through the JSON-RPC at `port`; gives how many, and the seconds.

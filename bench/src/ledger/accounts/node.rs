@@ -98,8 +98,7 @@ pub(super) async fn found(
 /// Runs a command to its end.
 async fn succeed(command: &mut Command) -> anyhow::Result<()> {
     let done = command.env(PASSPHRASE.0, PASSPHRASE.1).output().await?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "{command:?}: {said}");
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
     Ok(())
 }
 
