@@ -377,7 +377,13 @@ impl Desk {
             pace.took(begun.elapsed());
             done
         };
-        if self.pace.is_quick() { timed(&self.store) } else { self.blocking(timed).await }
+        if !self.pace.is_quick() {
+            return self.blocking(timed).await;
+        }
+        catch_unwind(AssertUnwindSafe(|| timed(&self.store))).unwrap_or_else(|_| {
+            tracing::error!("a short read panicked");
+            Err(Refusal::Disk)
+        })
     }
 
     async fn blocking<R: Send + 'static>(

@@ -4,7 +4,11 @@
 //! change that fails on the store's account takes the whole transaction with it.
 
 use super::{Index, IndexError, Tables};
-use std::{sync::Arc, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::sync::{mpsc, oneshot};
 use transport::Pace;
 
@@ -115,7 +119,12 @@ impl Writer {
             pace.took(begun.elapsed());
             done
         };
-        if self.pace.is_quick() { self.index.read(timed) } else { self.read(timed).await }
+        if !self.pace.is_quick() {
+            return self.read(timed).await;
+        }
+        // Of some damage redb panics.
+        let done = catch_unwind(AssertUnwindSafe(|| self.index.read(timed)));
+        done.unwrap_or(Err(IndexError::Closed))
     }
 
     /// Closes the index after all changes that were asked for before.
