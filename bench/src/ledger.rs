@@ -9,12 +9,15 @@
 //! Beside each rate stands the time of the processor that the servers (not the client) took for each
 //! transaction, which other work on the machine changes little.
 
+mod accounts;
 mod anvil;
 mod cluster;
 mod cold;
 mod cpu;
 mod sender;
 mod transactions;
+
+pub(crate) use accounts::Accounts;
 
 use crate::report::{Figure, median, progress};
 use anvil::Anvil;

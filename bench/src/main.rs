@@ -10,6 +10,7 @@ mod fs;
 mod ledger;
 mod load;
 mod machine;
+mod memory;
 mod proofs;
 mod report;
 mod s3;
@@ -17,6 +18,9 @@ mod up;
 
 use clap::Parser;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// Accounts of the ledger whose size is measured.
+const ACCOUNTS: u32 = 1_000_000;
 
 /// The arguments.
 #[derive(Debug, Parser)]
@@ -46,6 +50,9 @@ struct Arguments {
     /// Most transactions that its client keeps on their way.
     #[arg(long, default_value_t = 24_000)]
     window: usize,
+    /// Measure a ledger of so many accounts alone, and print it.
+    #[arg(long)]
+    accounts: Option<u32>,
     /// Compare blocks sent whole with erasure-coded ones in a simulated network, and print the table.
     #[arg(long)]
     blocks: bool,
@@ -98,6 +105,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         window: arguments.window,
     };
     let tools = arguments.tools;
+    let accounts = ledger::Accounts {
+        program: arguments.program.clone(),
+        count: arguments.accounts.unwrap_or(ACCOUNTS),
+        alone: arguments.alone,
+    };
+    if arguments.accounts.is_some() {
+        report.section(&accounts.title(), accounts.run(disk.path(), &tools).await?);
+        return Ok(());
+    }
     if arguments.ledger {
         report.section("Ledger", ledger.run(disk.path(), &tools).await?);
         return Ok(());
@@ -114,6 +130,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     report.section("Proofs", proofs::compare()?);
     drop((devnet, rival));
     report.section("Ledger", ledger.run(disk.path(), &tools).await?);
+    report.section(&accounts.title(), accounts.run(disk.path(), &tools).await?);
     report.page(tokio::task::spawn_blocking(blocks::page).await??);
     report.write(&arguments.report)
 }

@@ -41,9 +41,16 @@ and once more by QUIC, hashed by BLAKE3 at both ends, in packets of 1,452 bytes,
 QUIC library takes. The body is cut into four segments, so that sealing and sending go on while the rest comes.
 Agents write large shards around the page cache and sync them.
 
-**GET of 4 KiB.** A request to one agent over QUIC, and a voucher for it: signed by the service and checked by
-the agent (secp256k1) whenever it promises more than the last one, about every third time at the devnet's
-price.
+**GET of 4 KiB.** A request to one agent over QUIC, one packet there and three back. With one client nothing
+overlaps, and on two cores most of the time goes into waking threads: that of the client, two of the service and
+the agents for each packet. So rows of the index and shards that are in memory are read by whoever is asked for
+them, as long as such reads are quick; a slow disk is waited for aside. A voucher (secp256k1, signed by the
+service and checked by the agent) pays for the next 256 KiB too. s3s-fs asks nobody.
+
+**A million accounts.** The index of the state is in memory, some hundred bytes for an account; values, tree and
+history are on disk. A node that starts again reads the log of its state once. A fresh node fetches that log, eight
+parts of 2,048 entries at a time, and hashes and proves all of it: that is most of its time, and what is sent is
+little more than what it writes. Anvil has its accounts in memory and reads and writes them as one JSON file.
 
 **Durability.** Nothing of this is traded away: an object is acknowledged when five of its six shards are
 synced by their agents and its index entry is synced, so `kill -9` and a power cut lose nothing acknowledged.

@@ -11,8 +11,11 @@ const LARGE: usize = 64 << 20;
 const LARGE_RUNS: usize = 7;
 /// The small object, in bytes.
 const SMALL: usize = 4 << 10;
-/// How many small objects one run puts and gets, one after the other.
-const SMALL_COUNT: usize = 200;
+/// How many small objects one run puts and gets in all: enough for a second or so, in which a block or two are
+/// made and duties proven beside it, as always.
+const SMALL_COUNT: usize = 1_600;
+/// How often they are put and got.
+const SMALL_RUNS: usize = 5;
 /// How many clients put and get small objects at once.
 const CLIENTS: usize = 16;
 
@@ -68,7 +71,7 @@ async fn small(servers: &[S3; 2], clients: usize) -> anyhow::Result<Vec<Figure>>
     progress(&format!("4 KiB objects, {clients} clients"));
     let mut puts = [vec![], vec![]];
     let mut gets = [vec![], vec![]];
-    for run in 0..3 {
+    for run in 0..SMALL_RUNS {
         for (at, server) in servers.iter().enumerate() {
             puts[at].push(rate(server, clients, run, true).await?);
             gets[at].push(rate(server, clients, run, false).await?);
@@ -82,12 +85,12 @@ async fn small(servers: &[S3; 2], clients: usize) -> anyhow::Result<Vec<Figure>>
 
 /// Requests a second of `clients` that each put or get their share of objects.
 async fn rate(server: &S3, clients: usize, run: usize, put: bool) -> anyhow::Result<f64> {
-    let began = Instant::now();
+    let (began, each) = (Instant::now(), SMALL_COUNT / clients);
     let tasks: Vec<_> = (0..clients)
         .map(|client| {
             let server = server.clone();
             tokio::spawn(async move {
-                for number in 0..SMALL_COUNT {
+                for number in 0..each {
                     let key = format!("small/{run}/{clients}/{client}/{number}");
                     let body = noise(number, SMALL);
                     if put {
@@ -103,6 +106,6 @@ async fn rate(server: &S3, clients: usize, run: usize, put: bool) -> anyhow::Res
     for task in tasks {
         task.await??;
     }
-    let requests = u32::try_from(clients * SMALL_COUNT)?;
+    let requests = u32::try_from(clients * each)?;
     Ok(f64::from(requests) / began.elapsed().as_secs_f64())
 }

@@ -1,6 +1,9 @@
 //! The devnet under measurement: how fast it starts, and what it needs at rest.
 
-use crate::report::{Figure, progress};
+use crate::{
+    memory,
+    report::{Figure, progress},
+};
 use anyhow::{Context as _, bail};
 use std::{
     fs,
@@ -87,14 +90,7 @@ impl Devnet {
         progress("letting it rest");
         tokio::time::sleep(REST).await;
         let id = self.child.id().context("the devnet ended")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let kib: f64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|text| text.trim().strip_suffix("kB"))
-            .context("the kernel tells no memory")?
-            .trim()
-            .parse()?;
+        let resident = memory::resident(id)?;
         Ok(vec![
             Figure {
                 what: "`up --fresh` to the first accepted S3 request".into(),
@@ -104,7 +100,7 @@ impl Devnet {
             },
             Figure {
                 what: "resident memory at rest: ledger, 8 agents, S3 service".into(),
-                ours: kib / 1024.0,
+                ours: resident,
                 rival: None,
                 unit: "MiB",
             },

@@ -23,6 +23,7 @@ mod endpoint;
 pub mod frame;
 mod limits;
 mod memory;
+mod pace;
 mod patient;
 mod server;
 
@@ -31,6 +32,7 @@ pub use crowd::host;
 pub use endpoint::{BindConfig, BindError, Endpoint};
 pub use futures::future::BoxFuture;
 pub use limits::{HEADER_BYTES_MAX, Limits, REFUSAL_BYTES_MAX};
+pub use pace::Pace;
 pub use patient::Patient;
 pub use protocol::net::Peer;
 pub use server::{Handler, Refusal, ServeError, code};

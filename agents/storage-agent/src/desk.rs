@@ -26,12 +26,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::JoinHandle,
+    time::Instant,
 };
 use storage_kind::wire::{
     Commit, Committed, Form, Get, Introduction, NOTE_MAX, Put, Refusal, Request, Response, Terms,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use transport::BoxFuture;
+use transport::{BoxFuture, Pace};
 
 /// How many peers are remembered; the one introduced first is forgotten first.
 const PEERS_MAX: usize = 1_024;
@@ -68,6 +69,8 @@ pub(crate) struct Desk {
     counters: Arc<Counters>,
     queue: mpsc::Sender<Job>,
     lookups: Semaphore,
+    /// Of short reads.
+    pace: Arc<Pace>,
     peers: Mutex<Peers>,
     owner: Mutex<Option<Account>>,
     /// What the manifest said before any inputs were seen.
@@ -120,6 +123,7 @@ impl Desk {
             counters,
             queue,
             lookups: Semaphore::new(LOOKUPS_MAX),
+            pace: Arc::default(),
             peers: Mutex::default(),
             owner: Mutex::default(),
             early: Mutex::default(),
@@ -269,8 +273,12 @@ impl Desk {
         };
         let (network, credit) = (self.settings.network, self.settings.credit);
         let domain = self.domain.clone();
+        // Neither to check a voucher nor to make a tab durable is done in no time, nor is a long read.
+        let is_short = get.voucher.is_none()
+            && get.length <= SMALL_MAX
+            && !self.store.exposes(get.rail, credit, get.length);
         let (size, bytes) = self
-            .blocking(move |store| {
+            .reading(is_short, move |store| {
                 let size = store.size(get.rail, get.shard)?;
                 let size = size.ok_or(Refusal::NotHeld(get.shard))?;
                 let trust = kind.dollars(credit, kind.delivery_price).min(by_rate);
@@ -351,6 +359,31 @@ impl Desk {
         }
         self.blocking(move |store| Ok(store.admit(&[terms])?)).await?;
         Ok(terms)
+    }
+
+    /// Reads: here if it `is_short` and such reads are quick, else where blocking is allowed.
+    async fn reading<R: Send + 'static>(
+        &self,
+        is_short: bool,
+        work: impl FnOnce(&Store) -> Result<R, Refusal> + Send + 'static,
+    ) -> Result<R, Refusal> {
+        if !is_short {
+            return self.blocking(work).await;
+        }
+        let pace = Arc::clone(&self.pace);
+        let timed = move |store: &Store| {
+            let begun = Instant::now();
+            let done = work(store);
+            pace.took(begun.elapsed());
+            done
+        };
+        if !self.pace.is_quick() {
+            return self.blocking(timed).await;
+        }
+        catch_unwind(AssertUnwindSafe(|| timed(&self.store))).unwrap_or_else(|_| {
+            tracing::error!("a short read panicked");
+            Err(Refusal::Disk)
+        })
     }
 
     async fn blocking<R: Send + 'static>(

@@ -32,7 +32,7 @@ pub(super) async fn install(tools: &Path) -> anyhow::Result<()> {
 }
 
 /// The program itself: its wrapper in `.bin` would leave it running when it is stopped.
-fn program(tools: &Path) -> PathBuf {
+pub(super) fn program(tools: &Path) -> PathBuf {
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     tools.join(format!("node_modules/@foundry-rs/anvil-linux-{machine}/bin/anvil"))
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Method, Request,
@@ -50,7 +51,8 @@ pub(super) async fn all_in_blocks(port: u16, txs: &[Vec<u8>]) -> anyhow::Result<
     watch(connection, before, txs.len(), &AtomicUsize::new(0)).await
 }
 
-/// Sends all transactions of a load, at most `window` before blocks hold them. `cpu` says how many seconds the servers have computed.
+/// Sends all transactions of a load, at most `window` before blocks hold them. `cpu` says how many seconds the
+/// servers have computed.
 pub(super) async fn send(
     port: u16,
     (workload, load): (&Workload, Load),
@@ -58,16 +60,30 @@ pub(super) async fn send(
     cpu: impl Fn() -> anyhow::Result<f64>,
 ) -> anyhow::Result<Sent> {
     let (requests, count) = (workload.requests(load, CONNECTIONS), workload.count(load));
+    let requests = requests.into_iter().map(futures::stream::iter).collect();
+    let (computed, began) = (cpu()?, Instant::now());
+    flow(port, requests, (count, window), &Arc::default()).await?;
+    let (seconds, count) = (began.elapsed().as_secs_f64(), f64::from(u32::try_from(count)?));
+    Ok(Sent { rate: count / seconds, cpu: (cpu()? - computed) * 1e6 / count })
+}
+
+/// Sends requests of [`BATCH`] transactions, each stream of them on a connection of its own, until blocks hold
+/// `count`, and at most `window` before that. `included` says how many they hold.
+pub(super) async fn flow<S: Stream<Item = Bytes> + Send + Unpin + 'static>(
+    port: u16,
+    requests: Vec<S>,
+    (count, window): (usize, usize),
+    included: &Arc<AtomicUsize>,
+) -> anyhow::Result<()> {
     let mut watching = Connection::open(port).await?;
     let before = watching.height().await?;
-    let (sent, included) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let sent = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
-    let (computed, began) = (cpu()?, Instant::now());
-    for requests in requests {
-        let (sent, included) = (Arc::clone(&sent), Arc::clone(&included));
+    for mut requests in requests {
+        let (sent, included) = (Arc::clone(&sent), Arc::clone(included));
         let mut connection = Connection::open(port).await?;
         senders.spawn(async move {
-            for body in requests {
+            while let Some(body) = requests.next().await {
                 let before = sent.fetch_add(BATCH, Ordering::Relaxed);
                 while before.saturating_sub(included.load(Ordering::Relaxed)) > window {
                     tokio::time::sleep(ASK_AGAIN).await;
@@ -83,9 +99,8 @@ pub(super) async fn send(
         }
         anyhow::Ok(())
     };
-    tokio::try_join!(watch(watching, before, count, &included), sending)?;
-    let (seconds, count) = (began.elapsed().as_secs_f64(), f64::from(u32::try_from(count)?));
-    Ok(Sent { rate: count / seconds, cpu: (cpu()? - computed) * 1e6 / count })
+    tokio::try_join!(watch(watching, before, count, included), sending)?;
+    Ok(())
 }
 
 /// Counts the transactions of the blocks after `height` until there are `count`.
@@ -116,13 +131,13 @@ async fn watch(
 }
 
 /// A connection that is kept, as clients that send much do.
-struct Connection {
+pub(super) struct Connection {
     host: String,
     requests: SendRequest<Full<Bytes>>,
 }
 
 impl Connection {
-    async fn open(port: u16) -> anyhow::Result<Self> {
+    pub(super) async fn open(port: u16) -> anyhow::Result<Self> {
         let host = format!("127.0.0.1:{port}");
         let stream = TcpStream::connect(&host).await?;
         stream.set_nodelay(true)?;
@@ -132,13 +147,13 @@ impl Connection {
         Ok(Self { host, requests })
     }
 
-    async fn height(&mut self) -> anyhow::Result<u64> {
+    pub(super) async fn height(&mut self) -> anyhow::Result<u64> {
         let answer = self.ask("eth_blockNumber", json!([])).await?;
         let text = answer.as_str().context("a height is text")?;
         Ok(u64::from_str_radix(text.trim_start_matches("0x"), 16)?)
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
+    pub(super) async fn ask(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let mut answer = self.request(body.to_string().into()).await?;
         Ok(answer["result"].take())

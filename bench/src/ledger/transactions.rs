@@ -11,8 +11,8 @@ use anyhow::{Context as _, ensure};
 use contracts::address::STABLECOIN;
 use std::{fmt, path::Path, thread};
 
-/// The chain of both.
-pub(super) const CHAIN: u64 = 0xDE91;
+/// The chain of all.
+pub(super) const CHAIN: u64 = 71_424;
 /// What anvil derives its accounts from.
 const MNEMONIC: &str = "test test test test test test test test test test test junk";
 /// Accounts that send.

@@ -8,7 +8,9 @@
 //!   its bounds; at most [`STEP_BYTES`] a rail are then promised that were not asked for, which is
 //!   the price of not syncing, and less than a micro-dollar a MiB at usual prices;
 //! * a voucher that promises no more than the one before is not signed again: a small read is worth
-//!   less than the smallest amount, and signing and checking costs more than delivering it;
+//!   less than the smallest amount, and signing and checking costs more than delivering it. For the same
+//!   reason one for a read pays for the next [`AHEAD_BYTES`] as well, which are less than a micro-dollar at
+//!   usual prices too, and lost when the service stops before it asks for them;
 //! * nothing is promised above the rail's limit, or for an agent that asks more than the network's
 //!   price.
 
@@ -28,6 +30,8 @@ use std::{
 
 /// Bytes by which a bound is raised.
 pub const STEP_BYTES: u64 = 64 << 20;
+/// Bytes that a read's voucher pays for beyond the read.
+pub const AHEAD_BYTES: u64 = 256 << 10;
 /// Nonces by which a bound is raised.
 pub const STEP_NONCES: u64 = 4_096;
 
@@ -177,8 +181,8 @@ impl Purse {
         Arc::clone(accounts.entry(rail).or_default())
     }
 
-    /// A voucher for all that was asked on `rail` so far and `bytes` more; nothing if the one before
-    /// promised as much.
+    /// A voucher for all that was asked on `rail` so far, `bytes` more, and what the next reads may be;
+    /// nothing if the one before promised all that was asked and `bytes` more.
     ///
     /// # Errors
     /// [`PurseError`].
@@ -230,7 +234,8 @@ impl Purse {
             return Err(PurseError::Limit { rail, limit, wanted: amount });
         }
         let nonce = account.nonce.max(allowance.nonce).max(1);
-        if nonce >= account.nonce_bound || delivered > account.delivered_bound {
+        let ahead = delivered.saturating_add(AHEAD_BYTES);
+        if nonce >= account.nonce_bound || ahead > account.delivered_bound {
             let bounds = (nonce + STEP_NONCES, delivered.saturating_add(STEP_BYTES));
             let most = account.amount_up(bounds.1);
             self.writer
@@ -242,6 +247,8 @@ impl Purse {
         if !always && amount <= account.promised {
             return Ok(None);
         }
+        let ahead = if always { account.promised } else { account.amount(ahead) };
+        let amount = amount.max(ahead.min(limit));
         account.nonce = nonce + 1;
         account.promised = amount;
         Ok(Some(Voucher { network: self.network, rail, nonce, amount }))
@@ -291,7 +298,7 @@ impl Purse {
         let mut sum = Micros::ZERO;
         for account in accounts {
             let account = account.lock().await;
-            sum = sum.saturating_add(account.amount(account.delivered));
+            sum = sum.saturating_add(account.amount(account.delivered).max(account.promised));
         }
         sum
     }
@@ -309,7 +316,7 @@ impl Purse {
             let mut account = account.lock().await;
             if account.loaded {
                 let delivered = account.delivered;
-                let amount = account.amount_up(delivered);
+                let amount = account.amount_up(delivered).max(account.promised);
                 self.writer
                     .write(move |tables| tables.settle_vouchers(rail, delivered, amount))
                     .await?;
@@ -426,15 +433,25 @@ mod tests {
         let index = Arc::new(Index::in_memory().unwrap());
         let purse = purse(&index);
         let first = purse.more(RailId(1), 3_000).await.unwrap().unwrap();
-        let rest = 1_024 - 3_000 % 1_024;
-        // A micro-dollar a KiB, and parts of one are not paid.
-        assert_eq!((first.voucher.nonce, first.voucher.amount), (3, Micros(2)));
+        // A micro-dollar a KiB, with the next 256 KiB, and parts of one are not paid.
+        assert_eq!((first.voucher.nonce, first.voucher.amount), (3, Micros(258)));
+        let rest = 259 * 1_024 - 3_000;
         assert_eq!(purse.more(RailId(1), rest - 1).await.unwrap(), None);
         // An agent that has forgotten the first is given another.
         let again = purse.voucher(RailId(1), 0).await.unwrap();
-        assert_eq!((again.voucher.nonce, again.voucher.amount), (4, Micros(2)));
+        assert_eq!((again.voucher.nonce, again.voucher.amount), (4, Micros(258)));
         let next = purse.more(RailId(1), 1).await.unwrap().unwrap();
-        assert_eq!((next.voucher.nonce, next.voucher.amount), (5, Micros(3)));
+        assert_eq!((next.voucher.nonce, next.voucher.amount), (5, Micros(259 + 256)));
+        // What was paid ahead is as good as any promise.
+        assert_eq!(purse.promised().await, Micros(259 + 256));
+        purse.close().await.unwrap();
+        let closed = super::tests::purse(&index);
+        let later = closed.voucher(RailId(1), 1_024).await.unwrap();
+        assert_eq!(later.voucher.amount, Micros(259 + 256 + 1));
+        // Never beyond the limit, which is 150,000.
+        let all = (150_000 - 259 - 256 - 1) << 10;
+        let last = closed.more(RailId(1), all).await.unwrap().unwrap();
+        assert_eq!(last.voucher.amount, Micros(150_000));
     }
 
     #[tokio::test]

@@ -55,6 +55,14 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Whether a delivery of so many bytes more makes [`Store::tab`] wait for the disk.
+    pub fn exposes(&self, rail: RailId, credit: u64, bytes: u64) -> bool {
+        let tabs = self.tabs.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tab, kept) = tabs.get(&rail).copied().unwrap_or_default();
+        let next = Tab { delivered: tab.delivered.saturating_add(bytes), ..tab };
+        next.exposed(&kept, credit)
+    }
+
     /// Makes all tabs durable.
     ///
     /// # Errors

@@ -4,8 +4,13 @@
 //! change that fails on the store's account takes the whole transaction with it.
 
 use super::{Index, IndexError, Tables};
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::sync::{mpsc, oneshot};
+use transport::Pace;
 
 /// Changes that may wait.
 const QUEUE: usize = 1_024;
@@ -27,6 +32,8 @@ struct Job {
 pub struct Writer {
     index: Arc<Index>,
     jobs: mpsc::Sender<Job>,
+    /// Of [`Writer::glance`].
+    pace: Arc<Pace>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -44,7 +51,7 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let worker = Arc::clone(&index);
         std::thread::Builder::new().name("s3-index".into()).spawn(move || work(&worker, queue))?;
-        Ok(Self { index, jobs })
+        Ok(Self { index, jobs, pace: Arc::default() })
     }
 
     /// The index, for reading.
@@ -97,6 +104,29 @@ impl Writer {
 }
 
 impl Writer {
+    /// Reads a few rows: where it is asked, or, while such reads are slow, where blocking is allowed.
+    ///
+    /// # Errors
+    /// As [`Writer::read`].
+    pub async fn glance<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&super::Reader) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let pace = Arc::clone(&self.pace);
+        let timed = move |reader: &super::Reader| {
+            let begun = Instant::now();
+            let done = read(reader);
+            pace.took(begun.elapsed());
+            done
+        };
+        if !self.pace.is_quick() {
+            return self.read(timed).await;
+        }
+        // Of some damage redb panics.
+        let done = catch_unwind(AssertUnwindSafe(|| self.index.read(timed)));
+        done.unwrap_or(Err(IndexError::Closed))
+    }
+
     /// Closes the index after all changes that were asked for before.
     pub async fn close(&self) {
         // A change that fails is no reason to leave the file open.

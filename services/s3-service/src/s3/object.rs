@@ -179,7 +179,7 @@ impl Face {
         let Sought { bucket, key, .. } = sought;
         let (object, extents, first) = self
             .writer()
-            .read(move |reader| {
+            .glance(move |reader| {
                 let object = reader.object(&bucket, &key)?;
                 let extents = reader.extents(&object.blobs)?;
                 let first = extents.first().map(|extent| extent.segment);

@@ -251,7 +251,7 @@ impl Store {
     async fn view(&self, id: SegmentId) -> Result<Arc<View>, ReadError> {
         let row = self
             .writer
-            .read(move |reader| reader.segment(id))
+            .glance(move |reader| reader.segment(id))
             .await?
             .ok_or(IndexError::Damaged("a segment is mentioned and missing"))?;
         self.view_of(id, row)
