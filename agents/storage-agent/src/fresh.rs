@@ -173,7 +173,7 @@ impl Store {
         if journal.is_clean() {
             return Ok(());
         }
-        let next = rand::random();
+        let next = self.index.generation();
         self.write_fresh(next)?;
         // Readers find them in the index from the commit on.
         *self.fresh_mut() = Fresh::default();

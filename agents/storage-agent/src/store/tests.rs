@@ -7,7 +7,7 @@ use protocol::{
     Account, DeviceId, Epoch, Height, KindId, Micros, Tokens, cbor::Item, inputs::Rail, kind::Duty,
     manifest::KindTerms,
 };
-use redb::{Database, StorageBackend};
+use redb::StorageBackend;
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicI64},
@@ -221,12 +221,14 @@ impl Machine {
     fn start(&mut self, capacity: u64) {
         let disk: Arc<dyn Disk> = Arc::<Files>::clone(&self.disk);
         let image = self.image.clone();
-        let index: Opener = Box::new(move || {
-            let opened = Database::builder().create_with_backend(image.clone());
-            opened.map_err(|error| IndexError::Open(error.into()))
-        });
-        let journal = Box::new(self.journal.clone());
-        self.store = Some(Store::sized(index, journal, disk, (capacity, SMALL)).unwrap());
+        let ground = Ground {
+            path: "index".into(),
+            index: Box::new(move |builder| builder.create_with_backend(image.clone())),
+            journal: Box::new(self.journal.clone()),
+            disk,
+            random: Box::new(rand::random),
+        };
+        self.store = Some(Store::upon(ground, capacity, SMALL).unwrap());
     }
 
     /// Dies, keeping of what was not synced the parts that `luck` chooses, and comes back.
