@@ -73,9 +73,29 @@ pub enum StoreError {
     Disk(#[from] DiskError),
 }
 
+impl StoreError {
+    /// Whether there is no room: on the disk, or where the index wants to grow on it, which is no fault of
+    /// the disk either.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Disk(error) => matches!(error, DiskError::Full),
+            Self::Index(IndexError::Storage(error)) => match &**error {
+                redb::Error::Io(error) => is_full(error),
+                _ => false,
+            },
+            Self::Index(_) => false,
+        }
+    }
+}
+
+/// Whether the system says that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        if let StoreError::Disk(DiskError::Full) = error {
+        if error.is_full() {
             return Self::Full;
         }
         tracing::error!(%error, "the store failed");

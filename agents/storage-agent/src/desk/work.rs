@@ -58,13 +58,14 @@ impl Work {
         &self,
         work: impl FnOnce() -> Result<R, Refusal> + Send + 'static,
     ) -> Result<R, Refusal> {
-        match self {
-            Self::Threads(_) => tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "a request's work panicked");
-                Err(Refusal::Disk)
-            }),
-            Self::Caller(_) => work(),
-        }
+        let done = match self {
+            Self::Threads(_) => tokio::task::spawn_blocking(work).await.ok(),
+            Self::Caller(_) => catch_unwind(AssertUnwindSafe(work)).ok(),
+        };
+        done.unwrap_or_else(|| {
+            tracing::error!("a request's work panicked");
+            Err(Refusal::Disk)
+        })
     }
 
     /// Writes a shard; durable when this returns.
