@@ -14,7 +14,7 @@
 //! | votes | commit and reveal, lies, copies, dissents, fines, claims ([`economy`]) |
 //! | `client`, `rpc` | as the worker uses them, without HTTP between |
 //! | settlement | all of it, from each machine's own archive |
-//! | agents | the state machine with its journal, the kind's duties and proofs ([`economy`]) |
+//! | agents | the state machine with its journal, the hardware with its store, the kind's duties and proofs ([`economy`]) |
 //! | storage agents | the store with its index, journal and tabs, the desk, over disks that fail ([`storage`]) |
 //! | joining | by replay and by fetching the state, as observer and archive too |
 //!
