@@ -14,7 +14,8 @@
 //! | votes | commit and reveal, lies, copies, dissents, fines, claims ([`economy`]) |
 //! | `client`, `rpc` | as the worker uses them, without HTTP between |
 //! | settlement | all of it, from each machine's own archive |
-//! | agents | the state machine with its journal, the kind's duties and proofs ([`economy`]) |
+//! | agents | the state machine with its journal, the hardware with its store, the kind's duties and proofs ([`economy`]) |
+//! | storage agents | the store with its index, journal and tabs, the desk, over disks that fail ([`storage`]) |
 //! | joining | by replay and by fetching the state, as observer and archive too |
 //!
 //! What does not run here yet, and what is in the way:
@@ -23,8 +24,6 @@
 //!   times out by tokio's clock; there is no state machine below it that could be driven by events. It could
 //!   run over [`world::clockwork`] as the worker does, if `spawn_blocking` and its connection to agents were
 //!   behind traits. So "every acknowledged object is readable" is not checked here.
-//! * **Storage on a disk that fails.** `storage-agent` reads and writes shards through `protocol::disk`, but
-//!   by `std::fs` in its one implementation; devices here hold one shard in memory.
 //! * **The journal of the intake** is a real folder: what was written survives a crash of its machine, so
 //!   only the loss of what was in memory is tried.
 
@@ -34,5 +33,6 @@ pub mod economy;
 pub mod faults;
 pub mod run;
 pub mod scenario;
+pub mod storage;
 pub mod trace;
 pub mod world;
