@@ -32,7 +32,7 @@ pub(crate) async fn run(root: &Path, arguments: &Dissent, json: bool) -> anyhow:
     let coins = units::coins(bond);
     if !json {
         out::line(format!(
-            "the archive does not give what the ledger decided for epoch {epoch}; bonding {coins} coins of {}, which are lost if it is decided the same again and come back if not (it could be disputed until block {until})",
+            "the archive does not give what the ledger decided for epoch {epoch}; bonding {coins} coins of {}, which are lost if it is decided the same again and come back if not (this is possible until block {until})",
             signer.address()
         ));
     }

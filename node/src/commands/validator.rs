@@ -13,7 +13,11 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
-use client::{Client, Intent, abi::IValidators, address};
+use client::{
+    Client, Intent, Revert, SendError,
+    abi::IValidators::{self, InsufficientBond, KeyInUse},
+    address,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -77,7 +81,7 @@ impl Acting {
     }
 
     async fn send(&self, intent: Intent, said: &str, json: bool) -> anyhow::Result<()> {
-        let receipt = self.ledger.send_intent(&self.signer, intent).await?;
+        let receipt = self.ledger.send_intent(&self.signer, intent).await.map_err(explain)?;
         let (transaction, height) = (receipt.transaction, receipt.height);
         if json {
             let owner = self.signer.address();
@@ -108,6 +112,27 @@ impl Acting {
             endpoint: card.endpoint.to_string(),
         })
     }
+}
+
+/// Says of the commonest refusals what to do about them.
+fn explain(error: SendError) -> anyhow::Error {
+    let revert = error.revert().and_then(Revert::as_error::<IValidators::IValidatorsErrors>);
+    let text = match revert {
+        Some(IValidators::IValidatorsErrors::InsufficientBond(InsufficientBond {
+            owner,
+            bond,
+            needed,
+        })) => format!(
+            "{owner} has bonded {} coins, and its keys need {}: `wayleave validator bond COINS` bonds more",
+            units::coins(U256::from(bond)),
+            units::coins(U256::from(needed))
+        ),
+        Some(IValidators::IValidatorsErrors::KeyInUse(KeyInUse { key })) => {
+            format!("{key} is registered already: `wayleave validator status` shows all keys")
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::msg(text)
 }
 
 async fn register(owner: &cli::Owner, json: bool) -> anyhow::Result<()> {
@@ -154,6 +179,8 @@ struct Status {
     /// The least bond of a key, in whole coins.
     bond_min: String,
     owner: Option<Owner>,
+    /// The folder's key, if nobody registered it.
+    unregistered: Option<B256>,
     keys: Vec<Key>,
 }
 
@@ -230,6 +257,7 @@ impl Status {
         };
         let mut keys: Vec<_> = names.into_iter().zip(infos).map(key).collect();
         keys.sort_by_key(|key| key.key);
+        let unregistered = ours.filter(|ours| keys.iter().all(|key| key.key != *ours));
         Ok(Self {
             height: height.0,
             term: terms.current,
@@ -242,6 +270,7 @@ impl Status {
                 Some(account) => Some(Owner::read(ledger, account).await?),
                 None => None,
             },
+            unregistered,
             keys,
         })
     }
@@ -258,7 +287,7 @@ impl Status {
             fact("block", height.to_string()),
             fact("term", format!("{term}, {ends}")),
             fact("seats", format!("{seats}, in the next term {seats_next}")),
-            fact("least bond", format!("{bond_min} coin a key")),
+            fact("least bond", format!("{bond_min} coins a key")),
         ];
         if let Some(Owner { account, bonded, unbonding, free_from_term }) = &self.owner {
             rows.push(fact("owner", account.to_string()));
@@ -278,6 +307,9 @@ impl Status {
             let name = if *ours { "this node" } else { "key" };
             let place = if endpoint.is_empty() { "" } else { "@" };
             rows.push(fact(name, format!("{key}{place}{endpoint} {seated}")));
+        }
+        if let Some(key) = self.unregistered {
+            rows.push(fact("this node", format!("{key} is not registered")));
         }
         out::table(&rows);
     }
