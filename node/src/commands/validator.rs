@@ -123,7 +123,7 @@ fn explain(error: SendError) -> anyhow::Error {
             bond,
             needed,
         })) => format!(
-            "{owner} has bonded {} coins, and its keys need {}: `wayleave validator bond COINS` bonds more",
+            "{owner} has bonded {} coins, and this needs {}: `wayleave validator bond COINS` bonds more",
             units::coins(U256::from(bond)),
             units::coins(U256::from(needed))
         ),
@@ -208,6 +208,8 @@ struct Key {
     seat_next: bool,
     /// Whether it is the key of the folder.
     ours: bool,
+    /// Whether it was retired, replaced or convicted: it keeps the seats to which it was elected.
+    gone: bool,
 }
 
 async fn status(arguments: &cli::ValidatorStatus, json: bool) -> anyhow::Result<()> {
@@ -243,7 +245,12 @@ impl Status {
         let count = ledger.call_at(at, IValidators::keyCountCall {}, height).await?;
         let names: Vec<_> =
             (0..count.min(KEYS_MAX)).map(|index| IValidators::keyAtCall { index }).collect();
-        let names = ledger.call_each(at, &names, height).await?;
+        let mut names = ledger.call_each(at, &names, height).await?;
+        for seat in seats.iter().chain(&seats_next) {
+            if !names.contains(&seat.key) {
+                names.push(seat.key);
+            }
+        }
         let infos: Vec<_> = names.iter().map(|&key| IValidators::keyInfoCall { key }).collect();
         let infos = ledger.call_each(at, &infos, height).await?;
         let key = |(key, info): (B256, IValidators::keyInfoReturn)| Key {
@@ -254,6 +261,7 @@ impl Status {
             seat: has(&seats, key),
             seat_next: has(&seats_next, key),
             ours: ours == Some(key),
+            gone: info.retired || info.convicted,
         };
         let mut keys: Vec<_> = names.into_iter().zip(infos).map(key).collect();
         keys.sort_by_key(|key| key.key);
@@ -297,7 +305,7 @@ impl Status {
                 rows.push(fact("asked back", text));
             }
         }
-        for Key { key, endpoint, seat, seat_next, ours, .. } in &self.keys {
+        for Key { key, endpoint, seat, seat_next, ours, gone, .. } in &self.keys {
             let seated = match (seat, seat_next) {
                 (true, true) => "has a seat",
                 (true, false) => "has a seat until the next term",
@@ -306,7 +314,8 @@ impl Status {
             };
             let name = if *ours { "this node" } else { "key" };
             let place = if endpoint.is_empty() { "" } else { "@" };
-            rows.push(fact(name, format!("{key}{place}{endpoint} {seated}")));
+            let gone = if *gone { ", and is elected no more" } else { "" };
+            rows.push(fact(name, format!("{key}{place}{endpoint} {seated}{gone}")));
         }
         if let Some(key) = self.unregistered {
             rows.push(fact("this node", format!("{key} is not registered")));
