@@ -88,9 +88,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  wayleave validator status --dir /var/lib/wayleave\n  wayleave validator bond 1000 --dir /var/lib/wayleave\n  wayleave validator register --dir /var/lib/wayleave"
     )]
     Validator(Validator),
-    /// Send coin to an account.
+    /// Send coin, or a network's tokens, to an account.
     #[command(
-        after_help = "Example:\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1100 --key-file founder.json"
+        after_help = "Example:\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1100 --key-file founder.json\n  wayleave send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 600 --tokens 1 --key-file founder.json"
     )]
     Send(Send),
     /// Contribute hardware.

@@ -147,7 +147,7 @@ impl KeyFiles {
         let path = self.seat();
         if !path.exists() {
             bail!(
-                "no key at {}: make one with `wayleave init key --dir {} --endpoint HOST:PORT`",
+                "no key at {}: make one with `wayleave init key --dir {} --endpoint IP:PORT`",
                 path.display(),
                 self.folder.display()
             );

@@ -26,7 +26,10 @@ mod units;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the program with the process's arguments.
@@ -53,14 +56,14 @@ fn log(filter: &str) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| out::Aside)
         .init();
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where the program reports its failure")]
 fn report(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    // Nobody is left to tell when standard error is gone.
+    let _ = out::Aside.write_all(format!("error: {error:#}\n").as_bytes());
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

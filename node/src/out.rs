@@ -1,11 +1,39 @@
 //! What commands print: lines for people, or one JSON document a command.
 
 use serde::Serialize;
-use std::io::{self, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Takes a terminal's last line away.
+const CLEAR: &[u8] = b"\r\x1b[2K";
+
+/// Whether the terminal's last line is one that changes ([`status`]).
+static CHANGES: AtomicBool = AtomicBool::new(false);
+
+/// Standard error: what is written there does not go on in a line that changes, but takes its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Aside;
+
+impl Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut error = io::stderr().lock();
+        if error.is_terminal() && CHANGES.swap(false, Ordering::Relaxed) {
+            error.write_all(CLEAR)?;
+        }
+        error.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// Prints a line. A closed pipe (`wayleave status | head -1`) is no error.
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
+    CHANGES.store(false, Ordering::Relaxed);
     // Nobody is left to tell when standard output is gone.
     let _ = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
 }
@@ -13,7 +41,11 @@ pub(crate) fn line(text: impl AsRef<str>) {
 /// Replaces the last line on a terminal.
 pub(crate) fn status(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    let _ = write!(out, "\r\x1b[2K{}", text.as_ref()).and_then(|()| out.flush());
+    CHANGES.store(!text.as_ref().is_empty(), Ordering::Relaxed);
+    let _ = out
+        .write_all(CLEAR)
+        .and_then(|()| out.write_all(text.as_ref().as_bytes()))
+        .and_then(|()| out.flush());
 }
 
 /// Prints `value` as JSON.

@@ -6,7 +6,10 @@
 //! A statement in the archive is this node's replay, or one that it could not replay. If it is not the decided
 //! one, nothing is fetched over it: settling refuses what was decided ([`crate::settle`](mod@crate::settle)).
 
-use crate::others::Others;
+use crate::{
+    others::Others,
+    settle::{aside, decides},
+};
 use bytes::Bytes;
 use client::{CallError, Client};
 use consensus::{Header, blob_hash, blobs_root};
@@ -131,7 +134,7 @@ impl Files {
         Ok(self.others.find(&format!("/v1/blocks/{height}"), accept).await)
     }
 
-    /// The archived statement of an epoch, if the epoch is final and with this statement.
+    /// The archived statement of an epoch, if the epoch is final and with what this statement gives.
     ///
     /// # Errors
     /// When ledger or archive fail.
@@ -142,7 +145,8 @@ impl Files {
     ) -> Result<Option<Statement>, FilesError> {
         let Some(outcome) = self.client.outcome(network, epoch).await? else { return Ok(None) };
         let ours = self.archive.statement(network, epoch).await?;
-        Ok(ours.filter(|ours| Digest::from(outcome.statement) == ours.digest()))
+        let Some(ours) = ours else { return Ok(None) };
+        Ok(aside(move || decides(&outcome, &ours).then_some(ours)).await)
     }
 
     /// The newest archived statement that is the ledger's, at most [`NEWEST_BACK`] epochs before the

@@ -10,7 +10,7 @@
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
 //! | `GET /v1/statement/{network}/newest`, `newest.json` | the newest statement that is the ledger's final one |
 //! | `GET /v1/proof/{network}/{account}` | the account's newest claimable leaf with its Merkle proof |
-//! | `GET /v1/status` | the node's key, height, what waits, and what it refuses |
+//! | `GET /v1/status` | the node's key, its ledger, height, what waits, and what it refuses |
 //!
 //! A leaf can be claimed once its root's dispute window is over. Before any can, the newest decided one is given
 //! with `"claimable": false`. The statement of a named epoch is the archive's and says nothing of finality; what
@@ -69,6 +69,8 @@ pub struct Api {
     files: Files,
     recorded: watch::Receiver<Height>,
     refusals: Refusals,
+    /// The digest of the ledger's genesis file, if it is known.
+    genesis: Option<B256>,
     /// None of a node that only watches.
     taking: Option<Taking>,
     proven: Arc<Mutex<Kept>>,
@@ -107,13 +109,19 @@ impl Api {
     /// The same without taking evidence in.
     pub fn watching(files: Files, recorded: watch::Receiver<Height>) -> Self {
         let (refusals, proven) = (Refusals::default(), Arc::default());
-        Self { files, recorded, refusals, taking: None, proven }
+        Self { files, recorded, refusals, genesis: None, taking: None, proven }
     }
 
     /// Shows what the node refuses.
     #[must_use]
     pub fn refusing(self, refusals: Refusals) -> Self {
         Self { refusals, ..self }
+    }
+
+    /// Says which ledger it is: the digest of its genesis file.
+    #[must_use]
+    pub fn of(self, genesis: B256) -> Self {
+        Self { genesis: Some(genesis), ..self }
     }
 
     /// The archive.
@@ -329,6 +337,8 @@ async fn status(State(api): State<Api>) -> Response {
     let taking = api.taking.as_ref();
     Json(json!({
         "validator": taking.map(|taking| Digest(taking.key)),
+        "chain_id": api.files.client.chain_id(),
+        "genesis": api.genesis,
         "recorded": *api.recorded.borrow(),
         "waiting_bytes": taking.map_or(0, |taking| taking.intake.waiting_bytes()),
         "refused": api.refusals.all(),

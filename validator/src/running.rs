@@ -115,13 +115,14 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let options = Options { chain_id: Some(config.ledger.chain_id()), ..Options::default() };
     let client = Client::connect_with(&config.rpc, options).await?;
+    let genesis = config.ledger.genesis().digest();
     let others = Arc::new(Others::new(&config.others)?);
     let files = Files { client, archive: config.archive, others };
     let (mut work, api, endpoint) = match config.voter {
         Some(voter) => Box::pin(vote(voter, config.ledger, files)).await?,
         None => Box::pin(watch(config.ledger, files)).await?,
     };
-    let router = api.refusing(work.refusals).router();
+    let router = api.refusing(work.refusals).of(genesis).router();
     work.tasks.push(tokio::spawn(door::serve(config.http, router, Bounds::default())));
     let (peer, recorded) = (endpoint.as_ref().map(Endpoint::peer), work.recorded);
     Ok(Running { peer, recorded, endpoint, tasks: work.tasks })

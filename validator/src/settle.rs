@@ -20,7 +20,7 @@ mod refusals;
 mod vote;
 
 pub use refusals::{Refusal, Refusals};
-pub use vote::{choice, outcome};
+pub use vote::{choice, decides, outcome};
 
 use crate::files::{Files, FilesError};
 use alloy_primitives::B256;
@@ -382,7 +382,7 @@ impl Settler {
 /// Computes something that must not hold up the tasks of this runtime. One of a single thread is a
 /// simulator's or a test's: there it is done at once, so that the order of what happens does not depend on
 /// threads.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return work();
     }

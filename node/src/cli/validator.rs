@@ -77,8 +77,11 @@ pub(crate) struct Send {
     /// The account that gets them.
     pub(crate) to: Address,
     /// How many: 1000 or 0.5.
-    #[arg(value_name = "COINS", value_parser = units::parse_coins)]
+    #[arg(value_name = "AMOUNT", value_parser = units::parse_coins)]
     pub(crate) coins: U256,
+    /// Sends tokens of this network instead of the ledger's coin.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) tokens: Option<u64>,
     /// The keystore of the account that gives them.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,

@@ -32,7 +32,7 @@ pub(crate) async fn run(root: &Path, arguments: &Dissent, json: bool) -> anyhow:
     let coins = units::coins(bond);
     if !json {
         let window = match until {
-            Some(until) => format!("it could be disputed until block {until}"),
+            Some(until) => format!("this is possible until block {until}"),
             None => "its window for disputes stands still".to_owned(),
         };
         out::line(format!(

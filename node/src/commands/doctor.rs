@@ -4,7 +4,7 @@ use crate::{cli::Doctor, devnet::running::Running, exit::Failure, home::Home, ou
 use serde::Serialize;
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     net::{Ipv4Addr, TcpListener},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -91,9 +91,19 @@ fn permissions(home: &Home) -> Finding {
         Err(error) => Finding::bad(
             "home folder",
             format!("{path} cannot be written: {error}"),
-            format!("sudo chown -R \"$USER\" '{path}', or choose another with --home FOLDER"),
+            writable(&error, &path.to_string()),
         ),
     }
+}
+
+/// What makes a folder writable that is not, by the failure.
+fn writable(error: &io::Error, path: &str) -> String {
+    let mend = match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => "remount its file system for writing".to_owned(),
+        ErrorKind::StorageFull => "free some space".to_owned(),
+        _ => format!("sudo chown -R \"$USER\" '{path}'"),
+    };
+    format!("{mend}, or choose another with --home FOLDER")
 }
 
 fn disk(home: &Home) -> Finding {
@@ -136,5 +146,18 @@ fn port(number: u16, own: &[u16]) -> Finding {
             format!("cannot be opened: {error}"),
             "choose a port above 1023, see `wayleave up --help`",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_mended_by_what_is_wrong_with_it() {
+        let mend = |kind: ErrorKind| writable(&kind.into(), "/a");
+        assert!(mend(ErrorKind::PermissionDenied).starts_with("sudo chown"));
+        assert!(mend(ErrorKind::ReadOnlyFilesystem).starts_with("remount"));
+        assert!(mend(ErrorKind::StorageFull).starts_with("free"));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &Fine, json: bool) -> anyhow::Result<()> {
     let fined = fine_all(&network, &signer, epoch).await?;
     if fined.is_empty() {
         return Err(Failure::NotFound(format!(
-            "nobody can be fined for epoch {epoch} now: a seat can be once, when the dissent was upheld and what replaced the root can be claimed"
+            "nobody can be fined for epoch {epoch} now: a seat can be once, from when what a dissent put in place of its root can be claimed until the bonds of that term are free"
         ))
         .into());
     }

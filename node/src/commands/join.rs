@@ -101,11 +101,11 @@ impl Joining<'_> {
         }
         if tokens < missing {
             bail!(
-                "next: send {} tokens of network {} (token {}) to {}, then run this again; the stake for this capacity is {needed}",
+                "next: have somebody who has tokens of network {network} run `wayleave send {} {} --tokens {network} --key-file …` (any wallet does: they are at {}), then run this again; the stake for this capacity is {needed}",
+                self.owner.address(),
                 missing.saturating_sub(tokens),
-                self.network,
                 address::token(self.network),
-                self.owner.address()
+                network = self.network,
             );
         }
         let amount = U256::from(missing.0);

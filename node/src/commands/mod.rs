@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod claim;
 pub(crate) mod dissent;
 pub(crate) mod doctor;
+mod elsewhere;
 pub(crate) mod fine;
 pub(crate) mod init;
 pub(crate) mod join;

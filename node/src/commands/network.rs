@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use client::Client;
 use protocol::{Epoch, NetworkId, statement::Statement};
 use serde::{Deserialize, Serialize};
+use validator::settle::decides;
 
 /// A decided epoch that a node does not build upon, since its replay gives another statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +71,9 @@ impl Network {
         let url = format!("{}/v1/statement/{}/{epoch}", self.validator(), self.id);
         let bytes = self.http.get(&url).await?;
         let statement = Statement::from_bytes(&bytes).with_context(|| format!("reading {url}"))?;
-        if statement.digest().0 != outcome.statement.0 {
+        if !decides(&outcome, &statement) {
             return Err(Failure::Check(format!(
-                "{url} is not the statement that the ledger made final for epoch {epoch}"
+                "the statement at {url} does not give what the ledger made final for epoch {epoch}"
             ))
             .into());
         }
@@ -85,7 +86,7 @@ impl Network {
         let Ok(bytes) = self.http.get(&url).await else { return Ok(None) };
         let statement = Statement::from_bytes(&bytes).with_context(|| format!("reading {url}"))?;
         let outcome = self.ledger.outcome(self.id, statement.epoch).await?;
-        let decided = outcome.is_some_and(|outcome| outcome.statement.0 == statement.digest().0);
+        let decided = outcome.is_some_and(|outcome| decides(&outcome, &statement));
         Ok(decided.then_some(statement))
     }
 

@@ -4,7 +4,7 @@
 //! it is in is told from outside alone, by the age of its last block, what it knows to be final, and how many
 //! peers it has ([`State::of`]).
 
-use super::init;
+use super::{elsewhere, init};
 use crate::{
     cli::{self, Role},
     devnet::accounts,
@@ -32,8 +32,10 @@ use tokio::net::TcpListener;
 const COMMAND: &str = "wayleave node";
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it says that it is still joining.
-const SOON: Duration = Duration::from_secs(10);
+/// When it first says that it is joining.
+const SOON: Duration = Duration::from_secs(2);
+/// How often it says that it still is.
+const AGAIN: Duration = Duration::from_secs(10);
 /// How often it says the same again in a log, in looks.
 const REMIND: u32 = 30;
 /// A last block older than this and [`PACES`] paces means that the node lags or that no blocks are made.
@@ -55,6 +57,11 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
     let ports = Ports::open(&arguments).await?;
     let show = Show::new(json);
     let digest = genesis.digest();
+    // One that ran before compares the file with its own folder.
+    if !home.ledger().exists() {
+        let others = named(&arguments);
+        elsewhere::check(&others, (&arguments.genesis, digest)).await?;
+    }
     let config = config(&arguments, &home, &seat, genesis)?;
     let peers = others(&config);
     let recorder = metrics::recorder()?;
@@ -78,7 +85,7 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
     node.work = Some(Work {
         archive: home.archive(),
         http: ports.http,
-        others: node.elsewhere(),
+        others: named(&node.arguments),
         voter: votes.then_some(voter),
     });
     let result = Box::pin(node.live()).await;
@@ -111,7 +118,7 @@ async fn join(
     let start = Served::start(config, rpc, COMMAND);
     let stop = stop::asked();
     tokio::pin!(start, stop);
-    let mut patience = tokio::time::interval_at(began + SOON, SOON);
+    let mut patience = tokio::time::interval_at(began + SOON, AGAIN);
     loop {
         tokio::select! {
             served = &mut start => return served.map(Some),
@@ -161,6 +168,13 @@ fn config(
         Role::Archive => consensus::Role::Archive,
     };
     Ok(config)
+}
+
+/// The HTTP of others: one list of all machines serves every one of them.
+fn named(arguments: &cli::Node) -> Vec<String> {
+    let own = format!("http://{}", arguments.http);
+    let urls = arguments.others.iter();
+    urls.filter(|url| url.trim_end_matches('/') != own).cloned().collect()
 }
 
 /// The listeners of a node, opened before anything else starts.
@@ -258,13 +272,6 @@ struct Node {
 }
 
 impl Node {
-    /// The HTTP of others: one list of all machines serves every one of them.
-    fn elsewhere(&self) -> Vec<String> {
-        let own = format!("http://{}", self.arguments.http);
-        let named = self.arguments.others.iter();
-        named.filter(|url| url.trim_end_matches('/') != own).cloned().collect()
-    }
-
     /// Says what runs and where it answers.
     fn introduce(&self, digest: B256, http: SocketAddr) {
         let ledger = self.served.ledger();
@@ -342,7 +349,7 @@ impl Node {
         match figures.state {
             State::Alone => {
                 let text = format!(
-                    "no peer reachable, tried {}; do they run, do they have this genesis file, do they know this node, does another node run with its key, and do firewalls let TCP to {} through?",
+                    "no peer reachable, tried {}; do they run, do they have this genesis file, do they know this node and see it come from the address in its card, does another node run with its key, and do firewalls let TCP to {} through?",
                     self.peers.join(", "),
                     self.served.listen()
                 );

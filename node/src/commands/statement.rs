@@ -101,7 +101,8 @@ pub(crate) fn print(name: &str, summary: &Summary) {
     out::line(format!("{name} up to epoch {}", summary.epoch));
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let mut facts = vec![fact("account", summary.account.to_string())];
-    if summary.earned.0 > 0 || summary.granted.0 > 0 {
+    // An account that only spends has nothing to say of earnings, any other does, though it be nothing.
+    if summary.earned.0 > 0 || summary.granted.0 > 0 || summary.invoice.is_empty() {
         facts.extend([
             fact(
                 "earned",

@@ -149,9 +149,21 @@ impl Figures {
         let Some(Refused { epoch, differences, .. }) = &self.refused else { return Ok(()) };
         let differ = differences.map_or_else(String::new, |count| format!(", in {count} fields"));
         Err(Failure::Check(format!(
-            "the ledger decided epoch {epoch} with another root than this node's replay gives{differ}: the node builds nothing on it; `wayleave verify-epoch {epoch}` shows the rows"
+            "the ledger decided epoch {epoch} otherwise than this node's replay gives{differ}: the node builds nothing on it; `wayleave verify-epoch {epoch}` shows the rows, and {}",
+            self.remedy(*epoch)
         ))
         .into())
+    }
+
+    /// What can be done about an epoch that was decided falsely.
+    fn remedy(&self, epoch: Epoch) -> String {
+        if self.disputed.is_some_and(|disputed| disputed <= epoch) {
+            "it is disputed already".into()
+        } else if self.claimable >= Some(epoch) {
+            "it is too late to dispute it, as it can be claimed".into()
+        } else {
+            format!("`wayleave dissent {epoch}` disputes it until it can be claimed")
+        }
     }
 
     fn add(&mut self, statement: &Statement) {
@@ -223,6 +235,10 @@ mod tests {
             to_burn: Micros(1_234),
             slashed: Tokens::whole(14),
         };
+        let remedy = |disputed, epoch| Figures { disputed, ..figures.clone() }.remedy(Epoch(epoch));
+        assert!(remedy(None, 79).starts_with("`wayleave dissent 79`"));
+        assert!(remedy(None, 78).starts_with("it is too late"));
+        assert_eq!(remedy(Some(Epoch(79)), 79), "it is disputed already");
         let first = Figures { height: 12, registered: 8, ..Figures::default() };
         assert_eq!(
             first.line(100),

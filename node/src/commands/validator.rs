@@ -13,7 +13,11 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
-use client::{Client, Intent, abi::IValidators, address};
+use client::{
+    Client, Intent, Revert, SendError,
+    abi::IValidators::{self, InsufficientBond, KeyInUse},
+    address,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -77,7 +81,7 @@ impl Acting {
     }
 
     async fn send(&self, intent: Intent, said: &str, json: bool) -> anyhow::Result<()> {
-        let receipt = self.ledger.send_intent(&self.signer, intent).await?;
+        let receipt = self.ledger.send_intent(&self.signer, intent).await.map_err(explain)?;
         let (transaction, height) = (receipt.transaction, receipt.height);
         if json {
             let owner = self.signer.address();
@@ -108,6 +112,27 @@ impl Acting {
             endpoint: card.endpoint.to_string(),
         })
     }
+}
+
+/// Says of the commonest refusals what to do about them.
+fn explain(error: SendError) -> anyhow::Error {
+    let revert = error.revert().and_then(Revert::as_error::<IValidators::IValidatorsErrors>);
+    let text = match revert {
+        Some(IValidators::IValidatorsErrors::InsufficientBond(InsufficientBond {
+            owner,
+            bond,
+            needed,
+        })) => format!(
+            "{owner} has bonded {} coins, and this needs {}: `wayleave validator bond COINS` bonds more",
+            units::coins(U256::from(bond)),
+            units::coins(U256::from(needed))
+        ),
+        Some(IValidators::IValidatorsErrors::KeyInUse(KeyInUse { key })) => {
+            format!("{key} is registered already: `wayleave validator status` shows all keys")
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::msg(text)
 }
 
 async fn register(owner: &cli::Owner, json: bool) -> anyhow::Result<()> {
@@ -154,6 +179,8 @@ struct Status {
     /// The least bond of a key, in whole coins.
     bond_min: String,
     owner: Option<Owner>,
+    /// The folder's key, if nobody registered it.
+    unregistered: Option<B256>,
     keys: Vec<Key>,
 }
 
@@ -181,6 +208,8 @@ struct Key {
     seat_next: bool,
     /// Whether it is the key of the folder.
     ours: bool,
+    /// Whether it was retired, replaced or convicted: it keeps the seats to which it was elected.
+    gone: bool,
 }
 
 async fn status(arguments: &cli::ValidatorStatus, json: bool) -> anyhow::Result<()> {
@@ -216,7 +245,12 @@ impl Status {
         let count = ledger.call_at(at, IValidators::keyCountCall {}, height).await?;
         let names: Vec<_> =
             (0..count.min(KEYS_MAX)).map(|index| IValidators::keyAtCall { index }).collect();
-        let names = ledger.call_each(at, &names, height).await?;
+        let mut names = ledger.call_each(at, &names, height).await?;
+        for seat in seats.iter().chain(&seats_next) {
+            if !names.contains(&seat.key) {
+                names.push(seat.key);
+            }
+        }
         let infos: Vec<_> = names.iter().map(|&key| IValidators::keyInfoCall { key }).collect();
         let infos = ledger.call_each(at, &infos, height).await?;
         let key = |(key, info): (B256, IValidators::keyInfoReturn)| Key {
@@ -227,9 +261,11 @@ impl Status {
             seat: has(&seats, key),
             seat_next: has(&seats_next, key),
             ours: ours == Some(key),
+            gone: info.retired || info.convicted,
         };
         let mut keys: Vec<_> = names.into_iter().zip(infos).map(key).collect();
         keys.sort_by_key(|key| key.key);
+        let unregistered = ours.filter(|ours| keys.iter().all(|key| key.key != *ours));
         Ok(Self {
             height: height.0,
             term: terms.current,
@@ -242,6 +278,7 @@ impl Status {
                 Some(account) => Some(Owner::read(ledger, account).await?),
                 None => None,
             },
+            unregistered,
             keys,
         })
     }
@@ -268,7 +305,7 @@ impl Status {
                 rows.push(fact("asked back", text));
             }
         }
-        for Key { key, endpoint, seat, seat_next, ours, .. } in &self.keys {
+        for Key { key, endpoint, seat, seat_next, ours, gone, .. } in &self.keys {
             let seated = match (seat, seat_next) {
                 (true, true) => "has a seat",
                 (true, false) => "has a seat until the next term",
@@ -277,7 +314,11 @@ impl Status {
             };
             let name = if *ours { "this node" } else { "key" };
             let place = if endpoint.is_empty() { "" } else { "@" };
-            rows.push(fact(name, format!("{key}{place}{endpoint} {seated}")));
+            let gone = if *gone { ", and is elected no more" } else { "" };
+            rows.push(fact(name, format!("{key}{place}{endpoint} {seated}{gone}")));
+        }
+        if let Some(key) = self.unregistered {
+            rows.push(fact("this node", format!("{key} is not registered")));
         }
         out::table(&rows);
     }

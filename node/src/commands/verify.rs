@@ -82,16 +82,27 @@ pub(crate) async fn run(root: &Path, arguments: &VerifyEpoch, json: bool) -> any
         if replay.decided.is_none() {
             return Err(undecided(&network, epoch).into());
         }
-        return if json { out::json(&replay.checked) } else { replay.checked.print() };
+        return if json { report(&replay.checked, &[]) } else { replay.checked.print() };
     }
     if json {
-        out::json(&serde_json::json!({ "replayed": replay.checked, "differs": others }))?;
+        report(&replay.checked, &others)?;
     } else {
         others.iter().for_each(Other::print);
     }
     let of: Vec<_> = others.iter().map(|other| other.of).collect();
     Err(Failure::Check(format!("epoch {epoch}: the archive does not give {}", of.join(", nor ")))
         .into())
+}
+
+/// Prints as JSON what the archive gives, and what it does not.
+fn report(replayed: &Checked, differs: &[Other]) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        #[serde(flatten)]
+        replayed: &'a Checked,
+        differs: &'a [Other],
+    }
+    out::json(&Report { replayed, differs })
 }
 
 /// The archive in a folder, the devnet's if none is given.

@@ -59,6 +59,9 @@ fn rows_that_differ_are_named_and_no_dissent_is_filed_without_them() {
     let key = home.path().join("none.json");
     let dissent =
         |epoch: &str| program.run(&["dissent", epoch, "--key-file", key.to_str().unwrap()]);
+    let json = program.run(&["verify-epoch", &epoch, "--json"]);
+    let found: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&found["epoch"].to_string(), &found["differs"]), (&epoch, &serde_json::json!([])));
     let agreed = dissent(&epoch);
     assert_eq!(code(&agreed), Some(4));
     assert!(text(&agreed.stderr).contains("there is nothing to dispute"));
@@ -81,6 +84,7 @@ fn rows_that_differ_are_named_and_no_dissent_is_filed_without_them() {
     let json = program.run(&[&verify[..], &["--json"]].concat());
     assert_eq!(code(&json), Some(4));
     let found: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(found["epoch"].to_string(), epoch);
     let rows = found["differs"][0]["rows"].as_array().unwrap();
     assert!(rows.iter().any(|row| row["field"] == "evidence"), "{found}");
 }

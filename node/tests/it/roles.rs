@@ -82,7 +82,18 @@ impl Ledger {
     }
 
     /// Starts a node on a machine, in a folder, with a genesis file.
-    fn start(&self, role: &str, number: usize, (dir, genesis): (&str, &str)) -> Process {
+    fn start(&self, role: &str, number: usize, files: (&str, &str)) -> Process {
+        self.start_with(role, number, files, &[])
+    }
+
+    /// The same, told of others' HTTP.
+    fn start_with(
+        &self,
+        role: &str,
+        number: usize,
+        (dir, genesis): (&str, &str),
+        others: &[&str],
+    ) -> Process {
         let machine = self.machine(number);
         let mut command = machine.command();
         command.args(["node", "--role", role, "--genesis", &self.path(genesis)]);
@@ -92,6 +103,9 @@ impl Ledger {
         command.args(["--http", &machine.http().to_string()]);
         for peer in &self.bootstrap {
             command.args(["--bootstrap", peer]);
+        }
+        for other in others {
+            command.args(["--others", other]);
         }
         Process::start(&format!("{role} {number}"), &mut command)
     }
@@ -171,6 +185,16 @@ fn mistakes(ledger: &Ledger, archive: Process) {
     let stray = ledger.start("observer", STRAY, (&format!("node-{STRAY}"), "other.json"));
     stray.mentions(&format!("do they have the genesis file of digest {other}"));
     drop(stray);
+    std::fs::remove_dir_all(ledger.path(&format!("node-{STRAY}/ledger"))).unwrap();
+    // One that is told of somebody's HTTP, beside machines that do not answer, learns whose file is another.
+    let http = format!("http://{}", ledger.machine(0).http());
+    let silent = format!("http://{}", ledger.machine(NODES).http());
+    let files = (&*format!("node-{STRAY}"), "other.json");
+    let said = ledger.start_with("observer", STRAY, files, &[&silent, &http]).fails();
+    for part in [&*http, "runs another ledger", &ledger.digest, &other] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!Path::new(&ledger.path(&format!("node-{STRAY}/ledger"))).exists());
     // One that ran knows better.
     assert!(archive.interrupt().success());
     let folder = format!("node-{ARCHIVE}");

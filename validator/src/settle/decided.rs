@@ -145,7 +145,7 @@ impl Settler {
         self.count_refusals();
         error!(
             %network, %epoch, %decided, %replayed,
-            "the ledger decided another root than this node's replay gives: nothing is built on it; `wayleave verify-epoch {epoch}` shows the rows, and `wayleave dissent {epoch}` disputes it"
+            "the ledger decided something else than this node's replay gives: nothing is built on it; `wayleave verify-epoch {epoch}` shows the rows, and `wayleave dissent {epoch}` disputes it"
         );
         SettleEpochError::Dissent { network, epoch }
     }

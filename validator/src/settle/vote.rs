@@ -19,7 +19,7 @@ use client::{
     },
     address,
 };
-use protocol::{Digest, Height, NetworkId};
+use protocol::{Digest, Height, NetworkId, statement::Statement};
 use settlement::Settled;
 
 /// Gas that a reveal takes along for deciding an epoch. It is estimated on a state in which others in the same
@@ -197,9 +197,31 @@ pub fn choice(outcome: &Outcome) -> B256 {
     keccak256(outcome.abi_encode())
 }
 
+/// Whether what was decided is what `statement` gives: claims are paid by the root beside its hash.
+///
+/// It computes the statement's tree if the hashes are the same.
+pub fn decides(decided: &Outcome, statement: &Statement) -> bool {
+    statement.digest() == decided.statement.into()
+        && choice(&Outcome::from(statement)) == choice(decided)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_decided_with_its_root_and_totals_or_not_at_all() {
+        let statement = Statement::genesis(7, NetworkId(1));
+        let decided = Outcome::from(&statement);
+        assert!(decides(&decided, &statement));
+        let root = Outcome { root: B256::repeat_byte(1), ..decided.clone() };
+        let totals = Totals { cash: U256::from(1), ..decided.totals.clone() };
+        let totals = Outcome { totals, ..decided.clone() };
+        let other = Outcome { statement: B256::repeat_byte(1), ..decided };
+        for false_one in [root, totals, other] {
+            assert!(!decides(&false_one, &statement), "{false_one:?}");
+        }
+    }
 
     #[test]
     fn a_vote_is_committed_while_that_counts_and_revealed_only_after_it() {
