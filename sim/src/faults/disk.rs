@@ -95,6 +95,8 @@ struct State {
     unsynced: BTreeMap<File, Vec<Mutation>>,
     /// Whether a trouble was felt in this life of the machine, be it over or not.
     failed: bool,
+    /// After how many operations its power goes, if it does.
+    power: Option<u64>,
 }
 
 impl Disk {
@@ -106,6 +108,16 @@ impl Disk {
     pub fn set(&self, trouble: Trouble) {
         let mut state = self.state();
         state.trouble = trouble;
+    }
+
+    /// Its power goes after so many operations, and all fail from then on; with nothing it has power again.
+    pub fn cut_after(&self, operations: Option<u64>) {
+        self.state().power = operations;
+    }
+
+    /// Whether its power is gone.
+    pub fn is_dead(&self) -> bool {
+        self.state().power == Some(0)
     }
 
     /// What is wrong with it now.
@@ -121,6 +133,11 @@ impl Disk {
     /// Fails if what is wrong is one of these.
     pub(crate) fn attempt(&self, kinds: &[Trouble]) -> io::Result<()> {
         let mut state = self.state();
+        match &mut state.power {
+            Some(0) => return Err(io::Error::other("the power is gone")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         match state.trouble.error() {
             Some(error) if kinds.contains(&state.trouble) => {
                 state.failed = true;

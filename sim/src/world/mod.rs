@@ -22,6 +22,7 @@ use crate::{
         wire::Wire,
     },
     scenario::{Late, Plan},
+    storage::{self, Storage},
     trace::Trace,
 };
 use alloy_primitives::B256;
@@ -63,6 +64,7 @@ pub struct World {
     people: People,
     chain: Chronicle,
     economy: Option<Economy>,
+    storage: Option<Storage>,
     court: Arc<Court>,
     plan: Plan,
     blobs: u64,
@@ -92,6 +94,8 @@ pub struct End {
     pub settled: (u64, u64, u64),
     /// Copied ballots, dissents, fines, and claims.
     pub votes: Counts,
+    /// Requests answered and failed, objects lost.
+    pub stored: storage::Counts,
 }
 
 impl World {
@@ -115,6 +119,7 @@ impl World {
             0 => None,
             _ => Some(Economy::new(&plan)?),
         };
+        let storage = plan.storage.map(Storage::new).transpose()?;
         Ok(Self {
             context,
             rng,
@@ -125,6 +130,7 @@ impl World {
             people,
             chain,
             economy,
+            storage,
             court,
             blobs: 0,
             calm: plan.faults.is_empty(),
@@ -179,9 +185,10 @@ impl World {
         let (convicted, carried) = (self.convicted(), self.chain.carried());
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
         let votes = self.economy.as_ref().map(Economy::counts).unwrap_or_default();
+        let stored = self.storage.as_ref().map(Storage::counts).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
         let accused = self.accused.into_iter().collect();
-        Ok(End { height, convicted, accused, carried, seated, settled, votes })
+        Ok(End { height, convicted, accused, carried, seated, settled, votes, stored })
     }
 
     /// Starts all machines at once; the plan's time begins when they run.
@@ -197,6 +204,9 @@ impl World {
             for (machine, host) in self.hosts.iter().enumerate() {
                 economy.boot(machine, host)?;
             }
+        }
+        if let Some(storage) = &mut self.storage {
+            storage.boot(&mut self.rng)?;
         }
         trace.add(self.now(), "all machines run");
         self.began = self.context.current();
@@ -236,6 +246,12 @@ impl World {
             Fault::Disk(machine, trouble) => {
                 trace.add(self.now(), fault);
                 self.hosts[machine].hardware.disk.set(trouble);
+            }
+            Fault::Storage(ref wrong) => {
+                trace.add(self.now(), fault);
+                if let Some(storage) = &mut self.storage {
+                    storage.apply(wrong, &mut self.rng)?;
+                }
             }
         }
         Ok(())
@@ -349,6 +365,7 @@ impl World {
         }
         self.terms(trace)?;
         self.provide(trace)?;
+        self.store(trace)?;
         while let Some(machine) = self.economy.as_mut().and_then(Economy::mistaken) {
             trace.add(self.now(), format!("the judge of machine {machine} is mended"));
             self.apply(&Fault::Kill(machine), trace).await?;
@@ -373,6 +390,17 @@ impl World {
         economy.step(now_ms, self.calm, &mut self.rng)?;
         for raws in economy.errands(now, &self.chain) {
             (0..self.hosts.len()).for_each(|machine| self.submit(machine, raws.clone()));
+        }
+        Ok(())
+    }
+
+    /// Lets customers and the shop act, and checks what comes of it.
+    fn store(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let now = self.now();
+        let Some(storage) = &mut self.storage else { return Ok(()) };
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        for words in storage.step(now_ms, &mut self.rng)? {
+            trace.add(now, words);
         }
         Ok(())
     }
@@ -429,6 +457,9 @@ impl World {
         trace.add(self.now(), "all is healed");
         self.calm = true;
         self.wire.heal();
+        if let Some(storage) = &mut self.storage {
+            storage.heal(&mut self.rng)?;
+        }
         for machine in 0..self.hosts.len() {
             let hardware = &self.hosts[machine].hardware;
             hardware.skew.store(0, Ordering::SeqCst);
@@ -455,12 +486,15 @@ impl World {
                 })
                 .collect();
             let settled = self.economy.as_ref().is_none_or(|economy| economy.caught_up(epoch));
-            if behind.is_empty() && self.people.waiting() == 0 && settled {
+            let stored = self.storage.as_ref().is_none_or(Storage::is_over);
+            if behind.is_empty() && self.people.waiting() == 0 && settled && stored {
                 return Ok(());
             }
             if self.now() > deadline {
                 let (at, waiting) = (self.chain.height(), self.people.waiting());
-                let lacks = self.economy.as_ref().map(Economy::lacks).unwrap_or_default();
+                let economy = self.economy.as_ref().map(Economy::lacks);
+                let lacks = economy.or_else(|| self.storage.as_ref().map(Storage::lacks));
+                let lacks = lacks.unwrap_or_default();
                 return Err(Broken(format!(
                     "healed, and yet machines {behind:?} did not reach {goal} (the highest is {at}), \
                      and {waiting} people wait; {lacks}"

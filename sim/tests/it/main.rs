@@ -20,6 +20,8 @@ fn came_about(name: &str, report: &Report) -> bool {
         "copiers" => votes.copied > 0,
         "dissent" => votes.upheld == 1 && votes.fined == 3 && votes.paid > 0,
         "griefer" => votes.rejected == 1 && votes.paid > 0,
+        "storage" => report.stored.answered > 50 && report.stored.failed == 0,
+        "storage-lost" => report.stored.lost > 0,
         _ => true,
     }
 }
@@ -64,9 +66,11 @@ fn one_seed_is_one_world_to_the_byte() {
     assert_eq!(first.broken, None);
     assert_eq!((first.hash, first.last), (second.hash, second.last));
     assert_ne!(world("mixed", 22).hash, world("mixed", 21).hash);
-    let (first, second) = (world("economy-faults", 2), world("economy-faults", 2));
-    assert_eq!(first.broken, None);
-    assert_eq!((first.hash, first.last), (second.hash, second.last));
+    for name in ["economy-faults", "storage-faults"] {
+        let (first, second) = (world(name, 2), world(name, 2));
+        assert_eq!(first.broken, None, "{name}");
+        assert_eq!((first.hash, first.last), (second.hash, second.last));
+    }
 }
 
 #[test]
