@@ -49,10 +49,11 @@ pub trait Disk: Send + Sync + Debug {
     /// When the system cannot tell.
     fn length(&self, name: &str) -> Result<Option<u64>, DiskError>;
 
-    /// Removes files; those that are missing already are no error.
+    /// Removes files, which do not come back after a crash once this returns; those that are missing
+    /// already are no error.
     ///
     /// # Errors
-    /// When the system refuses; files before the failing one are gone.
+    /// When the system refuses; files before the failing one are gone, or come back after a crash.
     fn remove(&self, names: &[&str]) -> Result<(), DiskError>;
 
     /// Bytes that can still be written.

@@ -16,14 +16,13 @@
 //! | settlement | all of it, from each machine's own archive |
 //! | agents | the state machine with its journal, the kind's duties and proofs ([`economy`]) |
 //! | `s3-service` | all of it but HTTP and iroh, with its index on a disk that fails ([`storage`]) |
+//! | storage agents | the store with its index, journal and tabs, the desk, over disks that fail ([`storage`]) |
 //! | joining | by replay and by fetching the state, as observer and archive too |
 //!
 //! What does not run here yet, and what is in the way:
 //!
-//! * **The S3 service on the world's ledger.** Its rails stand on a ledger in memory, whose height goes on with
-//!   the world's time, and not on that of the machines beside it.
-//! * **Storage on a disk that fails.** `storage-agent` reads and writes shards through `protocol::disk`, but
-//!   by `std::fs` in its one implementation; devices here hold one shard in memory.
+//! * **The S3 service and storage agents on the world's ledger.** Their rails stand on a ledger in memory, whose
+//!   height goes on with the world's time, and not on that of the machines beside it.
 //! * **The journal of the intake** is a real folder: what was written survives a crash of its machine, so
 //!   only the loss of what was in memory is tried.
 

@@ -5,16 +5,14 @@
 
 use crate::{
     adversaries::Kind,
-    faults::{
-        Fault,
-        disk::{Crash, Trouble},
-        wire::Link,
-    },
-    storage::{self, Size, yard::Mishap},
+    faults::{Fault, disk::Trouble, wire::Link},
+    storage::Size,
 };
 use consensus::Role;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::collections::BTreeMap;
+
+mod storage;
 
 /// What will happen in a world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,16 +191,20 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "junk-author", about: "fills blocks with junk", make: junk_author },
     Scenario { name: "liars", about: "liars of all kinds, with faults", make: liars },
     Scenario { name: "two-faced", about: "shows each peer one of two blocks", make: two_faced },
-    Scenario { name: "storage", about: "customers store and read, all is well", make: storage },
+    Scenario {
+        name: "storage",
+        about: "customers store and read, all is well",
+        make: storage::calm,
+    },
     Scenario {
         name: "storage-faults",
         about: "the shop crashes and loses its disk, depots fail",
-        make: storage_faults,
+        make: storage::faults,
     },
     Scenario {
         name: "storage-lost",
         about: "more depots lose their disks than the code allows",
-        make: storage_lost,
+        make: storage::lost,
     },
 ];
 
@@ -426,78 +428,6 @@ fn griefer(plan: &mut Plan, rng: &mut StdRng) {
     plan.machines = plan.machines.min(4);
     plan.seats = plan.machines;
     plan.dissent = Some(Dissent::ToHoldUp);
-}
-
-/// One machine runs the ledger beside it.
-fn storage(plan: &mut Plan, rng: &mut StdRng) {
-    (plan.machines, plan.seats) = (1, 1);
-    let rails_last = if rng.random_bool(0.5) { 8 } else { 1_000_000 };
-    plan.storage = Some(Size { depots: 8, customers: 3, rails_last });
-    plan.term_length = 1_000;
-    plan.trouble_ms = 20_000;
-}
-
-fn storage_faults(plan: &mut Plan, rng: &mut StdRng) {
-    storage(plan, rng);
-    plan.trouble_ms = 30_000;
-    shop_faults(plan, rng);
-    depot_faults(plan, rng);
-}
-
-fn shop_faults(plan: &mut Plan, rng: &mut StdRng) {
-    let mut ms = 2_000;
-    while ms < plan.trouble_ms {
-        let fault = match rng.random_range(0..10u8) {
-            0..3 => storage::Fault::Kill(Crash::Program),
-            3..5 => storage::Fault::Kill(Crash::Power),
-            5..8 => storage::Fault::Cut(rng.random_range(1..200)),
-            8 => storage::Fault::Lose,
-            _ => {
-                let kinds = [Trouble::Sync, Trouble::Write, Trouble::Full];
-                storage::Fault::Disk(kinds[rng.random_range(0..kinds.len())])
-            }
-        };
-        plan.at(ms, Fault::Storage(fault));
-        ms += rng.random_range(300..3_000);
-        plan.at(ms, Fault::Storage(storage::Fault::Disk(Trouble::None)));
-        plan.at(ms + 1, Fault::Storage(storage::Fault::Boot));
-        ms += rng.random_range(1_000..6_000);
-    }
-}
-
-/// Depots are off, slow, full and leave; a few shards rot, and a few disks are lost.
-fn depot_faults(plan: &mut Plan, rng: &mut StdRng) {
-    let Some(Size { depots, .. }) = plan.storage else { return };
-    let mut all: Vec<usize> = (0..usize::from(depots)).collect();
-    all.shuffle(rng);
-    for (nth, depot) in all.into_iter().enumerate() {
-        let mut ms = rng.random_range(1_000..10_000);
-        while ms < plan.trouble_ms {
-            let mishap = match rng.random_range(0..10u8) {
-                0..4 => Mishap::Off,
-                4..6 => Mishap::Slow(rng.random_range(50..1_500)),
-                6 => Mishap::Full,
-                7 => Mishap::Rot,
-                8 if nth < 2 => Mishap::Lost,
-                9 if nth == 2 => Mishap::Leave,
-                _ => Mishap::On,
-            };
-            plan.at(ms, Fault::Storage(storage::Fault::Depot(depot, mishap)));
-            ms += rng.random_range(500..6_000);
-            plan.at(ms, Fault::Storage(storage::Fault::Depot(depot, Mishap::On)));
-            ms += rng.random_range(1_000..8_000);
-        }
-    }
-}
-
-/// All but one lose their disks at once: what was stored is gone, which has to be said, and said clearly.
-fn storage_lost(plan: &mut Plan, rng: &mut StdRng) {
-    storage(plan, rng);
-    let Some(Size { depots, .. }) = plan.storage else { return };
-    let ms = plan.trouble_ms - 1_000;
-    for depot in 1..usize::from(depots) {
-        plan.at(ms, Fault::Storage(storage::Fault::Depot(depot, Mishap::Lost)));
-    }
 }
 
 fn false_majority(plan: &mut Plan, rng: &mut StdRng) {

@@ -10,6 +10,10 @@
 //! * a customer is trusted with the price of a few bytes, and never with more than the rail has earned;
 //! * deliveries are paid by voucher ([`crate::tab`]); a shard that cannot be read is not put on the tab.
 
+mod work;
+
+pub(crate) use work::Work;
+
 use crate::{
     chain::Chain, counters::Counters, fresh::SMALL_MAX, hardware::Hardware, shard::Checked,
     store::Store,
@@ -22,24 +26,17 @@ use protocol::{
 };
 use std::{
     collections::BTreeMap,
-    fmt, io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, Weak},
-    thread::JoinHandle,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
 };
 use storage_kind::wire::{
     Commit, Committed, Form, Get, Introduction, NOTE_MAX, Put, Refusal, Request, Response, Terms,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use transport::BoxFuture;
 
 /// How many peers are remembered; the one introduced first is forgotten first.
 const PEERS_MAX: usize = 1_024;
-/// Shards that wait to be written.
-const QUEUE_MAX: usize = 64;
-/// How many shards, and how many bytes of them, are written together.
-const BATCH_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a slice beside the range and a sixteenth of it: its length, and the ends of its tree.
 const SLICE_HEAD_MAX: usize = 8 << 10;
 /// How many rails are looked up at once.
@@ -47,13 +44,15 @@ const LOOKUPS_MAX: usize = 4;
 
 /// How the desk serves.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) network: NetworkId,
-    pub(crate) chain_id: u64,
+pub struct Settings {
+    /// The network that the device serves.
+    pub network: NetworkId,
+    /// The chain's id.
+    pub chain_id: u64,
     /// The address of the rails contract.
-    pub(crate) rails: Account,
+    pub rails: Account,
     /// Bytes that a rail may be delivered unpaid.
-    pub(crate) credit: u64,
+    pub credit: u64,
 }
 
 type Answer = Result<(Response, Bytes), Refusal>;
@@ -66,18 +65,12 @@ pub(crate) struct Desk {
     hardware: Arc<Hardware>,
     chain: Arc<dyn Chain>,
     counters: Arc<Counters>,
-    queue: mpsc::Sender<Job>,
+    work: Work,
     lookups: Semaphore,
     peers: Mutex<Peers>,
     owner: Mutex<Option<Account>>,
     /// What the manifest said before any inputs were seen.
     early: Mutex<Option<KindTerms>>,
-}
-
-/// A shard to write, and who waits for it.
-struct Job {
-    checked: Checked,
-    done: oneshot::Sender<Result<(), Refusal>>,
 }
 
 #[derive(Default)]
@@ -93,24 +86,15 @@ impl fmt::Debug for Desk {
 }
 
 impl Desk {
-    /// A desk, and the thread that writes for it, which ends when the desk is dropped.
-    ///
-    /// # Errors
-    /// When the system makes no thread.
+    /// A desk, whose work is done as `work` says.
     pub(crate) fn new(
         settings: Settings,
         secret: DeviceSecret,
         (store, hardware): (Arc<Store>, Arc<Hardware>),
-        chain: Arc<dyn Chain>,
-        counters: Arc<Counters>,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        // The thread must not keep the store open when all others have let it go.
-        let written = Arc::downgrade(&store);
-        let writing = std::thread::Builder::new()
-            .name("shards".into())
-            .spawn(move || write(&written, jobs))?;
-        let desk = Self {
+        (chain, counters): (Arc<dyn Chain>, Arc<Counters>),
+        work: Work,
+    ) -> Self {
+        Self {
             domain: voucher::domain(settings.chain_id, settings.rails),
             settings,
             secret,
@@ -118,13 +102,27 @@ impl Desk {
             hardware,
             chain,
             counters,
-            queue,
+            work,
             lookups: Semaphore::new(LOOKUPS_MAX),
             peers: Mutex::default(),
             owner: Mutex::default(),
             early: Mutex::default(),
-        };
-        Ok((desk, writing))
+        }
+    }
+
+    /// The answer to a request of a peer, whose key is known for certain: a header and a body each.
+    pub(crate) async fn respond(
+        &self,
+        peer: [u8; 32],
+        header: &[u8],
+        body: Bytes,
+    ) -> (Vec<u8>, Bytes) {
+        let (response, body) = self.answer(peer, header, body).await.unwrap_or_else(|refusal| {
+            self.counters.refused();
+            tracing::debug!(%refusal, "a service's request is refused");
+            (Response::Refused(refusal), Bytes::new())
+        });
+        (response.to_bytes(), body)
     }
 
     async fn answer(&self, peer: [u8; 32], header: &[u8], body: Bytes) -> Answer {
@@ -247,10 +245,8 @@ impl Desk {
         let bytes = put.shard.bytes;
         let check = move || Ok(Checked { paid, ..Checked::new(put.rail, put.shard, body)? });
         // Another thread costs more than to hash a small shard here.
-        let checked = if bytes <= SMALL_MAX { check()? } else { spawn(check).await? };
-        let (done, outcome) = oneshot::channel();
-        self.queue.send(Job { checked, done }).await.map_err(|_| Refusal::Busy)?;
-        outcome.await.map_err(|_| Refusal::Disk)??;
+        let checked = if bytes <= SMALL_MAX { check()? } else { self.work.run(check).await? };
+        self.work.put(&self.store, checked).await?;
         self.counters.stored(bytes);
         Ok((Response::Stored, Bytes::new()))
     }
@@ -358,7 +354,7 @@ impl Desk {
         work: impl FnOnce(&Store) -> Result<R, Refusal> + Send + 'static,
     ) -> Result<R, Refusal> {
         let store = Arc::clone(&self.store);
-        spawn(move || work(&store)).await
+        self.work.run(move || work(&store)).await
     }
 }
 
@@ -369,15 +365,7 @@ impl transport::Handler for Desk {
         header: Vec<u8>,
         body: Bytes,
     ) -> BoxFuture<'_, Result<(Vec<u8>, Bytes), transport::Refusal>> {
-        Box::pin(async move {
-            let (response, body) =
-                self.answer(peer, &header, body).await.unwrap_or_else(|refusal| {
-                    self.counters.refused();
-                    tracing::debug!(%refusal, "a service's request is refused");
-                    (Response::Refused(refusal), Bytes::new())
-                });
-            Ok((response.to_bytes(), body))
-        })
+        Box::pin(async move { Ok(self.respond(peer, &header, body).await) })
     }
 
     /// Only reading answers with a body: the range, and a sixteenth of it on top as a slice's hashes; or a
@@ -395,34 +383,4 @@ impl transport::Handler for Desk {
 fn busy(error: &agent::LedgerError) -> Refusal {
     tracing::warn!(%error, "the ledger could not be asked");
     Refusal::Busy
-}
-
-async fn spawn<R: Send + 'static>(
-    work: impl FnOnce() -> Result<R, Refusal> + Send + 'static,
-) -> Result<R, Refusal> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request's work panicked");
-        Err(Refusal::Disk)
-    })
-}
-
-/// Writes what waits, many shards at a time, until nobody can ask for more.
-fn write(store: &Weak<Store>, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let Some(store) = store.upgrade() else { return };
-        let mut bytes = first.checked.body.len();
-        let (mut batch, mut waiting) = (vec![first.checked], vec![first.done]);
-        while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-            let Ok(next) = jobs.try_recv() else { break };
-            bytes += next.checked.body.len();
-            batch.push(next.checked);
-            waiting.push(next.done);
-        }
-        // When the work panics, dropping the senders tells those who wait.
-        let answers = catch_unwind(AssertUnwindSafe(|| store.put(&batch))).unwrap_or_default();
-        for (done, answer) in waiting.into_iter().zip(answers) {
-            // Whoever asked may have gone.
-            let _ = done.send(answer);
-        }
-    }
 }

@@ -8,6 +8,7 @@
 //! Large files go around the system's page cache (`O_DIRECT`) where the file system allows it: they are
 //! synced at once and seldom read soon, and copying them into the cache costs more than all else here.
 
+use crate::store::is_full;
 use protocol::disk::{Disk, DiskError};
 use std::{
     collections::BTreeSet,
@@ -321,10 +322,10 @@ fn missing_or(name: &str, source: io::Error) -> DiskError {
 }
 
 fn io_error(name: impl Into<String>, source: io::Error) -> DiskError {
-    match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskError::Full,
-        _ => DiskError::Io { name: name.into(), source },
+    if is_full(&source) {
+        return DiskError::Full;
     }
+    DiskError::Io { name: name.into(), source }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     index::{self, IndexError, KEPT, PENDING, SHARDS, SMALL, USAGE},
     journal::{ENTRY_BYTES_MAX, ENTRY_SHARDS_MAX, Journal, Record},
     shard::Checked,
-    store::{SHARD_OVERHEAD, Store, StoreError, count},
+    store::{SHARD_OVERHEAD, Store, StoreError, count, is_full},
 };
 use protocol::{Digest, RailId, disk::DiskError};
 use std::{
@@ -173,7 +173,7 @@ impl Store {
         if journal.is_clean() {
             return Ok(());
         }
-        let next = rand::random();
+        let next = self.index.generation();
         self.write_fresh(next)?;
         // Readers find them in the index from the commit on.
         *self.fresh_mut() = Fresh::default();
@@ -205,10 +205,10 @@ impl Store {
 }
 
 fn failed(source: io::Error) -> DiskError {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full,
-        _ => DiskError::Io { name: "journal".into(), source },
+    if is_full(&source) {
+        return DiskError::Full;
     }
+    DiskError::Io { name: "journal".into(), source }
 }
 
 fn length<T>(of: &[T]) -> u64 {

@@ -26,13 +26,13 @@
 use minicbor::{Decode, Encode};
 use protocol::{Digest, Epoch, Micros, RailId, cbor, inputs::Rail};
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, WriteTransaction,
 };
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 use storage_kind::dataset::{Shard, empty_root};
@@ -204,31 +204,18 @@ impl From<cbor::DecodeError> for IndexError {
     }
 }
 
-/// Opens the index's file, or makes it.
-pub(crate) type Opener = Box<dyn Fn() -> Result<Database, IndexError> + Send + Sync>;
+/// Opens the index's file, or makes it, with the settings that the builder has.
+pub type Opener = Box<dyn Fn(&mut Builder) -> Result<Database, DatabaseError> + Send + Sync>;
 
-/// What opens the index at `path`, and makes it if need be.
-pub(crate) fn at(path: &Path) -> Opener {
-    let path = path.to_owned();
-    Box::new(move || {
-        // Of some damage redb panics; nothing of what panicked is used again.
-        let open = || -> Result<Database, IndexError> {
-            let made = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
-            let database = made.map_err(|error| IndexError::Open(error.into()))?;
-            prepare(&database)?;
-            Ok(database)
-        };
-        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let why = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(IndexError::Broken { path: path.clone(), why })
-        })
-    })
-}
+/// Gives random numbers, by which generations of the [`crate::journal`] are told apart.
+pub type Random = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The index's file, which can be opened again.
 pub(crate) struct Index {
+    /// What it is called where somebody has to be told.
+    path: PathBuf,
     opener: Opener,
+    random: Random,
     /// Nothing after opening again failed.
     database: RwLock<Option<Arc<Database>>>,
 }
@@ -240,8 +227,8 @@ impl fmt::Debug for Index {
 }
 
 impl Index {
-    pub(crate) fn open(opener: Opener) -> Result<Self, IndexError> {
-        let index = Self { opener, database: RwLock::default() };
+    pub(crate) fn open(path: PathBuf, opener: Opener, random: Random) -> Result<Self, IndexError> {
+        let index = Self { path, opener, random, database: RwLock::default() };
         index.reopen()?;
         Ok(index)
     }
@@ -252,10 +239,29 @@ impl Index {
         // Closes it, unless somebody is just beginning a transaction: then this fails, and is tried
         // again later.
         drop(current.take());
-        let database = (self.opener)()?;
-        prepare(&database)?;
+        // Of some damage redb panics; nothing of what panicked is used again.
+        let database =
+            catch_unwind(AssertUnwindSafe(|| self.prepared())).unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let why =
+                    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Err(IndexError::Broken { path: self.path.clone(), why })
+            })?;
         *current = Some(Arc::new(database));
         Ok(())
+    }
+
+    /// The file, opened, of the right format and with all tables.
+    fn prepared(&self) -> Result<Database, IndexError> {
+        let opened = (self.opener)(Database::builder().set_cache_size(CACHE_BYTES));
+        let database = opened.map_err(|error| IndexError::Open(error.into()))?;
+        prepare(&database, self.generation())?;
+        Ok(database)
+    }
+
+    /// A generation of the journal that was never before.
+    pub(crate) fn generation(&self) -> u64 {
+        (self.random)()
     }
 
     /// Whether it answers nothing any more until it is opened again.
@@ -281,8 +287,9 @@ impl Index {
     }
 }
 
-/// Checks the format of an open database and makes missing tables.
-fn prepare(database: &Database) -> Result<(), IndexError> {
+/// Checks the format of an open database and makes missing tables. If no generation of the journal is
+/// named yet, `generation` is.
+fn prepare(database: &Database, generation: u64) -> Result<(), IndexError> {
     let write = database.begin_write()?;
     {
         let mut meta = write.open_table(META)?;
@@ -291,7 +298,7 @@ fn prepare(database: &Database) -> Result<(), IndexError> {
             Some(FORMAT) => {}
             None | Some(FORMAT_FILES_ONLY) => {
                 meta.insert("format", FORMAT)?;
-                meta.insert("journal", rand::random::<u64>())?;
+                meta.insert("journal", generation)?;
             }
             Some(FORMAT_AGELESS) => drop(meta.insert("format", FORMAT)?),
             Some(other) => return Err(IndexError::Format(other)),

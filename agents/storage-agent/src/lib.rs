@@ -4,7 +4,8 @@
 //! [`store`] is the index and the disk together and all rules about what is kept ([`versions`]:
 //! datasets; [`tab`]: what deliveries are owed; [`shard`]: files; small shards are in a journal first
 //! and in the index then); the desk answers services over
-//! iroh; the hardware is what the runtime of [`agent`] proves and reports with; [`start`] wires them.
+//! iroh; the hardware is what the runtime of [`agent`] proves and reports with; [`start`] wires them, and
+//! [`Core`] is the three without anything that runs by itself.
 //!
 //! Invariants:
 //! * a shard is acknowledged when it is durable, and then nothing but its customer, the end of its
@@ -19,6 +20,7 @@
 //! Never here: encryption, codes, placement, or money beyond counting what is owed.
 
 pub mod chain;
+mod core;
 mod counters;
 mod desk;
 pub mod disk;
@@ -33,8 +35,10 @@ pub mod store;
 pub mod tab;
 pub mod versions;
 
+pub use crate::core::Core;
 pub use counters::Service;
+pub use desk::Settings;
 pub use fresh::SMALL_MAX;
-pub use index::IndexError;
+pub use index::{IndexError, Opener, Random};
 pub use start::{Config, Edge, Metrics, Running, StartError, StorageAgent, start_with};
-pub use store::{Drain, Store, StoreError, Usage};
+pub use store::{Drain, Ground, Store, StoreError, Usage};

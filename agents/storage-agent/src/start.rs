@@ -2,8 +2,9 @@
 
 use crate::{
     chain::Chain,
+    core::tend,
     counters::{Counters, Service},
-    desk::{Desk, Settings},
+    desk::{Desk, Settings, Work},
     disk::Folder,
     hardware::Hardware,
     store::{Drain, Store, StoreError, Usage},
@@ -212,14 +213,14 @@ pub async fn start_with(config: Config, edge: Edge) -> Result<Running, StartErro
         rails: edge.rails,
         credit: config.credit,
     };
-    let (desk, writing) = Desk::new(
+    let (work, writing) = Work::threads(&store).map_err(StartError::Thread)?;
+    let desk = Desk::new(
         settings,
         config.secret.clone(),
         (Arc::clone(&store), Arc::clone(&hardware)),
-        edge.chain,
-        Arc::clone(&counters),
-    )
-    .map_err(StartError::Thread)?;
+        (edge.chain, Arc::clone(&counters)),
+        work,
+    );
     let mut bind = BindConfig::new(config.secret.seed(), config.listen).alpn(wire::ALPN);
     bind.max_frame = wire::BODY_MAX;
     let endpoint = Endpoint::bind(bind).await?;
@@ -272,8 +273,7 @@ async fn flush(store: Arc<Store>, counters: Arc<Counters>, device: DeviceId) {
         tokio::time::sleep(FLUSH_PAUSE).await;
         counters.publish(store.usage(), store.is_leaving(), &label);
         let store = Arc::clone(&store);
-        let keep = move || store.mend().and_then(|()| store.flush());
-        match tokio::task::spawn_blocking(keep).await {
+        match tokio::task::spawn_blocking(move || tend(&store)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "vouchers cannot be kept"),
             Err(error) => tracing::error!(%error, "keeping vouchers panicked"),

@@ -26,7 +26,7 @@ use crate::{
     disk::sync_folder_of,
     fresh::{Fresh, SMALL_MAX},
     index::{
-        self, DELETING, HELD, Index, IndexError, KEPT, Key, Opener, PENDING, SHARDS, SMALL,
+        self, DELETING, HELD, Index, IndexError, KEPT, Key, Opener, PENDING, Random, SHARDS, SMALL,
         UNSETTLED, USAGE, WRITING,
     },
     journal::Journal,
@@ -42,9 +42,10 @@ use rails::Known;
 use redb::{ReadableTable, StorageBackend, Table, WriteTransaction, backends::FileBackend};
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::OpenOptions,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -72,9 +73,29 @@ pub enum StoreError {
     Disk(#[from] DiskError),
 }
 
+impl StoreError {
+    /// Whether there is no room: on the disk, or where the index wants to grow on it, which is no fault of
+    /// the disk either.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Disk(error) => matches!(error, DiskError::Full),
+            Self::Index(IndexError::Storage(error)) => match &**error {
+                redb::Error::Io(error) => is_full(error),
+                _ => false,
+            },
+            Self::Index(_) => false,
+        }
+    }
+}
+
+/// Whether the system says that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        if let StoreError::Disk(DiskError::Full) = error {
+        if error.is_full() {
             return Self::Full;
         }
         tracing::error!(%error, "the store failed");
@@ -97,6 +118,27 @@ pub struct Usage {
     pub shards: u64,
     /// Bytes that may be stored at most.
     pub capacity: u64,
+}
+
+/// What a store stands upon: all that it has of the world. Another one than the system's is what lets
+/// tests and simulations take its disk away at any step.
+pub struct Ground {
+    /// What the index is called in errors.
+    pub path: PathBuf,
+    /// Opens the index, at first and whenever it failed.
+    pub index: Opener,
+    /// The journal of small shards.
+    pub journal: Box<dyn StorageBackend>,
+    /// Where the other shards are files.
+    pub disk: Arc<dyn Disk>,
+    /// Where random numbers come from. They are no secrets, and must not repeat.
+    pub random: Random,
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// Shards of many rails, within one capacity.
@@ -130,7 +172,6 @@ impl Store {
     /// # Errors
     /// When the index or the disk fails.
     pub fn open(path: &Path, disk: Arc<dyn Disk>, capacity: u64) -> Result<Self, StoreError> {
-        let index = index::at(path);
         let journal = path.with_extension(JOURNAL);
         let failed = |source| DiskError::Io { name: journal.display().to_string(), source };
         let file = OpenOptions::new()
@@ -143,18 +184,24 @@ impl Store {
         let file = FileBackend::new(file).map_err(|error| failed(io::Error::other(error)))?;
         // The file's name must be as durable as what is acknowledged from it.
         sync_folder_of(&journal).map_err(failed)?;
-        Self::sized(index, Box::new(file), disk, (capacity, SMALL_MAX))
+        let (path, created) = (path.to_owned(), path.to_owned());
+        let ground = Ground {
+            path,
+            index: Box::new(move |builder| builder.create(&created)),
+            journal: Box::new(file),
+            disk,
+            random: Box::new(rand::random),
+        };
+        Self::upon(ground, capacity, SMALL_MAX)
     }
 
-    /// As [`Store::open`] with what opens the index, a journal that is open already, and a largest size
-    /// of small shards.
-    fn sized(
-        index: Opener,
-        journal: Box<dyn StorageBackend>,
-        disk: Arc<dyn Disk>,
-        (capacity, small_max): (u64, u64),
-    ) -> Result<Self, StoreError> {
-        let index = Index::open(index)?;
+    /// As [`Store::open`], upon any ground and with a largest size of small shards, bytes.
+    ///
+    /// # Errors
+    /// When the index or the disk fails.
+    pub fn upon(ground: Ground, capacity: u64, small_max: u64) -> Result<Self, StoreError> {
+        let Ground { path, index, journal, disk, random } = ground;
+        let index = Index::open(path, index, random)?;
         let generation = index::generation(&index)?;
         let (journal, records) = Journal::open(journal, generation)
             .map_err(|source| DiskError::Io { name: JOURNAL.into(), source })?;

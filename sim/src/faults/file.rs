@@ -62,6 +62,31 @@ impl HistoryFile {
         Ok(Self { disk: Arc::clone(&self.disk), contents: Arc::new(Mutex::new(contents)) })
     }
 
+    /// Another file, on a disk that is well, with nothing but what is surely durable of this one.
+    pub fn durable(&self) -> Self {
+        let synced = self.contents().synced.clone();
+        let contents = Contents { written: synced.clone(), synced, unsynced: Vec::new() };
+        Self { disk: Arc::default(), contents: Arc::new(Mutex::new(contents)) }
+    }
+
+    /// A byte rots of every place where these bytes are. Returns whether there was one.
+    pub fn rot(&self, bytes: &[u8], at: usize) -> bool {
+        let mut contents = self.contents();
+        let Contents { written, synced, .. } = &mut *contents;
+        let [written, synced] = [written, synced].map(|file| {
+            let windows = file.windows(bytes.len().max(1)).enumerate();
+            let found = windows.filter(|(_, window)| *window == bytes).map(|(start, _)| start);
+            let found: Vec<usize> = found.collect();
+            found.iter().filter_map(|start| start.checked_add(at)).for_each(|place| {
+                if let Some(byte) = file.get_mut(place) {
+                    *byte ^= 1;
+                }
+            });
+            !found.is_empty()
+        });
+        written | synced
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }

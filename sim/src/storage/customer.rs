@@ -176,6 +176,12 @@ impl Customer {
         self.counts.1 += u64::from(failed);
         match (&op, outcome) {
             (_, Outcome::Wrong(what)) => return Err(what),
+            (
+                Op::Get(key, range),
+                outcome @ (Outcome::Bytes(_) | Outcome::Nothing | Outcome::NoRange),
+            ) => {
+                self.read(key, *range, &outcome).map_err(|what| format!("{words}: {what}"))?;
+            }
             (Op::Bucket, Outcome::Done) => self.has_bucket = true,
             (Op::Put(_, _, true), Outcome::Done) => return wrong("what was cut is acknowledged"),
             (Op::Put(key, contents, _) | Op::Parts(key, contents, _), Outcome::Done) => {
@@ -192,28 +198,6 @@ impl Customer {
             (Op::Copy(from, _), Outcome::Nothing) => {
                 if !self.may_be(from, |now| now.is_none()) {
                     return wrong("what was acknowledged is not there to be copied");
-                }
-            }
-            (Op::Get(key, range), Outcome::Bytes(bytes)) => {
-                if !self.may_be(key, |now| now.is_some_and(|now| is_of(&bytes, now, *range))) {
-                    let ever = &self.of(key).ever;
-                    let once = ever.iter().flatten().any(|once| is_of(&bytes, *once, *range));
-                    return wrong(if once {
-                        "that was there once"
-                    } else {
-                        "that was never there"
-                    });
-                }
-            }
-            (Op::Get(key, _), Outcome::Nothing) => {
-                if !self.may_be(key, |now| now.is_none()) {
-                    return wrong("what was acknowledged is not there");
-                }
-            }
-            (Op::Get(key, Some((first, _))), Outcome::NoRange) => {
-                let short = |now: Contents| u64::try_from(now.bytes).is_ok_and(|len| len <= *first);
-                if !self.may_be(key, |now| now.is_some_and(short)) {
-                    return wrong("the range is there");
                 }
             }
             (Op::List, Outcome::Keys(keys)) => {
@@ -239,6 +223,31 @@ impl Customer {
             _ => return wrong("that is no answer to it"),
         }
         Ok(words)
+    }
+
+    /// Looks at what was read.
+    fn read(
+        &self,
+        key: &str,
+        range: Option<(u64, u64)>,
+        outcome: &Outcome,
+    ) -> Result<(), &'static str> {
+        let (is_right, what) = match outcome {
+            Outcome::Bytes(bytes) => {
+                let same = |one: &Contents| is_of(bytes, *one, range);
+                let ever = self.known.get(key).map(|known| &known.ever);
+                let once = ever.is_some_and(|ever| ever.iter().flatten().any(same));
+                let what = if once { "that was there once" } else { "that was never there" };
+                (self.may_be(key, |now| now.as_ref().is_some_and(same)), what)
+            }
+            Outcome::NoRange => {
+                let first = range.map_or(0, |(first, _)| first);
+                let short = |now: Contents| u64::try_from(now.bytes).is_ok_and(|len| len <= first);
+                (self.may_be(key, |now| now.is_some_and(short)), "the range is there")
+            }
+            _ => (self.may_be(key, |now| now.is_none()), "what was acknowledged is not there"),
+        };
+        if is_right { Ok(()) } else { Err(what) }
     }
 
     fn may_be(&self, key: &str, is: impl Fn(Option<Contents>) -> bool) -> bool {

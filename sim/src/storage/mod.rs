@@ -1,8 +1,10 @@
 //! Storage in a world: customers, the shop that they put their objects into, and the depots that keep them.
 //!
 //! What runs is the S3 service without HTTP ([`shop`]): codec, placement, index, rails, upkeep, repair, backup and
-//! recovery. Depots are agents in memory ([`yard`]), and the ledger of the shop is one in memory whose height goes
-//! on with the world's time.
+//! recovery. A [`depot::Depot`] is one operator's storage agent, the program's own store and desk, over a
+//! [`drive::Drive`] and files ([`crate::faults::file`]) that keep, lose or tear what was not synced. The service
+//! speaks to depots by its own side of the wire over a [`way::Way`]; depots ask a [`roll::Roll`] for rails. The
+//! ledger of both is one in memory whose height goes on with the world's time.
 //!
 //! Checked:
 //! * what is acknowledged was said to be durable by k + 1 owners' depots, at that very moment ([`op`]);
@@ -16,9 +18,13 @@
 //!   the time of a recovery, and then everything is read once more.
 
 pub mod customer;
+pub mod depot;
+pub mod drive;
 pub mod op;
+pub mod roll;
 pub mod shop;
 pub mod truth;
+pub mod way;
 pub mod yard;
 
 use self::{
@@ -26,17 +32,18 @@ use self::{
     op::{Counter, Outcome},
     shop::{News, Shop},
     truth::Truth,
-    yard::{CHAIN_ID, Mishap, NETWORK, Yard},
+    yard::{Mishap, Yard},
 };
 use crate::{
     checkers::Broken,
     faults::disk::{Crash, Trouble},
 };
 use futures::FutureExt as _;
-use protocol::{Account, Height, KindId, Micros, Tokens, clock::EpochClock, manifest::KindTerms};
+use protocol::{Height, Micros, Tokens, clock::EpochClock, manifest::KindTerms};
 use rand::{RngExt as _, rngs::StdRng};
-use s3_service::{RailPlan, rails::memory::MemoryLedger, shards::memory};
-use std::{fmt, sync::Arc};
+use s3_service::{RailPlan, rails::memory::MemoryLedger};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use storage_kind::STORAGE;
 use tokio::task::JoinHandle;
 
 /// How long a block of the shop's ledger takes, milliseconds.
@@ -45,8 +52,10 @@ const BLOCK_MS: u64 = 500;
 const EPOCHS: EpochClock = EpochClock { length: 10, grace: 2 };
 /// How likely a customer that waits for nothing asks for something, in a step of the world.
 const ASKS: f64 = 0.5;
+/// How often depots are tended, in steps of the world.
+const TEND: u64 = 20;
 /// How often everything is looked through, in steps of the world.
-const LOOK: u64 = 10;
+const LOOK: u64 = 40;
 /// After how many steps a shop that did not start is started again.
 const AGAIN: u64 = 20;
 
@@ -140,7 +149,7 @@ impl fmt::Debug for Storage {
 
 fn terms() -> KindTerms {
     KindTerms {
-        kind: KindId(1),
+        kind: STORAGE,
         price: Micros(1_000),
         delivery_price: Micros(10_000),
         per_units: 1 << 30,
@@ -155,18 +164,11 @@ impl Storage {
     /// Storage in which nothing runs yet.
     ///
     /// # Errors
-    /// Never.
-    pub fn new(size: Size) -> Result<Self, Broken> {
+    /// A depot does not start.
+    pub fn new(size: Size, rng: &mut StdRng) -> Result<Self, Broken> {
         let signer = shop::signer()?.address();
         let ledger = Arc::new(MemoryLedger::new(signer, EPOCHS, terms()));
-        let world = memory::World {
-            chain_id: CHAIN_ID,
-            network: NETWORK,
-            domain: protocol::voucher::domain(CHAIN_ID, Account::repeat_byte(5)),
-            signer,
-            terms: terms(),
-        };
-        let yard = Arc::new(Yard::new(size.depots, world, &ledger));
+        let yard = Arc::new(Yard::new(size.depots, &ledger, rng.random())?);
         let plan = RailPlan { life_epochs: size.rails_last, ..RailPlan::default() };
         let shop = Shop::new(Arc::clone(&yard), Arc::clone(&ledger), plan)?;
         let customers: Vec<_> = (0..size.customers).map(Customer::new).collect();
@@ -204,7 +206,7 @@ impl Storage {
                 self.loses = true;
                 self.customers.iter_mut().for_each(Customer::shop_lost_all);
             }
-            Fault::Depot(depot, mishap) => self.yard.befall(depot, mishap, rng),
+            Fault::Depot(depot, mishap) => self.yard.befall(depot, mishap, rng)?,
         }
         Ok(())
     }
@@ -231,13 +233,17 @@ impl Storage {
     ///
     /// # Errors
     /// The first promise that is broken.
-    pub fn step(&mut self, now_ms: u64, rng: &mut StdRng) -> Result<Vec<String>, Broken> {
+    pub fn step(&mut self, now: Duration, rng: &mut StdRng) -> Result<Vec<String>, Broken> {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.steps += 1;
         self.ledger.advance_to(Height(now_ms / BLOCK_MS));
         let mut words = Vec::new();
         if self.again.is_some_and(|again| again <= self.steps) {
             self.boot(rng)?;
             words.push("the shop is started again".to_owned());
+        }
+        if self.steps.is_multiple_of(TEND) {
+            self.yard.tend()?;
         }
         self.ask(rng);
         match self.shop.run(now_ms) {
@@ -335,7 +341,7 @@ impl Storage {
     /// # Errors
     /// The shop cannot be made.
     pub fn heal(&mut self, rng: &mut StdRng) -> Result<(), Broken> {
-        self.yard.heal(rng);
+        self.yard.heal(rng)?;
         self.shop.disk().set(Trouble::None);
         self.shop.disk().cut_after(None);
         self.course = Course::Mending;
@@ -352,7 +358,9 @@ impl Storage {
                 self.course = Course::Looking;
             }
             Course::Looking if self.customers.iter().all(Customer::is_content) => {
-                words.push(format!("depots keep {:?}", self.yard.kept()));
+                let held = self.yard.inventory();
+                let held: Vec<usize> = held.iter().map(BTreeSet::len).collect();
+                words.push(format!("depots hold {held:?} shards"));
                 self.course = Course::Over;
             }
             _ => {}
@@ -363,7 +371,7 @@ impl Storage {
     fn is_mended(&self) -> Result<bool, Broken> {
         let Some(truth) = self.look()? else { return Ok(false) };
         let mut left = truth.iter().filter(|of| !of.is_lost());
-        Ok(left.all(|of| of.settled == of.total && of.whole == of.total))
+        Ok(left.all(|of| of.settled == of.total))
     }
 
     /// Whether all was looked at after everything was healed.

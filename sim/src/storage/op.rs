@@ -286,13 +286,16 @@ impl Counter {
                 outcome => return outcome,
             },
         };
+        if self.yard.mishaps() != before {
+            return Outcome::Failed(error);
+        }
         let Ok(reader) = self.index.reader() else { return Outcome::Failed(error) };
         let truth = reader.object(&self.bucket, key).and_then(|object| {
             let extents = reader.extents(&object.blobs)?;
             truth::of(&reader, &extents, &self.yard)
         });
         let Ok(truth) = truth else { return Outcome::Failed(error) };
-        if self.yard.mishaps() == before && truth.iter().all(|of| of.readable >= of.needed) {
+        if truth.iter().all(|of| of.readable >= of.needed) {
             let bucket = &self.bucket;
             return Outcome::Wrong(format!(
                 "{bucket}/{key} is not readable though enough of it is there: {error}"

@@ -6,18 +6,19 @@
 //! going, perhaps in the midst of a transaction; a shop whose disk was lost is made anew from its keys, the
 //! ledger and the depots.
 
-use super::yard::{CHAIN_ID, Line, NETWORK, Yard};
+use super::yard::{Line, RAILS, Yard};
 use crate::{
     checkers::Broken,
+    economy::NETWORK,
     faults::{
         disk::{Crash, Disk, Trouble},
         file::HistoryFile,
     },
-    world::clockwork,
+    world::{clockwork, people::CHAIN},
 };
 use alloy_signer_local::PrivateKeySigner;
 use futures::FutureExt as _;
-use protocol::{Account, clock::Clock};
+use protocol::clock::Clock;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use s3_service::{
     Config, Credentials, Engine, Keyring, Limits, RailPlan, World,
@@ -149,9 +150,9 @@ impl Shop {
             passphrase: String::new(),
             credentials: None,
             signer: signer()?,
-            chain_id: CHAIN_ID,
+            chain_id: CHAIN,
             network: NETWORK,
-            rails_contract: Account::repeat_byte(5),
+            rails_contract: RAILS,
             shape: Shape::new(K, N).map_err(Broken::new)?,
             plan,
             limits: limits(),
@@ -195,11 +196,7 @@ impl Shop {
     /// The system refuses.
     pub fn boot(&mut self, rng: &mut StdRng) -> Result<(), Broken> {
         let runtime = clockwork::runtime().map_err(Broken::new)?;
-        let line = Line::new(
-            Arc::clone(&self.yard),
-            Arc::clone(&self.disk),
-            StdRng::seed_from_u64(rng.next_u64()),
-        );
+        let line = Line::new(&self.yard, &self.disk, &self.config.signer)?;
         let world = World {
             shards: Arc::new(line),
             ledger: Arc::clone(&self.ledger) as _,

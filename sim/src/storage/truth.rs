@@ -1,6 +1,6 @@
 //! What is true of segments: the index says where shards should be, the depots are asked what is there.
 
-use super::yard::Yard;
+use super::yard::{Inventory, Yard};
 use protocol::{Account, Digest};
 use s3_service::{
     codec::SegmentId,
@@ -21,7 +21,7 @@ pub struct Truth {
     pub whole: usize,
     /// Of these, those whose depots answer in good time.
     pub readable: usize,
-    /// Of these, those that may stay, by distinct owners.
+    /// Shards that are at full strength as far as anybody can know: where they may stay, by distinct owners.
     pub settled: usize,
     /// Shards that a depot lost.
     pub excused: usize,
@@ -30,17 +30,20 @@ pub struct Truth {
 }
 
 impl Truth {
-    fn of(id: SegmentId, row: &Segment, yard: &Yard) -> Self {
+    fn of(id: SegmentId, row: &Segment, yard: &Yard, inventory: &Inventory) -> Self {
         let mut owners: BTreeSet<Account> = BTreeSet::new();
         let (mut whole, mut readable, mut excused, mut unexplained) = (0, 0, 0, Vec::new());
         for (index, shard) in (0u8..).zip(&row.shards) {
             excused += usize::from(yard.excused(shard.hash));
             // One that has no home was never counted upon, or was given up and is not there any more.
             let Some(home) = shard.home else { continue };
-            if yard.holds(&home, shard.hash) {
+            let is_there = yard.holds(inventory, &home, shard.hash);
+            if is_there || yard.is_unnoticed(&home, shard.hash) {
+                owners.extend(yard.owner(&home).filter(|_| !yard.leaves(&home)));
+            }
+            if is_there {
                 whole += 1;
                 readable += usize::from(yard.answers(&home));
-                owners.extend(yard.owner(&home).filter(|_| !yard.leaves(&home)));
             } else if !yard.excused(shard.hash) {
                 unexplained.push((index, shard.hash));
             }
@@ -75,10 +78,11 @@ impl Truth {
 /// The index's.
 pub fn of(reader: &Reader, extents: &[Extent], yard: &Yard) -> Result<Vec<Truth>, IndexError> {
     let ids: BTreeSet<SegmentId> = extents.iter().map(|extent| extent.segment).collect();
+    let inventory = yard.inventory();
     let one = |id: SegmentId| {
         let row = reader.segment(id)?;
         let row = row.ok_or(IndexError::Damaged("a segment is mentioned and missing"))?;
-        Ok(Truth::of(id, &row, yard))
+        Ok(Truth::of(id, &row, yard, &inventory))
     };
     ids.into_iter().map(one).collect()
 }

@@ -15,7 +15,7 @@ use consensus::{
 };
 use futures::FutureExt as _;
 use rand::{RngExt as _, rngs::StdRng};
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Most blocks that a machine replays that joins late, unless a plan says otherwise.
@@ -262,5 +262,15 @@ impl Host {
             blocks.push(block);
         }
         Ok(blocks)
+    }
+}
+
+/// Where a machine listens.
+pub(super) fn address(machine: usize, loopback: bool) -> SocketAddr {
+    let n = u8::try_from(machine).unwrap_or(u8::MAX);
+    if loopback {
+        SocketAddr::from(([127, 0, 0, 1], 4_000 + u16::from(n)))
+    } else {
+        SocketAddr::from(([10, 0, 0, n.saturating_add(1)], 4_000))
     }
 }

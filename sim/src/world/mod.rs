@@ -11,7 +11,11 @@ pub mod host;
 pub mod machine;
 pub mod people;
 
-use self::{host::Host, machine::Hardware, people::People};
+use self::{
+    host::{Host, address},
+    machine::Hardware,
+    people::People,
+};
 use crate::{
     adversaries::{Kind, Plot, message::Signature, proxy::Interposed},
     checkers::{Broken, chronicle::Chronicle, court::Court},
@@ -35,7 +39,6 @@ use protocol::Height;
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -103,7 +106,7 @@ impl World {
     ///
     /// # Errors
     /// The plan makes no ledger.
-    pub async fn new(context: Context, plan: Plan, rng: StdRng) -> Result<Self, Broken> {
+    pub async fn new(context: Context, plan: Plan, mut rng: StdRng) -> Result<Self, Broken> {
         let people = People::new(&plan);
         let plot = Plot { victim: people.victim(), ..Plot::default() };
         let genesis = people::genesis(&plan).map_err(Broken::new)?;
@@ -119,7 +122,7 @@ impl World {
             0 => None,
             _ => Some(Economy::new(&plan)?),
         };
-        let storage = plan.storage.map(Storage::new).transpose()?;
+        let storage = plan.storage.map(|size| Storage::new(size, &mut rng)).transpose()?;
         Ok(Self {
             context,
             rng,
@@ -398,8 +401,7 @@ impl World {
     fn store(&mut self, trace: &mut Trace) -> Result<(), Broken> {
         let now = self.now();
         let Some(storage) = &mut self.storage else { return Ok(()) };
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        for words in storage.step(now_ms, &mut self.rng)? {
+        for words in storage.step(now, &mut self.rng)? {
             trace.add(now, words);
         }
         Ok(())
@@ -595,14 +597,4 @@ fn hosts(
         host
     };
     secrets.iter().enumerate().map(host).collect()
-}
-
-/// Where a machine listens.
-fn address(machine: usize, loopback: bool) -> SocketAddr {
-    let n = u8::try_from(machine).unwrap_or(u8::MAX);
-    if loopback {
-        SocketAddr::from(([127, 0, 0, 1], 4_000 + u16::from(n)))
-    } else {
-        SocketAddr::from(([10, 0, 0, n.saturating_add(1)], 4_000))
-    }
 }

@@ -7,7 +7,7 @@ use protocol::{
     Account, DeviceId, Epoch, Height, KindId, Micros, Tokens, cbor::Item, inputs::Rail, kind::Duty,
     manifest::KindTerms,
 };
-use redb::{Database, StorageBackend};
+use redb::StorageBackend;
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicI64},
@@ -20,10 +20,13 @@ use storage_kind::{
 
 /// Counts steps down; at zero the machine is dead and everything fails.
 #[derive(Debug)]
-struct Fuse(AtomicI64);
+struct Fuse(AtomicI64, AtomicBool);
 
 impl Fuse {
     fn step(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
         if self.0.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
         }
@@ -197,7 +200,7 @@ struct Machine {
 
 impl Machine {
     fn new(room: u64) -> Self {
-        let fuse = Arc::new(Fuse(AtomicI64::new(i64::MAX)));
+        let fuse = Arc::new(Fuse(AtomicI64::new(i64::MAX), AtomicBool::new(false)));
         let disk = Files {
             fuse: Arc::clone(&fuse),
             files: Mutex::default(),
@@ -221,12 +224,14 @@ impl Machine {
     fn start(&mut self, capacity: u64) {
         let disk: Arc<dyn Disk> = Arc::<Files>::clone(&self.disk);
         let image = self.image.clone();
-        let index: Opener = Box::new(move || {
-            let opened = Database::builder().create_with_backend(image.clone());
-            opened.map_err(|error| IndexError::Open(error.into()))
-        });
-        let journal = Box::new(self.journal.clone());
-        self.store = Some(Store::sized(index, journal, disk, (capacity, SMALL)).unwrap());
+        let ground = Ground {
+            path: "index".into(),
+            index: Box::new(move |builder| builder.create_with_backend(image.clone())),
+            journal: Box::new(self.journal.clone()),
+            disk,
+            random: Box::new(rand::random),
+        };
+        self.store = Some(Store::upon(ground, capacity, SMALL).unwrap());
     }
 
     /// Dies, keeping of what was not synced the parts that `luck` chooses, and comes back.
@@ -310,6 +315,19 @@ fn the_same_shard_twice_is_stored_once_and_a_lost_file_is_written_again() {
     machine.disk.files.lock().unwrap().remove(&name);
     assert_eq!(machine.store().put(&[checked(1, 7)]), [Ok(())]);
     machine.check();
+}
+
+#[test]
+fn an_index_without_room_says_that_there_is_none_and_goes_on_when_there_is() {
+    for number in [7, 3] {
+        let machine = Machine::new(CAPACITY);
+        machine.fuse.1.store(true, Ordering::SeqCst);
+        assert_eq!(machine.store().put(&[checked(1, number)]), [Err(Refusal::Full)], "{number}");
+        machine.fuse.1.store(false, Ordering::SeqCst);
+        machine.store().mend().unwrap();
+        assert_eq!(machine.store().put(&[checked(1, number)]), [Ok(())], "{number}");
+        machine.check();
+    }
 }
 
 #[test]

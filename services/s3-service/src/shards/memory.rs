@@ -159,25 +159,6 @@ impl MemoryShards {
         }
     }
 
-    /// Alters a byte of one shard behind everybody's back: of the `nth`, counted round.
-    pub fn rot(&self, peer: Peer, nth: usize) -> Option<Digest> {
-        let mut agents = self.lock();
-        let shards = &mut agents.get_mut(&peer.key)?.shards;
-        let nth = nth.checked_rem(shards.len())?;
-        let ((_, shard), bytes) = shards.iter_mut().nth(nth)?;
-        let mut altered = bytes.to_vec();
-        altered.iter_mut().take(1).for_each(|byte| *byte ^= 1);
-        *bytes = altered.into();
-        Some(*shard)
-    }
-
-    /// Whether an agent keeps a shard for a rail, every byte as it was given.
-    pub fn holds_whole(&self, peer: Peer, rail: RailId, shard: Digest) -> bool {
-        let agents = self.lock();
-        let kept = agents.get(&peer.key).and_then(|agent| agent.shards.get(&(rail, shard)));
-        kept.is_some_and(|bytes| Digest::of(bytes) == shard)
-    }
-
     /// Whether no agent takes notes from now on.
     pub fn refuse_notes(&self, refuse: bool) {
         self.refuses_notes.store(refuse, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use protocol::{Digest, RailId, net::Peer};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use storage_kind::{
     dataset::Shard,
     wire::{
@@ -25,10 +25,50 @@ const SHORT: Duration = Duration::from_secs(10);
 /// How long an agent may take for an answer with bytes.
 const LONG: Duration = Duration::from_secs(60);
 
+/// A way to agents: a request goes, an answer comes, a header and a body each.
+pub trait Line: Send + Sync + 'static {
+    /// Asks an agent, and waits for its answer no longer than this.
+    ///
+    /// # Errors
+    /// [`ShardsError::Unreachable`] if it never saw the request, [`ShardsError::Silent`] if it may have.
+    fn request(
+        &self,
+        to: Peer,
+        header: Vec<u8>,
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<u8>, Bytes), ShardsError>>;
+
+    /// Lets go of what it holds. Nothing is asked after this.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+impl Line for Endpoint {
+    fn request(
+        &self,
+        to: Peer,
+        header: Vec<u8>,
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<u8>, Bytes), ShardsError>> {
+        Box::pin(async move {
+            let connection = self.connection(to, ALPN);
+            connection.request_within(&header, body, within).await.map_err(|error| match error {
+                RequestError::Connect(error) => ShardsError::Unreachable(error.to_string()),
+                error => ShardsError::Silent(error.to_string()),
+            })
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::close(self))
+    }
+}
+
 /// Agents over the wire.
 #[derive(Clone)]
 pub struct RemoteShards {
-    endpoint: Endpoint,
+    line: Arc<dyn Line>,
     introduction: Introduction,
 }
 
@@ -48,9 +88,23 @@ impl RemoteShards {
         signer: &PrivateKeySigner,
         domain: &Eip712Domain,
     ) -> Result<Self, alloy_signer::Error> {
-        let hash = Introduction::signing_hash(domain, endpoint.id());
+        let key = endpoint.id();
+        Self::over(Arc::new(endpoint), key, signer, domain)
+    }
+
+    /// Speaks over `line`, on which it is known by `key`, for the signer of the rails.
+    ///
+    /// # Errors
+    /// The signer's, if it cannot sign.
+    pub fn over(
+        line: Arc<dyn Line>,
+        key: [u8; 32],
+        signer: &PrivateKeySigner,
+        domain: &Eip712Domain,
+    ) -> Result<Self, alloy_signer::Error> {
+        let hash = Introduction::signing_hash(domain, key);
         let signature = signer.sign_hash_sync(&hash)?.as_bytes();
-        Ok(Self { endpoint, introduction: Introduction { signature } })
+        Ok(Self { line, introduction: Introduction { signature } })
     }
 
     async fn ask(
@@ -77,14 +131,7 @@ impl RemoteShards {
         body: Bytes,
         within: Duration,
     ) -> Result<(Response, Bytes), ShardsError> {
-        let connection = self.endpoint.connection(peer, ALPN);
-        let (header, body) = connection
-            .request_within(&request.to_bytes(), body, within)
-            .await
-            .map_err(|error| match error {
-                RequestError::Connect(error) => ShardsError::Unreachable(error.to_string()),
-                error => ShardsError::Silent(error.to_string()),
-            })?;
+        let (header, body) = self.line.request(peer, request.to_bytes(), body, within).await?;
         match Response::from_bytes(&header) {
             Ok(Response::Refused(refusal)) => Err(ShardsError::Refused(refusal)),
             Ok(response) => Ok((response, body)),
@@ -189,6 +236,6 @@ impl Shards for RemoteShards {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.endpoint.close())
+        self.line.close()
     }
 }
