@@ -74,6 +74,13 @@ fn one_seed_is_one_world_to_the_byte() {
 }
 
 #[test]
+fn seeds_that_broke_a_promise_once_keep_it() {
+    // Machines that refused each other's attempts at a connection in turn, for minutes.
+    let report = world("lan", 96);
+    assert_eq!(report.broken, None);
+}
+
+#[test]
 fn checkers_see_what_no_ledger_survives() {
     let lost = world("lying-disks", 1).broken.unwrap();
     assert!(lost.contains("final") || lost.contains("does not start"), "{lost}");
