@@ -96,7 +96,7 @@ struct Stand {
 struct State {
     slow: BTreeSet<usize>,
     leaving: BTreeSet<usize>,
-    /// Whose index or journal may be rotten: all that one has goes at its next start.
+    /// Whose index or journal may be rotten: all that one has, and gets, goes at its next start.
     rotten: BTreeSet<usize>,
     /// Which depots ever said that a shard is durable with them.
     acknowledged: BTreeMap<Digest, BTreeSet<usize>>,
@@ -167,9 +167,6 @@ impl Yard {
         self.mishaps.fetch_add(1, Ordering::Relaxed);
         let depot = &self.stands[at].depot;
         let state = &mut *self.state();
-        if state.rotten.contains(&at) {
-            state.loses_all(at);
-        }
         match mishap {
             Mishap::Off => depot.set(Condition::Off)?,
             Mishap::Cut => depot.set(Condition::Cut)?,
@@ -196,6 +193,7 @@ impl Yard {
                     // A small one lies where the depot has all that it knows.
                     if state.sizes.get(&shard).is_none_or(|bytes| *bytes <= SMALL_MAX) {
                         state.rotten.insert(at);
+                        state.loses_all(at);
                     }
                 }
             }
@@ -313,6 +311,9 @@ impl Yard {
         let at = self.stands.iter().position(|stand| stand.depot.peer().key == peer.key);
         let mut state = self.state();
         state.acknowledged.entry(shard.hash).or_default().extend(at);
+        if at.is_some_and(|at| state.rotten.contains(&at)) {
+            state.hurt.insert(shard.hash);
+        }
         state.sizes.insert(shard.hash, shard.bytes);
         state.unnoticed.retain(|(of, spoilt)| Some(*of) != at || *spoilt != shard.hash);
     }
