@@ -26,7 +26,7 @@ pub struct Truth {
     /// Shards that a depot lost.
     pub excused: usize,
     /// Shards that are not where they should be, though no depot ever lost them.
-    pub unexplained: Vec<(u8, Digest)>,
+    pub unexplained: Vec<(u8, Digest, String)>,
 }
 
 impl Truth {
@@ -45,7 +45,7 @@ impl Truth {
                 whole += 1;
                 readable += usize::from(yard.answers(&home));
             } else if !yard.excused(shard.hash) {
-                unexplained.push((index, shard.hash));
+                unexplained.push((index, shard.hash, yard.describe(&home, shard.hash)));
             }
         }
         let (needed, total, settled) = (usize::from(row.k), row.shards.len(), owners.len());
@@ -61,9 +61,9 @@ impl Truth {
     /// be lost before the segment is.
     pub fn blame(&self) -> Option<String> {
         let Self { id, whole, needed, excused, .. } = self;
-        if let Some((index, shard)) = self.unexplained.first() {
+        if let Some((index, shard, place)) = self.unexplained.first() {
             return Some(format!(
-                "shard {index} ({shard}) of segment {id} is not where the index says, and no depot lost it"
+                "shard {index} ({shard}) of segment {id} is not where the index says, {place}, and no depot lost it"
             ));
         }
         (self.is_lost() && *excused < 2).then(|| {

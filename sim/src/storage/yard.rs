@@ -177,6 +177,8 @@ impl Yard {
                     depot.crash(Crash::Power, rng)?;
                 }
                 depot.set(Condition::Well)?;
+                // Within a second it does so by itself.
+                depot.tend()?;
             }
             Mishap::Slow(ms) => {
                 state.slow.insert(at);
@@ -274,6 +276,15 @@ impl Yard {
     /// Whether a shard is truly there, byte by byte.
     pub fn holds(&self, inventory: &Inventory, home: &Home, shard: Digest) -> bool {
         self.at(home).is_some_and(|at| inventory[at].contains(&shard))
+    }
+
+    /// A home in words, and whether its depot believes to have a shard and ever said so.
+    pub fn describe(&self, home: &Home, shard: Digest) -> String {
+        let Some(at) = self.at(home) else { return "with nobody".to_owned() };
+        let core = self.stands[at].depot.core();
+        let believes = core.map(|core| core.store().size(home.rail, shard).ok().flatten());
+        let took = self.state().acknowledged.get(&shard).is_some_and(|depots| depots.contains(&at));
+        format!("depot {at} on rail {} (it believes {believes:?}, it took it: {took})", home.rail)
     }
 
     /// Whether the depot of a home answers in good time.
