@@ -15,15 +15,14 @@
 //! | `client`, `rpc` | as the worker uses them, without HTTP between |
 //! | settlement | all of it, from each machine's own archive |
 //! | agents | the state machine with its journal, the hardware with its store, the kind's duties and proofs ([`economy`]) |
+//! | `s3-service` | all of it but HTTP and iroh, with its index on a disk that fails ([`storage`]) |
 //! | storage agents | the store with its index, journal and tabs, the desk, over disks that fail ([`storage`]) |
 //! | joining | by replay and by fetching the state, as observer and archive too |
 //!
 //! What does not run here yet, and what is in the way:
 //!
-//! * **The S3 service.** Its store owns threads and channels of tokio (`services/s3-service/src/store`), and
-//!   times out by tokio's clock; there is no state machine below it that could be driven by events. It could
-//!   run over [`world::clockwork`] as the worker does, if `spawn_blocking` and its connection to agents were
-//!   behind traits. So "every acknowledged object is readable" is not checked here.
+//! * **The S3 service and storage agents on the world's ledger.** Their rails stand on a ledger in memory, whose
+//!   height goes on with the world's time, and not on that of the machines beside it.
 //! * **The journal of the intake** is a real folder: what was written survives a crash of its machine, so
 //!   only the loss of what was in memory is tried.
 

@@ -113,6 +113,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         seated,
         settled,
         votes,
+        stored,
         hash,
         broken,
         last,
@@ -122,7 +123,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         let replay = broken.as_ref().map(|_| choice.command());
         say(json!({
             "seed": seed, "scenario": name, "validators": machines, "height": height,
-            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "claims": votes.paid, "copied": votes.copied, "repeated": votes.repeated, "upheld": votes.upheld, "rejected": votes.rejected, "fined": votes.fined, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
+            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "claims": votes.paid, "copied": votes.copied, "repeated": votes.repeated, "upheld": votes.upheld, "rejected": votes.rejected, "fined": votes.fined, "answered": stored.answered, "failed": stored.failed, "lost": stored.lost, "recovered": stored.recovered, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
         }));
         return;
     }

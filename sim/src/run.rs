@@ -3,6 +3,7 @@
 use crate::{
     economy::votes::Counts,
     scenario::Scenario,
+    storage,
     trace::Trace,
     world::{End, World, people},
 };
@@ -54,6 +55,8 @@ pub struct Report {
     pub settled: (u64, u64, u64),
     /// Copied ballots, dissents, fines, and claims.
     pub votes: Counts,
+    /// Requests answered and failed, objects lost.
+    pub stored: storage::Counts,
     /// The hash of its trace.
     pub hash: String,
     /// The promise that was broken.
@@ -84,7 +87,7 @@ pub fn run(choice: Choice) -> Report {
         Ok(Err(broken)) => (End::default(), Some(broken.0)),
         Err(_) => (End::default(), Some("the world itself panicked".to_owned())),
     };
-    let End { height, convicted, accused, carried, seated, settled, votes } = end;
+    let End { height, convicted, accused, carried, seated, settled, votes, stored } = end;
     let last = trace.last().map(str::to_owned).collect();
     let hash = trace.hash();
     Report {
@@ -96,6 +99,7 @@ pub fn run(choice: Choice) -> Report {
         seated,
         settled,
         votes,
+        stored,
         hash,
         broken,
         last,

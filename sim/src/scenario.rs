@@ -8,10 +8,13 @@ mod joining;
 use crate::{
     adversaries::Kind,
     faults::{Fault, disk::Trouble, wire::Link},
+    storage::Size,
 };
 use consensus::Role;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use std::collections::BTreeMap;
+
+mod storage;
 
 /// What will happen in a world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct Plan {
     pub seats_max: u64,
     /// Whether owners of machines bond and unbond, so that committees change.
     pub rotation: bool,
+    /// Customers, their S3 service and its depots; none in most worlds.
+    pub storage: Option<Size>,
     /// Devices that provide storage; none in most worlds.
     pub devices: u8,
     /// How long what was decided can be disputed, in epochs.
@@ -72,6 +77,7 @@ impl Plan {
             seats: machines,
             seats_max: 64,
             rotation: false,
+            storage: None,
             devices: 0,
             dispute_epochs: 1,
             dissent: None,
@@ -199,6 +205,21 @@ pub const ALL: &[Scenario] = &[
         name: "join-wire",
         about: "who joins, who serves it, what is between and its disk fail meanwhile",
         make: joining::wire,
+    },
+    Scenario {
+        name: "storage",
+        about: "customers store and read, all is well",
+        make: storage::calm,
+    },
+    Scenario {
+        name: "storage-faults",
+        about: "the shop crashes and loses its disk, depots fail",
+        make: storage::faults,
+    },
+    Scenario {
+        name: "storage-lost",
+        about: "more depots lose their disks than the code allows",
+        make: storage::lost,
     },
 ];
 

@@ -24,9 +24,10 @@ pub(crate) mod note;
 mod recover;
 
 pub use note::{Note, NoteError, Piece};
-pub use recover::{RecoverError, Recovered, recover};
+pub use recover::{RecoverError, Recovered, recover, recover_into};
 
 use crate::{
+    aside::aside,
     index::{Backup as Kept, BlobRef, Cursor, Entry, Extent, IndexError},
     num::wide,
     store::{Store, StoreError, abandon, settle},
@@ -162,7 +163,7 @@ impl Backup {
             }
         }
         let (sequence, note) = self.note().await?;
-        self.give(places, self.sealer.seal(&note)?.into()).await?;
+        self.give(places, self.sealer.seal(&note, &*self.store.random)?.into()).await?;
         self.given.store(sequence, Ordering::SeqCst);
         Ok(())
     }
@@ -230,11 +231,11 @@ impl Backup {
         let mut reader = self.store.writer.index().reader()?;
         let (mut cursor, mut bytes): (Option<Cursor>, Vec<u8>) = (None, Vec::new());
         loop {
-            let part = tokio::task::spawn_blocking(move || {
+            let part = aside(move || {
                 let part = reader.dump(cursor, PART_BYTES);
                 part.map(|part| (reader, part))
             });
-            let (same, (entry, next)) = part.await.map_err(|_| IndexError::Closed)??;
+            let (same, (entry, next)) = part.await.ok_or(IndexError::Closed)??;
             reader = same;
             let sequence = entry.sequence;
             bytes.extend_from_slice(&note::frames(&[entry]));

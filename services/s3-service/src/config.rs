@@ -87,6 +87,8 @@ impl RailPlan {
 pub struct Limits {
     /// Objects and parts up to this size are packed, bytes.
     pub small_bytes_max: u64,
+    /// Segments of larger ones are not made smaller than this only to have more of them, plain bytes.
+    pub segment_bytes_easy: u64,
     /// Plain bytes packed into one segment at once.
     pub group_bytes_max: u64,
     /// How long a small object waits for others that are on their way.
@@ -150,6 +152,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             small_bytes_max: 1 << 20,
+            segment_bytes_easy: 8 << 20,
             group_bytes_max: 16 << 20,
             group_window: Duration::from_millis(2),
             groups_max: 2,

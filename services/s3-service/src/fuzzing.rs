@@ -6,7 +6,7 @@
 use crate::{
     backup::note::{self, Sealer},
     codec::Secret,
-    keys::{Keyring, KeyringError},
+    keys::{self, Keyring, KeyringError},
 };
 use protocol::cbor;
 
@@ -24,7 +24,7 @@ pub fn opened(content: [u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
 /// The note in `bytes`, sealed for the content key `content`.
 pub fn sealed(content: [u8; 32], bytes: &[u8]) -> Option<Vec<u8>> {
     let note = cbor::from_slice(bytes).ok()?;
-    Sealer::new(&Secret::new(content)).seal(&note).ok()
+    Sealer::new(&Secret::new(content)).seal(&note, &keys::System).ok()
 }
 
 /// The secrets in a keyring.

@@ -265,6 +265,23 @@ impl Index {
         let opener: Opener = Box::new(move || {
             Ok(redb::Database::builder().set_cache_size(CACHE_BYTES).create(&file)?)
         });
+        Self::open_whole(opener, path)
+    }
+
+    /// An index in the files that `file` gives, one each time that it is opened: for simulation.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub fn over<B: redb::StorageBackend>(
+        file: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self, IndexError> {
+        let opener: Opener = Box::new(move || {
+            Ok(redb::Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file())?)
+        });
+        Self::open_whole(opener, Path::new("in a simulated file"))
+    }
+
+    fn open_whole(opener: Opener, path: &Path) -> Result<Self, IndexError> {
         // Of some damage redb panics; nothing of what panicked is used again.
         catch_unwind(AssertUnwindSafe(|| Self::open_by(opener))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

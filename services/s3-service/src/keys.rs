@@ -102,14 +102,41 @@ struct Plain {
     endpoint: [u8; 32],
 }
 
-/// Fills an array with random bytes of the system.
+/// Where the random bytes of a service come from: the ids of segments and uploads, and nonces.
+pub trait Random: Send + Sync + 'static {
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// [`KeyringError::Random`].
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), KeyringError>;
+}
+
+/// The system's random bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Random for System {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), KeyringError> {
+        SystemRandom::new().fill(bytes).map_err(|_| KeyringError::Random)
+    }
+}
+
+/// An array of random bytes.
+///
+/// # Errors
+/// [`KeyringError::Random`].
+pub(crate) fn draw<const N: usize>(from: &dyn Random) -> Result<[u8; N], KeyringError> {
+    let mut bytes = [0; N];
+    from.fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// An array of random bytes of the system.
 ///
 /// # Errors
 /// [`KeyringError::Random`].
 pub fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| KeyringError::Random)?;
-    Ok(bytes)
+    draw(&System)
 }
 
 impl Keyring {

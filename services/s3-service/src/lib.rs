@@ -20,10 +20,12 @@
 //!
 //! Never here: how an agent stores, what a duty asks, what anybody is paid in the end.
 
+mod aside;
 pub mod backup;
 pub mod checksum;
 pub mod codec;
 pub mod config;
+mod engine;
 pub mod fetch;
 pub mod fleet;
 pub mod fuzzing;
@@ -41,7 +43,6 @@ pub mod shards;
 pub mod store;
 
 pub use config::{Config, Limits, RailPlan};
+pub use engine::{Engine, Snapshot};
 pub use keys::{Credentials, Keyring};
-pub use service::{
-    INDEX_FILE, KEYRING_FILE, Running, Service, Snapshot, StartError, WallClock, World,
-};
+pub use service::{INDEX_FILE, KEYRING_FILE, Running, Service, StartError, WallClock, World};

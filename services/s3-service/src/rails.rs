@@ -40,9 +40,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use storage_kind::{STORAGE, wire};
+use tokio::time::Instant;
 
 /// Agents asked at once.
 const ASKED_AT_ONCE: usize = 16;

@@ -1,30 +1,25 @@
 //! A service from start to stop.
 
 use crate::{
-    backup::{self, BackupError, RecoverError, Recovered},
+    backup::{self, RecoverError, Recovered},
     config::Config,
-    fleet::Fleet,
-    index::{Index, IndexError, Stats, Writer},
-    keys::{Credentials, Keyring, KeyringError},
-    purse::Purse,
-    rails::{KeepError, Keeper, LedgerPort, ledger::ClientLedger},
-    repair::survey::Health,
-    s3::Face,
+    engine::{Engine, Snapshot},
+    index::{Index, IndexError},
+    keys::{Credentials, Keyring, KeyringError, Random, System},
+    rails::{KeepError, LedgerPort, ledger::ClientLedger},
     server::{ListenError, Server},
     shards::{Shards, remote::RemoteShards},
-    store::{Intake, Parts, Store, Upkeep},
 };
 use alloy_signer_local::PrivateKeySigner;
-use protocol::{Account, Micros, RailId, clock::Clock};
+use protocol::{Account, RailId, clock::Clock};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 use storage_kind::wire;
-use tokio::{sync::watch, task::JoinHandle};
 use transport::{BindConfig, Endpoint};
 
 /// The file of the index, in the service's folder.
@@ -91,6 +86,8 @@ pub struct World {
     pub ledger: Arc<dyn LedgerPort>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where random bytes come from.
+    pub random: Arc<dyn Random>,
 }
 
 impl World {
@@ -116,7 +113,12 @@ impl World {
         let shards = RemoteShards::new(endpoint, &config.signer, &domain)
             .map_err(|error| StartError::Introduction(error.to_string()))?;
         let ledger = ClientLedger::new(client, config.network, config.signer.clone(), payer);
-        Ok(Self { shards: Arc::new(shards), ledger: Arc::new(ledger), clock: Arc::new(WallClock) })
+        Ok(Self {
+            shards: Arc::new(shards),
+            ledger: Arc::new(ledger),
+            clock: Arc::new(WallClock),
+            random: Arc::new(System),
+        })
     }
 }
 
@@ -124,35 +126,6 @@ impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").finish_non_exhaustive()
     }
-}
-
-/// What a service is and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Objects.
-    pub objects: u64,
-    /// Plain bytes of objects.
-    pub object_bytes: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Bytes of durable shards.
-    pub shard_bytes: u64,
-    /// Shards that are durable nowhere.
-    pub queued: u64,
-    /// Promised by voucher so far.
-    pub promised: Micros,
-    /// Open rails.
-    pub rails: usize,
-    /// Bytes in datasets that the ledger holds.
-    pub frozen_bytes: u64,
-    /// Rails whose dataset is not what it should be, or not frozen yet.
-    pub stale_rails: usize,
-    /// How healthy the segments are, once that was looked at.
-    pub health: Option<Health>,
-    /// Agents that leave, and bytes of shards on them that have not moved yet.
-    pub leaving: (usize, u64),
-    /// Changes of the index that the agents do not have: they would be lost with the service's disk.
-    pub backup_behind: u64,
 }
 
 /// A service.
@@ -166,10 +139,7 @@ pub struct Running {
     credentials: Credentials,
     signer: Account,
     server: Server,
-    store: Arc<Store>,
-    keeper: Arc<Keeper>,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    engine: Engine,
 }
 
 impl Service {
@@ -221,111 +191,13 @@ impl Service {
     ) -> Result<Running, StartError> {
         std::fs::create_dir_all(&config.data)
             .map_err(|source| StartError::Folder { path: config.data.clone(), source })?;
-        let index = Arc::new(Index::open(&config.data.join(INDEX_FILE))?);
-        index.tie(&keyring.fingerprint())?;
-        let writer = Writer::start(index).map_err(StartError::Thread)?;
-        let domain = protocol::voucher::domain(config.chain_id, config.rails_contract);
-        let signer = config.signer.address();
-        let purse = Arc::new(Purse::new(config.signer, domain, config.network, writer.clone()));
-        let store = Store::new(Parts {
-            keys: keyring.content,
-            shape: config.shape,
-            limits: config.limits,
-            writer,
-            shards: world.shards,
-            fleet: Arc::new(Fleet::default()),
-            purse,
-            clock: world.clock,
-        });
-        let keeper = Arc::new(Keeper::new(
-            Arc::clone(&store),
-            world.ledger,
-            config.plan,
-            config.chain_id,
-            config.network,
-        ));
-        if let Err(error) = keeper.refresh().await {
-            tracing::warn!(%error, "the first look at the ledger failed");
-        }
-        let intake = Intake::start(Arc::clone(&store));
-        let face = Face::new(Arc::clone(&store), intake);
+        let index = Index::open(&config.data.join(INDEX_FILE))?;
+        let (listen, limits, signer) = (config.listen, config.limits, config.signer.address());
+        let engine = Engine::start(config, &keyring, index, world).await?;
         let credentials = keyring.credentials;
-        let server = Server::start(config.listen, face, &credentials, config.limits).await?;
-        let (stop, stopped) = watch::channel(false);
-        let tasks = vec![
-            tokio::spawn(keep(Arc::clone(&keeper), config.limits.refresh, stopped.clone())),
-            tokio::spawn(tidy(Arc::clone(&store), Arc::clone(&keeper), stopped.clone())),
-            tokio::spawn(back_up(Arc::clone(&keeper), config.limits.backup, stopped)),
-        ];
+        let server = Server::start(listen, engine.face(), &credentials, limits).await?;
         tracing::info!(address = %server.address(), %signer, "s3 service started");
-        Ok(Running {
-            address: server.address(),
-            credentials,
-            signer,
-            server,
-            store,
-            keeper,
-            stop,
-            tasks,
-        })
-    }
-}
-
-/// Rounds of the keeper until the stop.
-async fn keep(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        if let Err(error) = keeper.round().await {
-            tracing::warn!(%error, "a round of the rails failed");
-        }
-    }
-}
-
-/// Backups of the index until the stop.
-async fn back_up(keeper: Arc<Keeper>, every: Duration, mut stopped: watch::Receiver<bool>) {
-    let mut last: Option<String> = None;
-    loop {
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        let failed = keeper.back_up().await.err();
-        // A service that has no rails yet has nothing to lose.
-        let failed = failed.filter(|error| !matches!(error, BackupError::Nobody));
-        let now = failed.map(|error| error.to_string());
-        if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
-            tracing::warn!(%error, "the agents do not have the newest index");
-        }
-        last = now;
-    }
-}
-
-/// Steps of upkeep until the stop.
-async fn tidy(store: Arc<Store>, keeper: Arc<Keeper>, mut stopped: watch::Receiver<bool>) {
-    let every = store.limits.upkeep;
-    let mut upkeep = Upkeep::new(store);
-    let mut last: Option<String> = None;
-    loop {
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        let standing = keeper.standing();
-        let done = async {
-            // Without a look at the ledger nobody knows which rails are gone.
-            if let Some(standing) = standing {
-                upkeep.leave(standing).await?;
-            }
-            upkeep.step().await
-        };
-        let now = done.await.err().map(|error| error.to_string());
-        if let Some(error) = now.as_ref().filter(|now| last.as_ref() != Some(*now)) {
-            tracing::warn!(%error, "upkeep is held up");
-        }
-        last = now;
+        Ok(Running { address: server.address(), credentials, signer, server, engine })
     }
 }
 
@@ -355,75 +227,26 @@ impl Running {
     /// # Errors
     /// [`IndexError`].
     pub async fn snapshot(&self) -> Result<Snapshot, IndexError> {
-        let (stats, rails, stale) = self
-            .store
-            .writer
-            .read(|reader| {
-                let rails = reader.rails()?;
-                let mut stale = 0;
-                for (id, row) in &rails {
-                    let version = row.committed.map_or(0, |committed| committed.dataset.version);
-                    stale += usize::from(version != row.frozen || reader.is_stale(*id)?);
-                }
-                Ok((reader.stats()?, rails, stale))
-            })
-            .await?;
-        let Stats { objects, object_bytes, segments, shard_bytes, queued } = stats;
-        let leaving = self.store.fleet.leaving();
-        let on_them = self.keeper.counting().unwrap_or_default();
-        let held = rails
-            .iter()
-            .filter(|(rail, _)| on_them.get(rail).is_some_and(|device| leaving.contains(device)));
-        let held: u64 = held.map(|(_, row)| row.held).sum();
-        let frozen = rails.iter().filter_map(|(_, row)| row.committed.filter(|_| row.frozen > 0));
-        Ok(Snapshot {
-            objects,
-            object_bytes,
-            segments,
-            shard_bytes,
-            queued,
-            promised: self.store.purse.promised().await,
-            rails: self.keeper.counting().map_or(0, |rails| rails.len()),
-            frozen_bytes: frozen.map(|committed| committed.dataset.bytes).sum(),
-            stale_rails: stale,
-            health: self.store.health(),
-            leaving: (leaving.len(), held),
-            backup_behind: self.keeper.behind().await?,
-        })
+        self.engine.snapshot().await
     }
 
-    /// Something was not proven on these rails, by an epoch's statement: their agents are asked next for all
-    /// that they should hold. Rails that are not this service's are passed over.
+    /// See [`Engine::suspect`].
     pub fn suspect(&self, rails: impl IntoIterator<Item = RailId>) {
-        self.keeper.suspect(rails);
+        self.engine.suspect(rails);
     }
 
-    /// Looks at the ledger now, commits all that changed with the agents and freezes it, without
-    /// waiting for the epoch's end.
+    /// See [`Engine::flush`].
     ///
     /// # Errors
     /// The first failure; what could be done is done.
     pub async fn flush(&self) -> Result<(), KeepError> {
-        self.keeper.refresh().await?;
-        self.keeper.settle().await
+        self.engine.flush().await
     }
 
     /// Takes no more requests, lets those under way end, and closes the index. All that was
     /// acknowledged is durable long before.
     pub async fn stop(self) {
         self.server.stop().await;
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            // A step under way ends within the time of its requests.
-            let _ = task.await;
-        }
-        if let Err(error) = self.store.purse.close().await {
-            tracing::warn!(%error, "the bounds of vouchers stay raised");
-        }
-        if let Err(error) = self.keeper.back_up().await {
-            tracing::warn!(%error, "the agents do not have the newest index");
-        }
-        self.store.shards.close().await;
-        self.store.writer.close().await;
+        self.engine.stop().await;
     }
 }

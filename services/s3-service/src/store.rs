@@ -30,7 +30,7 @@ use crate::{
     config::Limits,
     fleet::Fleet,
     index::Writer,
-    keys,
+    keys::{self, Random},
     num::{mem, wide},
     purse::Purse,
     repair::survey::Health,
@@ -46,6 +46,7 @@ use upload::{Late, UnderWay};
 pub struct Store {
     pub(crate) keys: ContentKeys,
     pub(crate) shape: Shape,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) link: Arc<Link>,
     readers: Readers,
     under_way: Arc<UnderWay>,
@@ -78,6 +79,8 @@ pub struct Parts {
     pub purse: Arc<Purse>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where random bytes come from.
+    pub random: Arc<dyn Random>,
 }
 
 impl std::fmt::Debug for Store {
@@ -95,7 +98,7 @@ impl std::fmt::Debug for Parts {
 impl Store {
     /// A store of these parts.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { keys, shape, limits, writer, shards, fleet, purse, clock } = parts;
+        let Parts { keys, shape, limits, writer, shards, fleet, purse, clock, random } = parts;
         let kib = |bytes: u64| {
             let kib = usize::try_from(bytes >> 10).unwrap_or(usize::MAX);
             Arc::new(Semaphore::new(kib.clamp(1, Semaphore::MAX_PERMITS)))
@@ -103,6 +106,7 @@ impl Store {
         Arc::new(Self {
             keys,
             shape,
+            random,
             link: Arc::new(Link {
                 limits,
                 writer,
@@ -128,6 +132,11 @@ impl Store {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A new segment's id.
+    fn segment_id(&self) -> Result<SegmentId, StoreError> {
+        keys::draw(&*self.random).map(SegmentId).map_err(|_| StoreError::Random)
+    }
+
     fn note_health(&self, health: Health) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
     }
@@ -149,9 +158,4 @@ fn copies_max(shape: Shape, limits: &Limits) -> usize {
     let stretch = u64::from(limits.stretch_rows).saturating_mul(row);
     let each = wide(limits.read_ahead).saturating_add(2).saturating_mul(stretch).max(1);
     mem(limits.read_bytes_max / 2 / each).max(1)
-}
-
-/// A new segment's id.
-fn segment_id() -> Result<SegmentId, StoreError> {
-    keys::random().map(SegmentId).map_err(|_| StoreError::Random)
 }

@@ -28,6 +28,8 @@ pub enum Fault {
     Skew(usize, i64),
     /// Something is wrong with a machine's disk from now on, or nothing.
     Disk(usize, Trouble),
+    /// Something is wrong with the shop or a depot.
+    Storage(crate::storage::Fault),
 }
 
 impl fmt::Display for Fault {
@@ -44,6 +46,7 @@ impl fmt::Display for Fault {
             Self::CutConnections(machine) => write!(f, "connections of {machine} cut"),
             Self::HealLinks => f.write_str("links healed"),
             Self::Skew(machine, ms) => write!(f, "clock of {machine} ahead by {ms} ms"),
+            Self::Storage(fault) => fault.fmt(f),
             Self::Disk(machine, trouble) => write!(f, "disk of {machine}: {trouble:?}"),
         }
     }

@@ -418,6 +418,11 @@ impl Depot {
         if self.life() == life && self.is_reachable() { Ok(answer) } else { Err(Missed::Silent) }
     }
 
+    /// A runtime begins whose clock says nothing of when the depot was tended last.
+    pub fn begin_time(&self) {
+        self.state().tended = None;
+    }
+
     /// The program, while it runs, for who drives its hardware.
     pub fn core(&self) -> Option<Arc<Core>> {
         self.state().core.clone()

@@ -46,7 +46,7 @@ impl Way {
     }
 
     /// The depots as a service sees them that is known by `key` and speaks for the signer of its rails in
-    /// the domain of vouchers.
+    /// the domain of vouchers. A service that is started anew has a tokio of its own, and so a way of its own.
     ///
     /// # Errors
     /// The signer's, if it cannot sign.
@@ -56,6 +56,7 @@ impl Way {
         signer: &PrivateKeySigner,
         domain: &Eip712Domain,
     ) -> Result<RemoteShards, alloy_signer::Error> {
+        self.depots.values().for_each(|depot| depot.begin_time());
         let line = Speaker { key, way: Arc::clone(self) };
         RemoteShards::over(Arc::new(line), key, signer, domain)
     }

@@ -19,6 +19,7 @@ use crate::{
     economy::{CLOCK, Economy, votes::Counts},
     faults::{Fault, disk::Trouble, wire::Wire},
     scenario::Plan,
+    storage::{self, Storage},
     trace::Trace,
 };
 use alloy_primitives::B256;
@@ -59,6 +60,7 @@ pub struct World {
     people: People,
     chain: Chronicle,
     economy: Option<Economy>,
+    storage: Option<Storage>,
     court: Arc<Court>,
     plan: Plan,
     blobs: u64,
@@ -88,6 +90,8 @@ pub struct End {
     pub settled: (u64, u64, u64),
     /// Copied ballots, dissents, fines, and claims.
     pub votes: Counts,
+    /// Requests answered and failed, objects lost.
+    pub stored: storage::Counts,
 }
 
 impl World {
@@ -95,7 +99,7 @@ impl World {
     ///
     /// # Errors
     /// The plan makes no ledger.
-    pub async fn new(context: Context, plan: Plan, rng: StdRng) -> Result<Self, Broken> {
+    pub async fn new(context: Context, plan: Plan, mut rng: StdRng) -> Result<Self, Broken> {
         let people = People::new(&plan);
         let plot = Plot { victim: people.victim(), ..Plot::default() };
         let genesis = people::genesis(&plan).map_err(Broken::new)?;
@@ -111,6 +115,7 @@ impl World {
             0 => None,
             _ => Some(Economy::new(&plan)?),
         };
+        let storage = plan.storage.map(|size| Storage::new(size, &mut rng)).transpose()?;
         Ok(Self {
             context,
             rng,
@@ -121,6 +126,7 @@ impl World {
             people,
             chain,
             economy,
+            storage,
             court,
             blobs: 0,
             calm: plan.faults.is_empty(),
@@ -175,9 +181,10 @@ impl World {
         let (convicted, carried) = (self.convicted(), self.chain.carried());
         let settled = self.economy.as_ref().map(Economy::summary).unwrap_or_default();
         let votes = self.economy.as_ref().map(Economy::counts).unwrap_or_default();
+        let stored = self.storage.as_ref().map(Storage::counts).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
         let accused = self.accused.into_iter().collect();
-        Ok(End { height, convicted, accused, carried, seated, settled, votes })
+        Ok(End { height, convicted, accused, carried, seated, settled, votes, stored })
     }
 
     /// Starts all machines at once; the plan's time begins when they run.
@@ -193,6 +200,9 @@ impl World {
             for (machine, host) in self.hosts.iter().enumerate() {
                 economy.boot(machine, host)?;
             }
+        }
+        if let Some(storage) = &mut self.storage {
+            storage.boot(&mut self.rng)?;
         }
         trace.add(self.now(), "all machines run");
         self.began = self.context.current();
@@ -236,6 +246,12 @@ impl World {
             Fault::Disk(machine, trouble) => {
                 trace.add(self.now(), fault);
                 self.hosts[machine].hardware.disk.set(trouble);
+            }
+            Fault::Storage(ref wrong) => {
+                trace.add(self.now(), fault);
+                if let Some(storage) = &mut self.storage {
+                    storage.apply(wrong, &mut self.rng)?;
+                }
             }
         }
         Ok(())
@@ -364,6 +380,7 @@ impl World {
         }
         self.terms(trace)?;
         self.provide(trace)?;
+        self.store(trace)?;
         while let Some(machine) = self.economy.as_mut().and_then(Economy::mistaken) {
             trace.add(self.now(), format!("the judge of machine {machine} is mended"));
             self.apply(&Fault::Kill(machine), trace).await?;
@@ -388,6 +405,16 @@ impl World {
         economy.step(now_ms, self.calm, &mut self.rng)?;
         for raws in economy.errands(now, &self.chain) {
             (0..self.hosts.len()).for_each(|machine| self.submit(machine, raws.clone()));
+        }
+        Ok(())
+    }
+
+    /// Lets customers and the shop act, and checks what comes of it.
+    fn store(&mut self, trace: &mut Trace) -> Result<(), Broken> {
+        let now = self.now();
+        let Some(storage) = &mut self.storage else { return Ok(()) };
+        for words in storage.step(now, &mut self.rng)? {
+            trace.add(now, words);
         }
         Ok(())
     }
@@ -444,6 +471,9 @@ impl World {
         trace.add(self.now(), "all is healed");
         self.calm = true;
         self.wire.heal();
+        if let Some(storage) = &mut self.storage {
+            storage.heal(&mut self.rng)?;
+        }
         for machine in 0..self.hosts.len() {
             let hardware = &self.hosts[machine].hardware;
             hardware.skew.store(0, Ordering::SeqCst);
@@ -470,12 +500,15 @@ impl World {
                 })
                 .collect();
             let settled = self.economy.as_ref().is_none_or(|economy| economy.caught_up(epoch));
-            if behind.is_empty() && self.people.waiting() == 0 && settled {
+            let stored = self.storage.as_ref().is_none_or(Storage::is_over);
+            if behind.is_empty() && self.people.waiting() == 0 && settled && stored {
                 return Ok(());
             }
             if self.now() > deadline {
                 let (at, waiting) = (self.chain.height(), self.people.waiting());
-                let lacks = self.economy.as_ref().map(Economy::lacks).unwrap_or_default();
+                let economy = self.economy.as_ref().map(Economy::lacks);
+                let lacks = economy.or_else(|| self.storage.as_ref().map(Storage::lacks));
+                let lacks = lacks.unwrap_or_default();
                 return Err(Broken(format!(
                     "healed, and yet machines {behind:?} did not reach {goal} (the highest is {at}), \
                      and {waiting} people wait; {lacks}"

@@ -24,6 +24,8 @@ fn came_about(name: &str, report: &Report) -> bool {
         "copiers" => votes.copied > 0,
         "dissent" => votes.upheld == 1 && votes.fined == 3 && votes.paid > 0,
         "griefer" => votes.rejected == 1 && votes.paid > 0,
+        "storage" => report.stored.answered > 50,
+        "storage-lost" => report.stored.lost > 0,
         _ => true,
     }
 }
@@ -76,11 +78,13 @@ fn one_seed_is_one_world_to_the_byte() {
     let (first, second) = (world("mixed", 21), world("mixed", 21));
     assert_eq!(first.broken, None);
     assert_eq!((&first.hash, first.last), (&second.hash, second.last));
-    let (before, first, second) =
-        (first.hash, world("economy-faults", 2), world("economy-faults", 2));
-    assert_ne!(before, first.hash);
-    assert_eq!(first.broken, None);
-    assert_eq!((first.hash, first.last), (second.hash, second.last));
+    let before = first.hash;
+    for name in ["economy-faults", "storage-faults"] {
+        let (first, second) = (world(name, 2), world(name, 2));
+        assert_eq!(first.broken, None, "{name}");
+        assert_ne!(before, first.hash);
+        assert_eq!((first.hash, first.last), (second.hash, second.last));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::{
     codec::{Secret, SegmentId},
     index::Entry,
-    keys,
+    keys::{self, Random},
 };
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use minicbor::{Decode, Encode};
@@ -96,8 +96,8 @@ impl Sealer {
     }
 
     /// The note's bytes for agents.
-    pub(crate) fn seal(&self, note: &Note) -> Result<Vec<u8>, NoteError> {
-        let nonce: [u8; NONCE_LEN] = keys::random().map_err(|_| NoteError::Random)?;
+    pub(crate) fn seal(&self, note: &Note, random: &dyn Random) -> Result<Vec<u8>, NoteError> {
+        let nonce: [u8; NONCE_LEN] = keys::draw(random).map_err(|_| NoteError::Random)?;
         let mut text = cbor::to_vec(note);
         self.key()?
             .seal_in_place_append_tag(

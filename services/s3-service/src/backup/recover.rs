@@ -12,6 +12,7 @@
 
 use super::note::{self, Note, NoteError, Piece, Sealer};
 use crate::{
+    aside::aside,
     codec::CodecError,
     config::Config,
     fleet::{Agent, Fleet},
@@ -144,6 +145,30 @@ pub async fn recover(
     if path.exists() {
         return Err(RecoverError::There(path));
     }
+    let part = config.data.join(PART_FILE);
+    let made = recover_into(config, keyring, world, silent_max, || fresh(&part)).await;
+    let recovered = made.inspect_err(|_| {
+        // What is left of it would be written over by the next try.
+        let _ = std::fs::remove_file(&part);
+    })?;
+    let moved =
+        std::fs::rename(&part, &path).and_then(|()| std::fs::File::open(&config.data)?.sync_all());
+    moved.map_err(|source| RecoverError::Folder { path, source })?;
+    Ok(recovered)
+}
+
+/// Makes an index anew in what `fresh` gives, an index that nobody uses yet, and closes it. If it fails, what
+/// is there is no index.
+///
+/// # Errors
+/// [`RecoverError`] says what is in the way.
+pub async fn recover_into(
+    config: &Config,
+    keyring: &Keyring,
+    world: &World,
+    silent_max: Option<usize>,
+    fresh: impl FnOnce() -> Result<Index, RecoverError>,
+) -> Result<Recovered, RecoverError> {
     let signer = config.signer.address();
     let view = world.ledger.view().await?;
     let scout = Scout::new(config, keyring, world, &view)?;
@@ -152,19 +177,22 @@ pub async fn recover(
     }
     let most = silent_max.unwrap_or(usize::from(config.shape.k()));
     let (note, answered) = scout.note(&Sealer::new(&keyring.content.content), most).await?;
-    let part = config.data.join(PART_FILE);
-    let made = make(&scout, &note, &part).await;
+    let made = make(&scout, &note, Arc::new(fresh()?)).await;
     scout.store.writer.close().await;
-    let stats = made.inspect_err(|_| {
-        // What is left of it would be written over by the next try.
-        let _ = std::fs::remove_file(&part);
-    })?;
-    let moved =
-        std::fs::rename(&part, &path).and_then(|()| std::fs::File::open(&config.data)?.sync_all());
-    moved.map_err(|source| RecoverError::Folder { path, source })?;
-    let (objects, object_bytes) = stats;
+    let (objects, object_bytes) = made?;
     let answered = (answered, scout.rails.len());
     Ok(Recovered { objects, object_bytes, answered, sequence: note.sequence })
+}
+
+/// An index at `path`, whatever was there.
+fn fresh(path: &Path) -> Result<Index, RecoverError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(RecoverError::Folder { path: path.to_owned(), source });
+        }
+        _ => {}
+    }
+    Ok(Index::open(path)?)
 }
 
 /// The way to the agents of a service that has no index yet.
@@ -224,6 +252,7 @@ impl Scout {
             fleet: Arc::new(fleet),
             purse: Arc::new(purse),
             clock: Arc::clone(&world.clock),
+            random: Arc::clone(&world.random),
         });
         Ok(Self { store, rails, nonce, terms: view.terms, network, domain })
     }
@@ -317,15 +346,8 @@ impl Scout {
     }
 }
 
-/// Makes the index at `path`. Objects, and their bytes.
-async fn make(scout: &Scout, note: &Note, path: &Path) -> Result<(u64, u64), RecoverError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            return Err(RecoverError::Folder { path: path.to_owned(), source });
-        }
-        _ => {}
-    }
-    let index = Arc::new(Index::open(path)?);
+/// Fills the index. Objects, and their bytes.
+async fn make(scout: &Scout, note: &Note, index: Arc<Index>) -> Result<(u64, u64), RecoverError> {
     let blocking = Arc::clone(&index);
     run(move || blocking.write(|tables| tables.clear())).await?;
     let mut last = None;
@@ -409,5 +431,5 @@ async fn put(
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
 ) -> Result<T, RecoverError> {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| IndexError::Closed)??)
+    Ok(aside(work).await.ok_or(IndexError::Closed)??)
 }

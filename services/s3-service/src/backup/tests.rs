@@ -7,6 +7,7 @@ use super::{
 use crate::{
     codec::{Secret, SegmentId},
     index::{BlobId, Change},
+    keys::System,
 };
 use protocol::Digest;
 
@@ -25,9 +26,9 @@ fn note() -> Note {
 #[test]
 fn a_note_opens_with_its_key_alone() {
     let sealer = Sealer::new(&Secret::new([1; 32]));
-    let sealed = sealer.seal(&note()).unwrap();
+    let sealed = sealer.seal(&note(), &System).unwrap();
     assert_eq!(sealer.open(&sealed), Ok(note()));
-    assert_ne!(sealer.seal(&note()).unwrap(), sealed, "no nonce is used twice");
+    assert_ne!(sealer.seal(&note(), &System).unwrap(), sealed, "no nonce is used twice");
     assert_eq!(Sealer::new(&Secret::new([2; 32])).open(&sealed), Err(NoteError::Keys));
     for at in [1, 13, sealed.len() - 1] {
         let mut altered = sealed.clone();
@@ -39,7 +40,7 @@ fn a_note_opens_with_its_key_alone() {
     }
     let rows = vec![Change { table: 0, key: vec![0; 600 << 10], row: None }];
     let large = Note { tail: vec![Entry { sequence: 1, changes: rows }], ..note() };
-    assert!(matches!(sealer.seal(&large), Err(NoteError::Large(_))));
+    assert!(matches!(sealer.seal(&large, &System), Err(NoteError::Large(_))));
 }
 
 #[test]

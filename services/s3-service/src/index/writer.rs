@@ -1,9 +1,11 @@
 //! One thread writes the index. Changes that wait together share one transaction and one sync.
+//! Where all runs on one thread ([`crate::aside`]) a task does it.
 //!
 //! A change that fails on its own account must fail before it changes anything; it fails alone. A
 //! change that fails on the store's account takes the whole transaction with it.
 
 use super::{Index, IndexError, Tables};
+use crate::aside::{aside, is_single};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -27,7 +29,7 @@ struct Job {
     report: Report,
 }
 
-/// A handle on the writing thread. The thread ends when the last handle is dropped.
+/// A handle on the writing thread, or task. It ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct Writer {
     index: Arc<Index>,
@@ -43,14 +45,26 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread or task.
     ///
     /// # Errors
     /// When the system makes no thread.
     pub fn start(index: Arc<Index>) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (jobs, mut queue) = mpsc::channel(QUEUE);
         let worker = Arc::clone(&index);
-        std::thread::Builder::new().name("s3-index".into()).spawn(move || work(&worker, queue))?;
+        if is_single() {
+            tokio::spawn(async move {
+                while let Some(first) = queue.recv().await {
+                    commit(&worker, first, &mut queue);
+                }
+            });
+            return Ok(Self { index, jobs, pace: Arc::default() });
+        }
+        std::thread::Builder::new().name("s3-index".into()).spawn(move || {
+            while let Some(first) = queue.blocking_recv() {
+                commit(&worker, first, &mut queue);
+            }
+        })?;
         Ok(Self { index, jobs, pace: Arc::default() })
     }
 
@@ -97,9 +111,7 @@ impl Writer {
         read: impl FnOnce(&super::Reader) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, IndexError> {
         let index = Arc::clone(&self.index);
-        tokio::task::spawn_blocking(move || index.read(read))
-            .await
-            .map_err(|_| IndexError::Closed)?
+        aside(move || index.read(read)).await.ok_or(IndexError::Closed)?
     }
 }
 
@@ -132,26 +144,25 @@ impl Writer {
         // A change that fails is no reason to leave the file open.
         let _ = self.write(|_| Ok(())).await;
         let index = Arc::clone(&self.index);
-        let _ = tokio::task::spawn_blocking(move || index.close()).await;
+        let _ = aside(move || index.close()).await;
     }
 }
 
-fn work(index: &Index, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH {
-            match queue.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => break,
-            }
+/// Makes a change and those that wait with it.
+fn commit(index: &Index, first: Job, queue: &mut mpsc::Receiver<Job>) {
+    let mut batch = vec![first];
+    while batch.len() < BATCH {
+        match queue.try_recv() {
+            Ok(job) => batch.push(job),
+            Err(_) => break,
         }
-        let (changes, reports): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|job| (job.change, job.report)).unzip();
-        let fatal =
-            index.write(|tables| changes.into_iter().try_for_each(|change| change(tables))).err();
-        if let Some(error) = &fatal {
-            tracing::error!(%error, "index transaction failed");
-        }
-        reports.into_iter().for_each(|report| report(fatal.clone()));
     }
+    let (changes, reports): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|job| (job.change, job.report)).unzip();
+    let fatal =
+        index.write(|tables| changes.into_iter().try_for_each(|change| change(tables))).err();
+    if let Some(error) = &fatal {
+        tracing::error!(%error, "index transaction failed");
+    }
+    reports.into_iter().for_each(|report| report(fatal.clone()));
 }

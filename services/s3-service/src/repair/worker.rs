@@ -5,6 +5,7 @@
 //! given these can repair and cannot read.
 
 use crate::{
+    aside::aside,
     codec::{self, CodecError, MaskKey},
     index::Home,
     num::wide,
@@ -111,10 +112,9 @@ impl Worker {
         }
         let (shards, space) = self.link.whole(shelf, Some(at), &[]).await?;
         let (mask, id, shape) = (self.mask.clone(), shelf.id, shelf.layout.shape());
-        let rebuilt =
-            tokio::task::spawn_blocking(move || codec::rebuild(&mask, id, shape, shards, index))
-                .await
-                .map_err(|_| RepairError::Stopping)??;
+        let rebuilt = aside(move || codec::rebuild(&mask, id, shape, shards, index))
+            .await
+            .ok_or(RepairError::Stopping)??;
         if shelf.row.shards.get(at).is_none_or(|shard| shard.hash != rebuilt.hash) {
             return Err(RepairError::Hash);
         }

@@ -135,7 +135,7 @@ impl Face {
             algorithm: algorithm.map(Algorithm::code),
             whole,
         };
-        let upload = UploadId(keys::random().map_err(S3Error::internal_error)?);
+        let upload = UploadId(keys::draw(&*self.store.random).map_err(S3Error::internal_error)?);
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         self.writer()
             .write(move |tables| tables.create_upload(&bucket, &key, upload, &row))

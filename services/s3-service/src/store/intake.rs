@@ -39,10 +39,8 @@ const WAITING_MAX: usize = 4_096;
 /// Objects in one group.
 const GROUP_MAX: usize = 2_048;
 
-/// Into how many segments a body is cut at least, if each then has [`SEGMENT_BYTES_EASY`].
+/// Into how many segments a body is cut at least, if each then has as many bytes as the limits ask for.
 const SEGMENTS_AT_ONCE: u64 = 4;
-/// Segments are not made smaller than this only to have more of them, bytes.
-const SEGMENT_BYTES_EASY: u64 = 8 << 20;
 
 /// What the bytes become.
 #[derive(Clone, Debug)]
@@ -328,8 +326,8 @@ fn verify(
 
 /// How large the segments of so many bytes are at most: few, but small enough that the first is sealed
 /// and sent while the others come.
-fn segment_bytes(bytes: u64) -> u64 {
-    bytes.div_ceil(SEGMENTS_AT_ONCE).clamp(SEGMENT_BYTES_EASY, SEGMENT_BYTES_MAX)
+fn segment_bytes(bytes: u64, easy: u64) -> u64 {
+    bytes.div_ceil(SEGMENTS_AT_ONCE).max(easy).clamp(1, SEGMENT_BYTES_MAX)
 }
 
 /// A large body on its way. Dropped before the end, by an error or because the client went, it leaves
@@ -350,7 +348,8 @@ impl Large {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: Into<StoreError>,
     {
-        for bytes in split(reader.bytes, segment_bytes(reader.bytes)) {
+        let largest = segment_bytes(reader.bytes, self.store.limits.segment_bytes_easy);
+        for bytes in split(reader.bytes, largest) {
             while self.under_way.len() >= self.store.limits.segments_per_upload {
                 self.settle().await?;
             }
@@ -584,7 +583,7 @@ mod tests {
             (mib(256), 4, mib(64)),
             (mib(1_024), 16, mib(64)),
         ] {
-            let parts = split(bytes, segment_bytes(bytes));
+            let parts = split(bytes, segment_bytes(bytes, Limits::default().segment_bytes_easy));
             assert_eq!((parts.len(), parts.iter().max()), (segments, Some(&largest)), "{bytes}");
         }
     }

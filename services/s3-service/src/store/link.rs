@@ -21,10 +21,12 @@ use std::{
     collections::BTreeSet,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
 use storage_kind::{dataset::Shard, wire::Refusal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// Memory held for a segment on its way out. Whoever sends a shard has its part in it and nobody waits
 /// for more while holding it, so that it comes back whatever else waits.

@@ -346,6 +346,7 @@ impl Store {
                 Status::Waiting => {}
             }
             tokio::select! {
+                biased;
                 Some((shard, got)) = asked.next() => match got {
                     Ok(bytes) => {
                         let mut bytes = Vec::from(bytes);

@@ -8,9 +8,9 @@
 use super::{
     ReadError, Store,
     link::{Space, home},
-    segment_id,
 };
 use crate::{
+    aside::aside,
     codec::{self, CodecError, Layout, Sealer, SegmentId},
     index::{Home, IndexError, Segment, ShardRow},
     num::{mem, wide},
@@ -181,7 +181,7 @@ impl Store {
     pub(crate) async fn begin(&self, plain: u64, packed: bool) -> Result<Filling, StoreError> {
         let layout = Layout::new(self.shape, plain)?;
         let space = self.space(layout.stored_bytes()).await.ok_or(StoreError::Stopping)?;
-        let id = segment_id()?;
+        let id = self.segment_id()?;
         let sealer = Sealer::new(&self.keys, id, layout)?;
         Ok(Filling { sealer, id, layout, packed, space })
     }
@@ -193,9 +193,7 @@ impl Store {
             sealer.finish(&self.keys)?
         } else {
             let store = Arc::clone(self);
-            tokio::task::spawn_blocking(move || sealer.finish(&store.keys))
-                .await
-                .map_err(|_| StoreError::Stopping)??
+            aside(move || sealer.finish(&store.keys)).await.ok_or(StoreError::Stopping)??
         };
         self.upload(id, layout, shards, packed, space).await
     }
@@ -236,6 +234,7 @@ impl Store {
         let (mut stalled, mut waiting) = (false, VecDeque::new());
         while durable < needed {
             tokio::select! {
+                biased;
                 done = rest.join_next() => match done {
                     // The first of two that take the same shard counts. The other was not slow but
                     // asked needlessly: it can have a shard that still waits.

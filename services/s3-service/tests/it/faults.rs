@@ -263,6 +263,7 @@ async fn a_taken_port_is_named() {
         shards: std::sync::Arc::clone(&world.shards) as _,
         ledger: std::sync::Arc::clone(&world.ledger) as _,
         clock: std::sync::Arc::new(s3_service::WallClock),
+        random: std::sync::Arc::new(s3_service::keys::System),
     };
     let keyring = s3_service::Keyring::generate().unwrap();
     let refused = s3_service::Service::start(config, keyring, around).await.unwrap_err();

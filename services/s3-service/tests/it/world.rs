@@ -127,6 +127,7 @@ impl World {
             shards,
             ledger: Arc::clone(&self.ledger) as _,
             clock: Arc::new(WallClock),
+            random: Arc::new(s3_service::keys::System),
         };
         let started = Service::start(self.config.clone(), self.keyring.clone(), around).await;
         self.service = Some(started.unwrap());
@@ -172,6 +173,7 @@ impl World {
             shards: Arc::clone(&self.shards) as _,
             ledger: Arc::clone(&self.ledger) as _,
             clock: Arc::new(WallClock),
+            random: Arc::new(s3_service::keys::System),
         }
     }
 

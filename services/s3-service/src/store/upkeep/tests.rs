@@ -6,6 +6,7 @@ use crate::{
     config::Limits,
     fleet::{Agent, Fleet},
     index::{Home, Index, Segment, ShardRow, Writer},
+    keys::System,
     purse::Purse,
     shards::memory::{self, MemoryShards},
     store::Parts,
@@ -69,6 +70,7 @@ fn store(clock: &Arc<Hand>) -> Arc<Store> {
         shards: Arc::new(MemoryShards::new(world)),
         fleet: Arc::new(fleet),
         clock: Arc::clone(clock) as _,
+        random: Arc::new(System),
     })
 }
 
