@@ -121,15 +121,14 @@ impl Ingest {
 
     /// Opens an epoch of a network. Opening again changes nothing.
     pub fn open(&mut self, inputs: Arc<Inputs>) {
-        let opening = self.opening(inputs);
+        let opening = self.opening(inputs, 1);
         self.open_with(opening);
     }
 
-    /// An epoch that is to be opened once it was told what blocks carry of it.
-    pub fn opening(&self, inputs: Arc<Inputs>) -> Opening {
-        let parts = self.open.len().saturating_add(1);
-        let room = KNOWN_MAX.saturating_sub(self.known).max(KNOWN_MAX / parts);
-        Opening::new(inputs, (self.chain_id, self.sizes.largest()), room)
+    /// An epoch that is to be opened once it was told what blocks carry of it, one of so many at once.
+    pub fn opening(&self, inputs: Arc<Inputs>, parts: usize) -> Opening {
+        let parts = self.open.len().saturating_add(parts).max(1);
+        Opening::new(inputs, (self.chain_id, self.sizes.largest()), KNOWN_MAX / parts)
     }
 
     /// Opens it, with what blocks carry of it.

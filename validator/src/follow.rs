@@ -234,6 +234,7 @@ impl Follower {
                 return false;
             }
         };
+        let parts = usize::try_from(networks).unwrap_or(usize::MAX);
         let (mut all, mut openings) = (true, Vec::new());
         for network in (1..=networks).map(NetworkId) {
             if done.contains(&network) {
@@ -242,7 +243,10 @@ impl Follower {
             match self.inputs(network, epoch).await {
                 Ok(inputs) => {
                     let intake = self.intake.as_ref();
-                    match intake.zip(inputs).map(|(intake, inputs)| intake.opening(inputs.into())) {
+                    match intake
+                        .zip(inputs)
+                        .map(|(intake, inputs)| intake.opening(inputs.into(), parts))
+                    {
                         Some(opening) => openings.push(opening),
                         None => {
                             done.insert(network);

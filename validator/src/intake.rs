@@ -117,12 +117,12 @@ impl Intake {
 
     /// Opens an epoch.
     pub fn open_epoch(&self, inputs: Arc<Inputs>) {
-        self.open_late(self.opening(inputs), &[]);
+        self.open_late(self.opening(inputs, 1), &[]);
     }
 
-    /// An epoch to be opened once it was told of the blocks that may carry some of it.
-    pub fn opening(&self, inputs: Arc<Inputs>) -> Opening {
-        self.lock().ingest.opening(inputs)
+    /// An epoch to be opened once it was told of the blocks that may carry some of it, one of so many at once.
+    pub fn opening(&self, inputs: Arc<Inputs>, parts: usize) -> Opening {
+        self.lock().ingest.opening(inputs, parts)
     }
 
     /// Opens an epoch after blocks that may carry some of it, and perhaps after a restart: what they carry

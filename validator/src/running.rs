@@ -188,7 +188,7 @@ async fn run(
     let refusals = settler.refusals();
     let tasks = vec![
         tokio::spawn(follow(follower, next, recorder)),
-        tokio::spawn(settle(settler, recorded.clone())),
+        tokio::spawn(settler.run(recorded.clone())),
     ];
     Ok(Work { recorded, refusals, tasks })
 }
@@ -224,24 +224,6 @@ async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sende
         tracing::error!(%error, "following blocks failed; trying again");
         next = Height(recorded.borrow().0.saturating_add(1));
         tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn settle(mut settler: Settler, mut recorded: watch::Receiver<Height>) {
-    loop {
-        let height = *recorded.borrow_and_update();
-        match settler.settle_due(height).await {
-            Ok(0) => {}
-            // The log has the reasons.
-            Ok(_) => tokio::time::sleep(RETRY).await,
-            Err(error) => {
-                tracing::warn!(%error, "the ledger cannot be read; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-        if recorded.changed().await.is_err() {
-            return;
-        }
     }
 }
 
