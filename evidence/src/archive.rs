@@ -2,7 +2,7 @@
 //!
 //! | object | what |
 //! |---|---|
-//! | `evidence/{height:012}.cbor` | a block's height, header time and batches, byte for byte; only blocks with batches |
+//! | `evidence/{height:012}.cbor` | a block's height, header time and batches, byte for byte; only if it has one |
 //! | `inputs/{network}/{epoch:012}.cbor` | the inputs file |
 //! | `statements/{network}/{epoch:012}.cbor` | the statement |
 //! | `segments/network={network}/epoch={epoch:012}/envelopes.parquet` | derived: the envelopes that counted ([`crate::segment`]) |

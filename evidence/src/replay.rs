@@ -16,13 +16,13 @@
 //! The result is a function of the set of (blob, height) alone, and so the same for all who replay.
 //!
 //! **Memory.** Blocks come one after another ([`Replay::block`]), and nothing of one is kept but what counts so
-//! far and who is at fault: blobs cost nothing, and a full block every half second is more in a day than any memory holds.
-//! What honest devices send is bounded by their quotas; but a network's founder writes its manifest and may
-//! own its devices, hence rule 4. Who is at fault is bounded too ([`FAULT_BYTES_MAX`], [`FAULTS_MAX`],
-//! [`TRACKED_MAX`]), since keys to sign batches with cost nothing: an author's faults count until they are a block's worth,
-//! which costs all that it can cost; if there are too many of all authors, those with the fewest bytes are forgotten, as
-//! in the statement's rows ([`protocol::author`]); and of what exceeds a quota only so much is found as can be told
-//! from a repetition. All of that can spare an author, and blames none.
+//! far and who is at fault: blobs cost nothing, and full blocks of a day are more than any memory holds. What
+//! honest devices send is bounded by their quotas; but a network's founder writes its manifest and may own its
+//! devices, hence rule 4. Who is at fault is bounded too ([`FAULT_BYTES_MAX`], [`FAULTS_MAX`],
+//! [`TRACKED_MAX`]), since keys to sign batches with cost nothing: an author's faults count until they are a
+//! block's worth, which costs all that it can cost; if there are too many of all authors, those with the fewest
+//! bytes are forgotten, as in the statement's rows ([`protocol::author`]); and of what exceeds a quota only so
+//! much is found as can be told from a repetition. All of that can spare an author, and blames none.
 //!
 //! **Authors' faults.** Who signs a batch is charged for what stands in [`Replayed::faults`], so only that may
 //! stand there which an honest author checks before it signs, from the inputs file, the sizes of kinds and its

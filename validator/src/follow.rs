@@ -17,7 +17,7 @@ use crate::{
     settle,
 };
 use consensus::{BlobRefused, Finalized, HistoryError, Ledger};
-use evidence::{ArchiveError, BlockEvidence, Opening, replay::batches};
+use evidence::{ArchiveError, BlockEvidence, Opening};
 use futures::TryStreamExt as _;
 use protocol::{Epoch, Height, NetworkId, clock::EpochClock, inputs::Inputs};
 use std::{
@@ -176,7 +176,7 @@ impl Follower {
     async fn record(&self, block: &Finalized) -> Result<(), FollowError> {
         let (height, time_ms) = (Height(block.header.height), block.header.timestamp_ms);
         let Files { client, archive, .. } = &self.files;
-        let evidence = match &block.blobs {
+        let (evidence, batches) = match &block.blobs {
             Some(blobs) => BlockEvidence::of_chain(height, time_ms, blobs, client.chain_id()),
             None => {
                 let evidence = self.files.block(&block.header).await?;
@@ -184,12 +184,9 @@ impl Follower {
             }
         };
         archive.record_block(&evidence).await?;
-        let envelopes: usize = batches(evidence.blobs(), client.chain_id(), None)
-            .iter()
-            .map(|batch| batch.envelopes().len())
-            .sum();
+        let envelopes: usize = batches.iter().map(|batch| batch.envelopes().len()).sum();
         if let Some(intake) = &self.intake {
-            intake.block(&evidence);
+            intake.block_of(&evidence, &batches);
         }
         metrics::counter!("wayleave_evidence_carried_total")
             .increment(u64::try_from(envelopes).unwrap_or(u64::MAX));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /v1/evidence` | [`evidence::wire::Answers`] to a [`Submit`], both canonical CBOR |
 //! | `GET /v1/evidence/{digest}` | the height of the block that carries an envelope, as text; 404 while none does |
-//! | `GET /v1/blocks/{height}` | a block's evidence: all of its blobs while the ledger has them, else what the archive has; 404 for one without |
+//! | `GET /v1/blocks/{height}` | a block's blobs, all while the ledger has them, else the archive's batches; 404 for none |
 //! | `GET /v1/inputs/{network}/{epoch}` | the inputs file, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}` | the statement, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |

@@ -13,7 +13,7 @@
 //! durable, or the journal panics, all of it is taken back and refused, and so is who repeated some of it.
 
 use evidence::{
-    BlockEvidence, Head, Ingest, Journal, Opening, Sizes,
+    Batch, BlockEvidence, Head, Ingest, Journal, Opening, Sizes,
     ingest::Limits,
     journal::JournalError,
     replay::batches,
@@ -225,11 +225,15 @@ impl Intake {
 
     /// Tells of a final block: what it carries is done, epochs close.
     pub fn block(&self, evidence: &BlockEvidence) {
-        let batches = batches(evidence.blobs(), self.chain_id, None);
+        self.block_of(evidence, &batches(evidence.blobs(), self.chain_id, None));
+    }
+
+    /// The same of a block whose batches were read already.
+    pub fn block_of(&self, evidence: &BlockEvidence, batches: &[Batch]) {
         let epoch = self.clock.epoch(evidence.height);
         let mut state = self.lock();
         for batch in batches {
-            let known = state.ingest.carried(&batch);
+            let known = state.ingest.carried(batch);
             let carried = state.carried.entry(epoch).or_default();
             for digest in known {
                 carried.entry(digest).or_insert(evidence.height);

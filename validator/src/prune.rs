@@ -1,5 +1,5 @@
-//! Pruning the archive (design 5): evidence that can neither be disputed nor has to be replayed here is kept for a while longer,
-//! and then goes. [`evidence::archive`] says what stays.
+//! Pruning the archive (design 5): evidence that can neither be disputed nor has to be replayed here is kept for
+//! a while longer, and then goes. [`evidence::archive`] says what stays.
 //!
 //! What can still be needed of a network, and is kept whatever its age:
 //! * epochs that are open, or decided and not claimable, since a dissent may have them voted on again;

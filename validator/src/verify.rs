@@ -34,7 +34,7 @@ pub enum VerifyEpochError {
     Missing(&'static str, Epoch),
     /// The archive was begun in the middle, or its beginning is pruned.
     #[error(
-        "epoch {0} cannot be replayed from this archive, which has no evidence from before block {1} (any more): a node with `--role archive` has it"
+        "epoch {0} cannot be replayed here: the archive has no evidence from before block {1} (any more); a node with `--role archive` has it"
     )]
     Incomplete(Epoch, Height),
     /// The files do not give the statement.

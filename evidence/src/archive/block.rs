@@ -47,14 +47,21 @@ impl BlockEvidence {
     /// to replay ([`mod@crate::replay`]), nobody answers for them, and they cost whoever fills a block
     /// nothing. Without them the header's hash over the blobs cannot be checked, so who fetches the evidence
     /// of a block asks for all of its blobs.
-    pub fn of_chain(height: Height, time_ms: u64, blobs: &[Bytes], chain_id: u64) -> Self {
-        let is_batch = |blob: &&Bytes| Batch::from_bytes(blob, chain_id).is_ok();
-        Self { height, time_ms, blobs: blobs.iter().filter(is_batch).cloned().collect() }
+    ///
+    /// Returns the batches as well, since each has a signature to check, and a block may have thousands.
+    pub fn of_chain(
+        height: Height,
+        time_ms: u64,
+        blobs: &[Bytes],
+        chain_id: u64,
+    ) -> (Self, Vec<Batch>) {
+        let batch = |blob: &Bytes| Some((blob.clone(), Batch::from_bytes(blob, chain_id).ok()?));
+        let (blobs, batches) = blobs.iter().filter_map(batch).unzip();
+        (Self { height, time_ms, blobs }, batches)
     }
 
-    /// The same without what is no batch of the chain.
-    #[must_use]
-    pub fn without_junk(&self, chain_id: u64) -> Self {
+    /// The same without what is no batch of the chain, and the batches.
+    pub fn without_junk(&self, chain_id: u64) -> (Self, Vec<Batch>) {
         Self::of_chain(self.height, self.time_ms, &self.blobs, chain_id)
     }
 

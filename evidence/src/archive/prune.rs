@@ -43,7 +43,8 @@ impl Tally {
 
 impl Archive {
     /// Forgets all blocks below `to`, then deletes them and the segments of epochs that begin there, of networks
-    /// up to the `newest`: those of at most `blocks` heights a call, so that nobody waits for long. True once all is gone.
+    /// up to the `newest`: those of at most `blocks` heights a call, so that nobody waits for long. True once
+    /// all is gone.
     ///
     /// # Errors
     /// When the store fails; the next call goes on.

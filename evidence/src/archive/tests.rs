@@ -157,11 +157,12 @@ async fn blobs_that_are_no_batch_are_not_kept_and_change_nothing() {
         let junk = [vec![0xff; 900], other, forged(&mine[0])];
         let blobs: Vec<Bytes> = junk.into_iter().chain(mine.clone()).map(Bytes::from).collect();
         whole.record_block(&BlockEvidence::new(Height(height), TIME, &blobs)).await.unwrap();
-        let block = BlockEvidence::of_chain(Height(height), TIME, &blobs, CHAIN);
+        let (block, _) = BlockEvidence::of_chain(Height(height), TIME, &blobs, CHAIN);
         assert!(block.blobs().eq(mine.iter().map(Vec::as_slice)));
         kept.record_block(&block).await.unwrap();
     }
-    let junk = BlockEvidence::of_chain(Height(334), TIME, &[Bytes::from_static(b"junk")], CHAIN);
+    let (junk, _) =
+        BlockEvidence::of_chain(Height(334), TIME, &[Bytes::from_static(b"junk")], CHAIN);
     kept.record_block(&junk).await.unwrap();
     assert_eq!(kept.block(Height(334)).await.unwrap(), None);
     let replayed = whole.carried(&inputs(), &sizes()).await.unwrap();

@@ -10,8 +10,8 @@ use std::{
 
 /// The memory that the envelopes of one epoch of a network may take, as [`weight`] reckons it: 1.5 GiB.
 pub const CARRIED_MAX: usize = 1_536 * 1024 * 1024;
-/// After so many bytes of an author's faults its row says no more: they are a block's worth, which costs all that a row can
-/// cost.
+/// After so many bytes of an author's faults its row says no more: they are a block's worth, which costs all
+/// that a row can cost.
 pub const FAULT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// The most faults of an epoch, of all authors together.
 pub const FAULTS_MAX: usize = 512 * 1024;
