@@ -2,12 +2,13 @@
 //!
 //! | object | what |
 //! |---|---|
-//! | `evidence/{height:012}.cbor` | a block's height, header time and blobs, byte for byte; only blocks with blobs |
+//! | `evidence/{height:012}.cbor` | a block's height, header time and batches, byte for byte; only if it has one |
 //! | `inputs/{network}/{epoch:012}.cbor` | the inputs file |
 //! | `statements/{network}/{epoch:012}.cbor` | the statement |
 //! | `segments/network={network}/epoch={epoch:012}/envelopes.parquet` | derived: the envelopes that counted ([`crate::segment`]) |
 //! | `cursor.cbor` | up to which height the blocks are recorded |
 //! | `since.cbor` | from which height on none is missing, if not from the first |
+//! | `pruned.cbor` | below which height blocks and segments are deleted ([`Archive::prune`]) |
 //!
 //! Rules:
 //! * an object appears whole or not at all, and is durable when the call returns;
@@ -15,28 +16,33 @@
 //!   ([`ArchiveError::Differs`]), so that history cannot change unnoticed;
 //! * a statement may be replaced, since an epoch that is not final is settled again with a corrected
 //!   judge (design 9); which one is final, the ledger says by its hash;
-//! * everything read is bounded and decoded canonically.
+//! * everything read is bounded and decoded canonically, and a range of blocks is a stream: whoever fills
+//!   blocks fills disks, and never a memory.
 //!
 //! The default store is a local folder; any other `object_store` works as well.
 
-use crate::{Replayed, Sizes, replay};
+mod block;
+mod prune;
+
+pub use block::BlockEvidence;
+
+use crate::{Replay, Replayed, Sizes};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
-use minicbor::{Decode, Encode, bytes::ByteVec};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
     local::LocalFileSystem, path::Path,
 };
 use protocol::{
-    Epoch, Height, NetworkId,
-    cbor::{self, DecodeError},
+    Epoch, Height, NetworkId, cbor,
     inputs::{Inputs, InputsError},
     statement::Statement,
 };
-use std::sync::Arc;
+use prune::Tally;
+use std::{pin::pin, sync::Arc};
 
-/// How many objects are read at once.
-const READS: usize = 16;
+/// How many objects are read at once: so many blocks are held in memory.
+const READS: usize = 8;
 /// The largest evidence object: a block's blobs and what stands around them, in bytes.
 const EVIDENCE_MAX: u64 = 2 * 1024 * 1024 + 64 * 1024;
 
@@ -44,6 +50,7 @@ const EVIDENCE_MAX: u64 = 2 * 1024 * 1024 + 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    tally: Arc<Tally>,
 }
 
 /// Why the archive failed.
@@ -71,59 +78,10 @@ pub enum ArchiveError {
     Missing(String),
 }
 
-/// The format of a block's evidence.
-const VERSION: u16 = 1;
-
-/// The blobs of one block.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct BlockEvidence {
-    #[n(0)]
-    version: u16,
-    /// The block's height.
-    #[n(1)]
-    pub height: Height,
-    /// The time of its header, in milliseconds since 1970.
-    #[n(2)]
-    pub time_ms: u64,
-    #[n(3)]
-    blobs: Vec<ByteVec>,
-}
-
-impl BlockEvidence {
-    /// The blobs of the block at `height`.
-    pub fn new(
-        height: Height,
-        time_ms: u64,
-        blobs: impl IntoIterator<Item = impl AsRef<[u8]>>,
-    ) -> Self {
-        let blobs = blobs.into_iter().map(|blob| ByteVec::from(blob.as_ref().to_vec())).collect();
-        Self { version: VERSION, height, time_ms, blobs }
-    }
-
-    /// The blobs, in the block's order.
-    pub fn blobs(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.blobs.iter().map(|blob| blob.as_slice())
-    }
-
-    /// The canonical bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::to_vec(self)
-    }
-
-    /// Reads canonical bytes.
-    ///
-    /// # Errors
-    /// When the bytes are not canonical or of another version.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        cbor::from_version(bytes, VERSION)
-    }
-}
-
 impl Archive {
     /// An archive in any object store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, tally: Arc::default() }
     }
 
     /// An archive in a local folder, which is made if it is not there.
@@ -143,10 +101,15 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Differs`] if another block was recorded at this height.
     pub async fn record_block(&self, evidence: &BlockEvidence) -> Result<(), ArchiveError> {
-        if evidence.blobs.is_empty() {
+        if evidence.is_empty() {
             return Ok(());
         }
-        self.put_once(evidence_path(evidence.height), evidence.to_bytes()).await
+        let bytes = evidence.to_bytes();
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.put_once(evidence_path(evidence.height), bytes).await? {
+            self.tally.add(size);
+        }
+        Ok(())
     }
 
     /// The blobs of the block at `height`, if it had any and is recorded.
@@ -156,7 +119,7 @@ impl Archive {
     pub async fn block(&self, height: Height) -> Result<Option<BlockEvidence>, ArchiveError> {
         let path = evidence_path(height);
         let Some(bytes) = self.get(&path, EVIDENCE_MAX).await? else { return Ok(None) };
-        let evidence = BlockEvidence::from_bytes(&bytes).map_err(|error| damaged(&path, &error))?;
+        let evidence = BlockEvidence::read(&bytes).map_err(|error| damaged(&path, &error))?;
         if evidence.height == height {
             Ok(Some(evidence))
         } else {
@@ -164,30 +127,31 @@ impl Archive {
         }
     }
 
-    /// The recorded blocks from `first` to `last`, both included, ascending.
-    ///
-    /// # Errors
-    /// When the store fails or an object is damaged.
-    pub async fn blocks(
+    /// The recorded blocks from `first` to `last`, both included, ascending, one after another. At most
+    /// [`READS`] of them are in memory.
+    pub fn blocks(
         &self,
         first: Height,
         last: Height,
-    ) -> Result<Vec<BlockEvidence>, ArchiveError> {
-        futures::stream::iter((first.0..=last.0).map(|height| self.block(Height(height))))
+    ) -> impl Stream<Item = Result<BlockEvidence, ArchiveError>> + Send + '_ {
+        futures::stream::iter(first.0..=last.0)
+            .map(|height| self.block(Height(height)))
             .buffered(READS)
             .try_filter_map(|evidence| async move { Ok(evidence) })
-            .try_collect()
-            .await
     }
 
-    /// Everything that settlement reads of the epoch of `inputs`, verified again.
+    /// Everything that settlement reads of the epoch of `inputs`, verified again, block by block.
     ///
     /// # Errors
     /// When the store fails or an object is damaged.
     pub async fn carried(&self, inputs: &Inputs, sizes: &Sizes) -> Result<Replayed, ArchiveError> {
         let (first, last) = (inputs.first_height(), inputs.clock.grace_end(inputs.epoch));
-        let blocks = self.blocks(first, last).await?;
-        Ok(replay(inputs, sizes, &blocks))
+        let mut replay = Replay::new(inputs, sizes);
+        let mut blocks = pin!(self.blocks(first, last));
+        while let Some(block) = blocks.try_next().await? {
+            replay.block(&block);
+        }
+        Ok(replay.finish())
     }
 
     /// Writes the inputs file of an epoch.
@@ -195,7 +159,8 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Differs`] if another file was written for this epoch.
     pub async fn put_inputs(&self, inputs: &Inputs) -> Result<(), ArchiveError> {
-        self.put_once(inputs_path(inputs.network, inputs.epoch), inputs.to_bytes()).await
+        self.put_once(inputs_path(inputs.network, inputs.epoch), inputs.to_bytes()).await?;
+        Ok(())
     }
 
     /// The bytes of an inputs file.
@@ -318,7 +283,7 @@ impl Archive {
     }
 
     /// From which height on no block's evidence is missing, as far as blocks are recorded: 0 unless the ledger
-    /// was joined later, without its past.
+    /// was joined later, without its past, or what was below is pruned.
     ///
     /// # Errors
     /// When the store fails or the object is damaged.
@@ -337,13 +302,14 @@ impl Archive {
         Ok(())
     }
 
-    async fn put_once(&self, path: Path, bytes: Vec<u8>) -> Result<(), ArchiveError> {
+    /// False if it was there already.
+    async fn put_once(&self, path: Path, bytes: Vec<u8>) -> Result<bool, ArchiveError> {
         let bytes = Bytes::from(bytes);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&path, bytes.clone().into(), options).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(StoreError::AlreadyExists { .. }) => match self.get(&path, u64::MAX).await? {
-                Some(there) if there == bytes => Ok(()),
+                Some(there) if there == bytes => Ok(false),
                 _ => Err(ArchiveError::Differs(path.to_string())),
             },
             Err(error) => Err(error.into()),
@@ -382,5 +348,7 @@ fn segment_path(network: NetworkId, epoch: Epoch) -> Path {
     Path::from(format!("segments/network={network}/epoch={:012}/envelopes.parquet", epoch.0))
 }
 
+#[cfg(test)]
+mod counted;
 #[cfg(test)]
 mod tests;

@@ -23,15 +23,20 @@
 //! or identity meanwhile. So what one author signs of a device and epoch never exceeds its quota.
 //!
 //! Nothing is kept of an envelope that is refused, so refusing costs no memory. What is kept is
-//! bounded: the pool in bytes, in all and for each device ([`Limits`]); identities by the quota; epochs
-//! by the ledger's clock ([`Ingest::advance`]).
+//! bounded: the pool in bytes, in all and for each device ([`Limits`]); identities by the quota, beyond which
+//! nothing of a device is remembered, and by [`KNOWN_MAX`], beyond which an epoch takes no more than its part,
+//! whatever its network's manifest allows; epochs by the ledger's clock ([`Ingest::advance`]).
 
+mod known;
 mod pool;
 
+pub use known::Opening;
+
 use crate::{Acceptance, Batch, Sizes, batch, replay::is_dated, wire::Answer};
+use known::{Open, Seen};
 use pool::{Pending, Pool};
 use protocol::{
-    DeviceId, Digest, Epoch, Height, NetworkId, Reason,
+    Digest, Epoch, Height, NetworkId, Reason,
     body::{COMMON, Common},
     envelope::Envelope,
     inputs::Inputs,
@@ -44,6 +49,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub const LEAD: u64 = 2;
 /// How many payloads under one identity are kept: two prove the fault.
 pub const PAYLOADS_MAX: usize = 2;
+/// How many envelopes are remembered, of all open epochs together. Each of them may have its part of as many more.
+pub const KNOWN_MAX: usize = 1024 * 1024;
 
 /// The newest final block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,31 +93,9 @@ pub struct Ingest {
     limits: Limits,
     head: Head,
     open: BTreeMap<(NetworkId, Epoch), Open>,
+    /// How many envelopes the open epochs remember.
+    known: usize,
     pool: Pool,
-}
-
-/// An open epoch of a network.
-#[derive(Debug)]
-struct Open {
-    inputs: Arc<Inputs>,
-    devices: BTreeMap<DeviceId, Sent>,
-}
-
-/// What one device sent for an epoch.
-#[derive(Debug, Default)]
-struct Sent {
-    bytes: usize,
-    seen: BTreeMap<u64, Vec<Seen>>,
-}
-
-/// One payload under an identity.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    payload: Digest,
-    digest: Digest,
-    accepted: Height,
-    bytes: usize,
-    carried: bool,
 }
 
 /// What an examination found.
@@ -129,15 +114,38 @@ impl Ingest {
             limits,
             head: Head::default(),
             open: BTreeMap::new(),
+            known: 0,
             pool: Pool::default(),
         }
     }
 
     /// Opens an epoch of a network. Opening again changes nothing.
     pub fn open(&mut self, inputs: Arc<Inputs>) {
-        self.open
-            .entry((inputs.network, inputs.epoch))
-            .or_insert_with(|| Open { inputs, devices: BTreeMap::new() });
+        let opening = self.opening(inputs, 1);
+        self.open_with(opening);
+    }
+
+    /// An epoch that is to be opened once it was told what blocks carry of it, one of so many at once.
+    pub fn opening(&self, inputs: Arc<Inputs>, parts: usize) -> Opening {
+        let parts = self.open.len().saturating_add(parts).max(1);
+        Opening::new(inputs, (self.chain_id, self.sizes.largest()), KNOWN_MAX / parts)
+    }
+
+    /// Opens it, with what blocks carry of it.
+    pub fn open_with(&mut self, opening: Opening) {
+        let open = opening.into_open();
+        self.open.entry((open.inputs.network, open.inputs.epoch)).or_insert(open);
+        self.count();
+    }
+
+    /// Reckons how much is remembered.
+    fn count(&mut self) {
+        self.known = self.open.values().map(|open| open.known).sum();
+    }
+
+    /// Whether an open epoch may remember one more.
+    fn has_memory(&self, open: &Open) -> bool {
+        self.known < KNOWN_MAX || open.known < KNOWN_MAX / self.open.len().max(1)
     }
 
     /// Tells of a new final block, and closes epochs whose evidence no later block may carry.
@@ -145,6 +153,7 @@ impl Ingest {
         self.head = head;
         let next = Height(head.height.0.saturating_add(1));
         self.open.retain(|(_, epoch), open| next <= open.inputs.clock.grace_end(*epoch));
+        self.count();
     }
 
     /// The newest final block it knows.
@@ -166,7 +175,7 @@ impl Ingest {
     pub fn submit(&mut self, bytes: &[u8], now_ms: u64) -> Answer {
         match self.examine(bytes, Some(now_ms)) {
             Ok(Verdict::Fresh(envelope)) => {
-                let seen = self.remember(&envelope, false);
+                let seen = self.remember(&envelope);
                 let payload = envelope.payload();
                 let named = (payload.network, payload.epoch);
                 self.enqueue(&envelope);
@@ -182,7 +191,7 @@ impl Ingest {
     /// it was accepted, and are not asked for again.
     pub fn restore(&mut self, bytes: &[u8]) -> bool {
         let Ok(Verdict::Fresh(envelope)) = self.examine(bytes, None) else { return false };
-        self.remember(&envelope, false);
+        self.remember(&envelope);
         self.enqueue(&envelope);
         true
     }
@@ -192,23 +201,29 @@ impl Ingest {
         let Ok(envelope) = Envelope::parse(bytes, self.sizes.largest()) else { return };
         let payload = envelope.payload();
         let Some(open) = self.open.get_mut(&(payload.network, payload.epoch)) else { return };
-        let Some(sent) = open.devices.get_mut(&envelope.device()) else { return };
-        let Some(seen) = sent.seen.get_mut(&payload.sequence) else { return };
-        seen.retain(|seen| seen.carried || seen.payload != envelope.payload_digest());
-        sent.seen.retain(|_, seen| !seen.is_empty());
-        sent.bytes = sent.seen.values().flatten().map(|seen| seen.bytes).sum();
+        open.retract(&envelope);
+        self.count();
         self.pool.remove(envelope.digest());
     }
 
     /// Tells that a final block carries `batch`: identities are taken and quotas used, whoever the
-    /// author is, and nothing of it needs to be carried again.
-    pub fn carried(&mut self, batch: &Batch) {
+    /// author is, and nothing of it needs to be carried again. Returns which of its envelopes are a device's of an
+    /// open epoch, within what is remembered of it.
+    pub fn carried(&mut self, batch: &Batch) -> Vec<Digest> {
+        let mut carried = Vec::new();
         for bytes in batch.envelopes() {
             let Ok(envelope) = Envelope::parse(bytes, self.sizes.largest()) else { continue };
-            if !self.mark_carried(&envelope) && self.is_genuine(&envelope) {
-                self.remember(&envelope, true);
+            let named = (envelope.payload().network, envelope.payload().epoch);
+            let Some(open) = self.open.get(&named) else { continue };
+            let has_memory = self.has_memory(open);
+            let Some(open) = self.open.get_mut(&named) else { continue };
+            let before = open.known;
+            if open.carry(&envelope, self.head.height, has_memory) {
+                carried.push(envelope.digest());
             }
+            self.known = self.known.saturating_add(open.known.saturating_sub(before));
         }
+        carried
     }
 
     /// Takes the next batch out of the pool: the longest waiting envelopes of one network, networks in
@@ -289,64 +304,31 @@ impl Ingest {
             }
         }
         if now_ms.is_some() {
-            self.check_room(&envelope, &open.inputs, sent.map_or(0, |sent| sent.bytes))?;
+            self.check_room(&envelope, open)?;
         }
         envelope.verify(&device.key).map_err(|_| Reason::BadSignature)?;
         Ok(Verdict::Fresh(envelope))
     }
 
-    /// Whether quota, of which the device has used so many bytes, and pool have room for an envelope.
-    fn check_room(&self, envelope: &Envelope, inputs: &Inputs, used: usize) -> Result<(), Reason> {
-        let bytes = envelope.bytes();
-        let wanted = u64::try_from(used.saturating_add(bytes.len())).unwrap_or(u64::MAX);
-        // Everybody has the floor. To reckon more reads all rails of a device, which strangers must not
-        // be able to ask for: beyond the floor the device signed all that came before.
-        let floor = u64::from(inputs.manifest.evidence.quota_bytes);
-        if wanted > floor && wanted > inputs.quota(envelope.device()) {
+    /// Whether quota, memory and pool have room for an envelope.
+    fn check_room(&self, envelope: &Envelope, open: &Open) -> Result<(), Reason> {
+        let (device, bytes) = (envelope.device(), envelope.bytes());
+        if !open.allows(device, bytes.len()) {
             return Err(Reason::OverQuota);
         }
-        if !self.pool.has_room(envelope.device(), bytes.len(), &self.limits) {
+        if !self.has_memory(open) || !self.pool.has_room(device, bytes.len(), &self.limits) {
             return Err(Reason::QueueFull);
         }
         Ok(())
     }
 
-    /// Whether the envelope is of an open epoch and signed by a device of its roster.
-    fn is_genuine(&self, envelope: &Envelope) -> bool {
+    /// Remembers what is accepted.
+    fn remember(&mut self, envelope: &Envelope) -> Seen {
+        let seen = Seen::of(envelope, self.head.height);
         let payload = envelope.payload();
-        self.open
-            .get(&(payload.network, payload.epoch))
-            .and_then(|open| open.inputs.device(envelope.device()))
-            .is_some_and(|device| envelope.verify(&device.key).is_ok())
-    }
-
-    /// Marks a known report as carried; false if it is not known.
-    fn mark_carried(&mut self, envelope: &Envelope) -> bool {
-        let payload = envelope.payload();
-        let digest = envelope.payload_digest();
-        self.open
-            .get_mut(&(payload.network, payload.epoch))
-            .and_then(|open| open.devices.get_mut(&envelope.device()))
-            .and_then(|sent| sent.seen.get_mut(&payload.sequence))
-            .and_then(|seen| seen.iter_mut().find(|seen| seen.payload == digest))
-            .map(|seen| seen.carried = true)
-            .is_some()
-    }
-
-    fn remember(&mut self, envelope: &Envelope, carried: bool) -> Seen {
-        let payload = envelope.payload();
-        let bytes = envelope.bytes().len();
-        let seen = Seen {
-            payload: envelope.payload_digest(),
-            digest: envelope.digest(),
-            accepted: self.head.height,
-            bytes,
-            carried,
-        };
         if let Some(open) = self.open.get_mut(&(payload.network, payload.epoch)) {
-            let sent = open.devices.entry(envelope.device()).or_default();
-            sent.bytes = sent.bytes.saturating_add(bytes);
-            sent.seen.entry(payload.sequence).or_default().push(seen);
+            open.remember(envelope, seen);
+            self.known = self.known.saturating_add(1);
         }
         seen
     }
@@ -368,12 +350,6 @@ impl Ingest {
     /// Ed25519 signatures are deterministic: the acceptance of a replay is the first one to the bit.
     fn acceptance(&self, seen: &Seen, named: (NetworkId, Epoch)) -> Acceptance {
         Acceptance::sign(&self.secret, self.chain_id, seen.digest, named, seen.accepted)
-    }
-}
-
-impl Open {
-    fn find(&self, device: DeviceId, sequence: u64, payload: Digest) -> Option<&Seen> {
-        self.devices.get(&device)?.seen.get(&sequence)?.iter().find(|seen| seen.payload == payload)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The way of an envelope: [`ingest`] checks it and answers with a signed [`Acceptance`], [`journal`]
 //! keeps what was answered, a [`Batch`] signed by the validator carries it into a block as a blob,
-//! [`archive`] keeps the block's blobs byte for byte, and [`replay`](mod@replay) turns the blobs of an
+//! [`archive`] keeps the block's batches byte for byte, and [`replay`](mod@replay) turns the blobs of an
 //! epoch back into the set of envelopes that settlement reads. [`wire`] is how agents ask.
 //!
 //! Never here: judging, money, or the name of a resource kind. Kinds appear as numbers with a size
@@ -28,9 +28,9 @@ pub mod wire;
 pub use acceptance::Acceptance;
 pub use archive::{Archive, ArchiveError, BlockEvidence};
 pub use batch::{Batch, BatchError};
-pub use ingest::{Head, Ingest};
+pub use ingest::{Head, Ingest, Opening};
 pub use journal::Journal;
-pub use replay::{Replayed, replay};
+pub use replay::{Replay, Replayed, replay};
 pub use sizes::Sizes;
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(crate) struct Work {
     pub(crate) http: TcpListener,
     /// Other validators' HTTP.
     pub(crate) others: Vec<String>,
+    /// For how many blocks evidence is kept once it can be disputed no more; for good if none is given.
+    pub(crate) kept: Option<u64>,
     /// What a validator's worker has beyond that.
     pub(crate) voter: Option<Voter>,
 }
@@ -80,6 +82,7 @@ impl Served {
             archive: Archive::open(&work.archive)?,
             http: work.http,
             others: work.others,
+            kept: work.kept,
             voter,
         })
         .await?;

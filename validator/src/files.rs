@@ -116,8 +116,8 @@ impl Files {
         self.others.find(&format!("/v1/statement/{network}/{epoch}"), accept).await
     }
 
-    /// The evidence of the final block with `header`: ours, or another validator's. It is not put into the
-    /// archive, since the caller records every block.
+    /// The evidence of the final block with `header`: ours, or all of its blobs as another validator has them,
+    /// which the header's hash proves. It is not put into the archive, since the caller records every block.
     ///
     /// # Errors
     /// When the archive fails.
@@ -130,7 +130,7 @@ impl Files {
             (evidence.height, evidence.time_ms) == (height, header.timestamp_ms)
                 && blobs_root(evidence.blobs().map(blob_hash)) == header.blobs_root
         };
-        let accept = |bytes: Bytes| BlockEvidence::from_bytes(&bytes).ok().filter(of_block);
+        let accept = |bytes: Bytes| BlockEvidence::read(&bytes).ok().filter(of_block);
         Ok(self.others.find(&format!("/v1/blocks/{height}"), accept).await)
     }
 

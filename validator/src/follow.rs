@@ -6,6 +6,9 @@
 //! can be of use: while the ledger keeps the state from which the file is built, or a block may still carry
 //! the epoch's evidence. After that settlement fetches the file when it needs it. Blocks wait for another
 //! validator's answer for [`FETCH_PATIENCE`]; a slower one is met at the next try.
+//!
+//! What blocks carried before is read one block after another, and once for all networks that are opened late:
+//! no block is worth more than its turn in memory.
 
 use crate::{
     files::{Files, FilesError},
@@ -14,10 +17,12 @@ use crate::{
     settle,
 };
 use consensus::{BlobRefused, Finalized, HistoryError, Ledger};
-use evidence::{ArchiveError, BlockEvidence, replay::batches};
+use evidence::{ArchiveError, BlockEvidence, Opening};
+use futures::TryStreamExt as _;
 use protocol::{Epoch, Height, NetworkId, clock::EpochClock, inputs::Inputs};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -110,7 +115,8 @@ impl Follower {
         self.opening = [(before, BTreeSet::new()), (current, BTreeSet::new())].into();
         self.open(Height(first.0.saturating_sub(1))).await?;
         if let Some(intake) = &self.intake {
-            for evidence in self.files.archive.blocks(first, done).await? {
+            let mut blocks = pin!(self.files.archive.blocks(first, done));
+            while let Some(evidence) = blocks.try_next().await? {
                 intake.block(&evidence);
             }
         }
@@ -166,32 +172,28 @@ impl Follower {
         Ok(())
     }
 
-    /// Records a block's blobs, and tells the intake what they carry.
+    /// Records a block's batches, and tells the intake what they carry.
     async fn record(&self, block: &Finalized) -> Result<(), FollowError> {
-        let height = Height(block.header.height);
-        let evidence = match &block.blobs {
-            Some(blobs) => {
-                let evidence = BlockEvidence::new(height, block.header.timestamp_ms, blobs);
-                self.files.archive.record_block(&evidence).await?;
-                evidence
-            }
+        let (height, time_ms) = (Height(block.header.height), block.header.timestamp_ms);
+        let Files { client, archive, .. } = &self.files;
+        let (evidence, batches) = match &block.blobs {
+            Some(blobs) => BlockEvidence::of_chain(height, time_ms, blobs, client.chain_id()),
             None => {
                 let evidence = self.files.block(&block.header).await?;
-                let evidence = evidence.ok_or(FollowError::Pruned(height))?;
-                self.files.archive.record_block(&evidence).await?;
-                evidence
+                evidence.ok_or(FollowError::Pruned(height))?.without_junk(client.chain_id())
             }
         };
-        let envelopes: usize = batches(evidence.blobs(), self.files.client.chain_id(), None)
-            .iter()
-            .map(|batch| batch.envelopes().len())
-            .sum();
+        archive.record_block(&evidence).await?;
+        let envelopes: usize = batches.iter().map(|batch| batch.envelopes().len()).sum();
         if let Some(intake) = &self.intake {
-            intake.block(&evidence);
+            intake.block_of(&evidence, &batches);
         }
         metrics::counter!("wayleave_evidence_carried_total")
             .increment(u64::try_from(envelopes).unwrap_or(u64::MAX));
         metrics::gauge!("wayleave_block_height").set(to_f64(height.0));
+        let (blocks, bytes) = archive.kept();
+        metrics::gauge!("wayleave_archive_blocks").set(to_f64(blocks));
+        metrics::gauge!("wayleave_archive_bytes").set(to_f64(bytes));
         Ok(())
     }
 
@@ -214,7 +216,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Opens `epoch` of every network that is not among the `done`. False if one is left.
+    /// Opens `epoch` of every network that is not among the `done`, after the block at `height`. False if one is
+    /// left.
     async fn open_epoch(
         &mut self,
         epoch: Epoch,
@@ -228,14 +231,24 @@ impl Follower {
                 return false;
             }
         };
-        let mut all = true;
+        let parts = usize::try_from(networks).unwrap_or(usize::MAX);
+        let (mut all, mut openings) = (true, Vec::new());
         for network in (1..=networks).map(NetworkId) {
             if done.contains(&network) {
                 continue;
             }
-            match self.open_network(network, epoch, height).await {
-                Ok(()) => {
-                    done.insert(network);
+            match self.inputs(network, epoch).await {
+                Ok(inputs) => {
+                    let intake = self.intake.as_ref();
+                    match intake
+                        .zip(inputs)
+                        .map(|(intake, inputs)| intake.opening(inputs.into(), parts))
+                    {
+                        Some(opening) => openings.push(opening),
+                        None => {
+                            done.insert(network);
+                        }
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%network, %epoch, %error, "an epoch is not open yet; it is tried again");
@@ -243,22 +256,35 @@ impl Follower {
                 }
             }
         }
+        match self.open_late((self.clock.first(epoch), height), openings).await {
+            Ok(opened) => done.extend(opened),
+            Err(error) => {
+                tracing::warn!(%epoch, %error, "an epoch is not open yet; it is tried again");
+                all = false;
+            }
+        }
         all
     }
 
-    /// Opens `epoch` of one network after the block at `height`, with what its blocks carried so far.
-    async fn open_network(
-        &mut self,
-        network: NetworkId,
-        epoch: Epoch,
-        height: Height,
-    ) -> Result<(), OpenError> {
-        let Some(inputs) = self.inputs(network, epoch).await? else { return Ok(()) };
-        let Some(intake) = &self.intake else { return Ok(()) };
-        let carried = self.files.archive.blocks(self.clock.first(epoch), height).await?;
-        // What was accepted and is there already, or carried, is passed over.
-        intake.open_late(Arc::new(inputs), &carried, &self.accepted);
-        Ok(())
+    /// Opens an epoch of networks with what the recorded blocks from `first` to `last` carried of it.
+    async fn open_late(
+        &self,
+        (first, last): (Height, Height),
+        mut openings: Vec<Opening>,
+    ) -> Result<Vec<NetworkId>, ArchiveError> {
+        let Some(intake) = self.intake.as_ref().filter(|_| !openings.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let mut blocks = pin!(self.files.archive.blocks(first, last));
+        while let Some(evidence) = blocks.try_next().await? {
+            openings.iter_mut().for_each(|opening| opening.block(&evidence));
+        }
+        let opened = openings.iter().map(|opening| opening.inputs().network).collect();
+        for opening in openings {
+            // What was accepted and is there already, or carried, is passed over.
+            intake.open_late(opening, &self.accepted);
+        }
+        Ok(opened)
     }
 
     /// The inputs file of an epoch, built if the archive has none, fetched if it cannot be built. None

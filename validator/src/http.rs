@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /v1/evidence` | [`evidence::wire::Answers`] to a [`Submit`], both canonical CBOR |
 //! | `GET /v1/evidence/{digest}` | the height of the block that carries an envelope, as text; 404 while none does |
-//! | `GET /v1/blocks/{height}` | a block's evidence as the archive has it, byte for byte; 404 for one without |
+//! | `GET /v1/blocks/{height}` | a block's blobs, all while the ledger has them, else the archive's batches; 404 for none |
 //! | `GET /v1/inputs/{network}/{epoch}` | the inputs file, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}` | the statement, byte for byte |
 //! | `GET /v1/statement/{network}/{epoch}.json` | the statement for people and scripts |
@@ -38,8 +38,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use consensus::Ledger;
 use evidence::{
-    Archive,
+    Archive, BlockEvidence,
     wire::{Answer, Answers, MEDIA_TYPE, SUBMIT_MAX, Submit},
 };
 use protocol::{
@@ -67,6 +68,8 @@ type Kept = BTreeMap<(Epoch, NetworkId), Arc<Settled>>;
 #[derive(Clone)]
 pub struct Api {
     files: Files,
+    /// Whose blobs are given.
+    ledger: Option<Ledger>,
     recorded: watch::Receiver<Height>,
     refusals: Refusals,
     /// The digest of the ledger's genesis file, if it is known.
@@ -109,7 +112,7 @@ impl Api {
     /// The same without taking evidence in.
     pub fn watching(files: Files, recorded: watch::Receiver<Height>) -> Self {
         let (refusals, proven) = (Refusals::default(), Arc::default());
-        Self { files, recorded, refusals, genesis: None, taking: None, proven }
+        Self { files, ledger: None, recorded, refusals, genesis: None, taking: None, proven }
     }
 
     /// Shows what the node refuses.
@@ -122,6 +125,13 @@ impl Api {
     #[must_use]
     pub fn of(self, genesis: B256) -> Self {
         Self { genesis: Some(genesis), ..self }
+    }
+
+    /// Gives all blobs of a block while the ledger has them: the archive keeps batches alone, and whoever fetches
+    /// evidence checks it by the header's hash over all blobs.
+    #[must_use]
+    pub fn serving(self, ledger: Ledger) -> Self {
+        Self { ledger: Some(ledger), ..self }
     }
 
     /// The archive.
@@ -277,9 +287,18 @@ async fn inputs(State(api): State<Api>, Path((network, epoch)): Path<(u64, u64)>
 }
 
 async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Response {
+    let final_block = api.ledger.as_ref().and_then(|ledger| ledger.block(height).ok().flatten());
+    if let Some(block) = final_block
+        && let Some(blobs) = block.blobs.as_ref().filter(|blobs| !blobs.is_empty())
+    {
+        let time_ms = block.header.timestamp_ms;
+        return cbor(BlockEvidence::new(Height(height), time_ms, blobs).to_bytes());
+    }
     match api.files.archive.block(Height(height)).await {
         Ok(Some(evidence)) => cbor(evidence.to_bytes()),
-        Ok(None) => missing("the block carries no evidence, or is not recorded"),
+        Ok(None) => missing(
+            "the block carries no evidence, is not recorded, or is pruned here: an archive node has it",
+        ),
         Err(error) => failed(error),
     }
 }

@@ -13,7 +13,7 @@
 //! durable, or the journal panics, all of it is taken back and refused, and so is who repeated some of it.
 
 use evidence::{
-    BlockEvidence, Head, Ingest, Journal, Sizes,
+    Batch, BlockEvidence, Head, Ingest, Journal, Opening, Sizes,
     ingest::Limits,
     journal::JournalError,
     replay::batches,
@@ -54,7 +54,8 @@ struct State {
     /// The group that a thread is at the disk with, and its first place in the order of intake.
     syncing: Option<(Durable, u64)>,
     under_way: Vec<UnderWay>,
-    /// Which block carries an envelope, by the epoch of the block.
+    /// Which block carries an envelope of a device, by the epoch of the block. Bounded as what is known of open
+    /// epochs is ([`evidence::ingest::KNOWN_MAX`]).
     carried: BTreeMap<Epoch, BTreeMap<Digest, Height>>,
 }
 
@@ -116,20 +117,24 @@ impl Intake {
 
     /// Opens an epoch.
     pub fn open_epoch(&self, inputs: Arc<Inputs>) {
-        self.open_late(inputs, &[], &[]);
+        self.open_late(self.opening(inputs, 1), &[]);
+    }
+
+    /// An epoch to be opened once it was told of the blocks that may carry some of it, one of so many at once.
+    pub fn opening(&self, inputs: Arc<Inputs>, parts: usize) -> Opening {
+        self.lock().ingest.opening(inputs, parts)
     }
 
     /// Opens an epoch after blocks that may carry some of it, and perhaps after a restart: what they carry
     /// of the epoch is done and counts against quotas, and what was accepted waits again. All at once, so that
     /// nothing new is accepted before the old is known.
-    pub fn open_late(&self, inputs: Arc<Inputs>, blocks: &[BlockEvidence], accepted: &[Vec<u8>]) {
-        let read = |block: &BlockEvidence| batches(block.blobs(), self.chain_id, None);
-        let carried: Vec<_> = blocks.iter().flat_map(read).collect();
+    pub fn open_late(&self, opening: Opening, accepted: &[Vec<u8>]) {
         let mut state = self.lock();
-        state.ingest.open(inputs);
-        for batch in &carried {
-            state.ingest.carried(batch);
+        for (digest, height) in opening.carried() {
+            let epoch = self.clock.epoch(*height);
+            state.carried.entry(epoch).or_default().entry(*digest).or_insert(*height);
         }
+        state.ingest.open_with(opening);
         for bytes in accepted {
             state.ingest.restore(bytes);
         }
@@ -220,14 +225,18 @@ impl Intake {
 
     /// Tells of a final block: what it carries is done, epochs close.
     pub fn block(&self, evidence: &BlockEvidence) {
-        let batches = batches(evidence.blobs(), self.chain_id, None);
+        self.block_of(evidence, &batches(evidence.blobs(), self.chain_id, None));
+    }
+
+    /// The same of a block whose batches were read already.
+    pub fn block_of(&self, evidence: &BlockEvidence, batches: &[Batch]) {
         let epoch = self.clock.epoch(evidence.height);
         let mut state = self.lock();
         for batch in batches {
-            state.ingest.carried(&batch);
+            let known = state.ingest.carried(batch);
             let carried = state.carried.entry(epoch).or_default();
-            for envelope in batch.envelopes() {
-                carried.entry(Digest::of(envelope)).or_insert(evidence.height);
+            for digest in known {
+                carried.entry(digest).or_insert(evidence.height);
             }
         }
         for blob in evidence.blobs() {

@@ -12,7 +12,8 @@
 //!    [`verify`](mod@verify) is the same for anybody, from the archive alone;
 //! 5. a validator that votes twice is accused before the contract that holds its bond ([`mod@accuse`]);
 //! 6. whoever's batches carried what no honest author carries is charged for it ([`mod@charge`]);
-//! 7. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]).
+//! 7. who was away catches up: what the ledger fixed by hash comes from other validators too ([`files`]);
+//! 8. evidence that can be disputed no more is pruned after a while ([`mod@prune`]).
 //!
 //! Trust: whoever holds the validator's account votes for it, and whoever holds its network key signs
 //! acceptances and batches, for which its bond answers; both are this process's. HTTP listens where it is told, on loopback unless
@@ -33,6 +34,7 @@ pub mod http;
 pub mod inputs;
 pub mod intake;
 pub mod others;
+pub mod prune;
 pub mod running;
 pub mod settle;
 pub mod verify;

@@ -12,12 +12,17 @@ use crate::{
     http::Api,
     intake::Intake,
     others::{Others, OthersError},
-    settle::{Refusals, Settler, Voice, outcome},
+    prune::Pruner,
+    settle::{Agreed, Refusals, Settler, Voice, outcome},
 };
 use client::{CallError, Client, Options, RpcError, Signer};
 use consensus::Ledger;
 use evidence::{Archive, ArchiveError, ingest::Limits, journal::JournalError, wire};
-use protocol::{AuthorKey, Height, clock::Clock, key::DeviceSecret};
+use protocol::{
+    AuthorKey, Height,
+    clock::{Clock, EpochClock},
+    key::DeviceSecret,
+};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::{BindConfig, BindError, Endpoint, Peer, ServeError};
@@ -37,6 +42,9 @@ pub struct Config {
     pub http: TcpListener,
     /// Other validators' HTTP, each `http://host:port`, for files that our archive lacks. May be empty.
     pub others: Vec<String>,
+    /// For how many blocks evidence is kept once it can be disputed no more; for good if none is given, as by an
+    /// archive node.
+    pub kept: Option<u64>,
     /// What makes it a validator's; a node without it replays and compares what the ledger decides.
     pub voter: Option<Voter>,
 }
@@ -118,11 +126,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let genesis = config.ledger.genesis().digest();
     let others = Arc::new(Others::new(&config.others)?);
     let files = Files { client, archive: config.archive, others };
+    let (ledger, kept) = (config.ledger, config.kept);
     let (mut work, api, endpoint) = match config.voter {
-        Some(voter) => Box::pin(vote(voter, config.ledger, files)).await?,
-        None => Box::pin(watch(config.ledger, files)).await?,
+        Some(voter) => Box::pin(vote(voter, (ledger.clone(), kept), files)).await?,
+        None => Box::pin(watch((ledger.clone(), kept), files)).await?,
     };
-    let router = api.refusing(work.refusals).of(genesis).router();
+    let router = api.serving(ledger).refusing(work.refusals).of(genesis).router();
     work.tasks.push(tokio::spawn(door::serve(config.http, router, Bounds::default())));
     let (peer, recorded) = (endpoint.as_ref().map(Endpoint::peer), work.recorded);
     Ok(Running { peer, recorded, endpoint, tasks: work.tasks })
@@ -143,6 +152,8 @@ pub struct Parts {
     pub signer: Signer,
     /// What is voted for: [`outcome`], unless a simulated validator lies.
     pub voice: Voice,
+    /// For how many blocks evidence is kept, as of [`Config::kept`].
+    pub kept: Option<u64>,
 }
 
 /// A worker that runs without shells, in tasks of the tokio runtime in which it was started.
@@ -152,7 +163,9 @@ pub struct Work {
     pub recorded: watch::Receiver<Height>,
     /// What the node refuses.
     pub refusals: Refusals,
-    /// What runs: following, settling, accusing, charging. None of them ends before the ledger does.
+    /// Up to which epochs the node agrees with what was decided.
+    pub agreed: Agreed,
+    /// What runs: following, settling, pruning, accusing, charging. None of them ends before the ledger does.
     pub tasks: Vec<JoinHandle<()>>,
 }
 
@@ -161,7 +174,7 @@ pub struct Work {
 /// # Errors
 /// [`StartError`].
 pub async fn work(parts: Parts) -> Result<(Work, Arc<Intake>), StartError> {
-    let Parts { ledger, files, folder, author, signer, voice } = parts;
+    let Parts { ledger, files, folder, author, signer, voice, kept } = parts;
     let key = author.key().x();
     let clock = files.client.clock().await?;
     let limits = (crate::sizes(), Limits::default());
@@ -171,8 +184,9 @@ pub async fn work(parts: Parts) -> Result<(Work, Arc<Intake>), StartError> {
     let accusing = accuse(files.client.clone(), signer.clone(), ledger.double_votes());
     let charging = (files.clone(), signer.clone());
     let follower = Follower::new(ledger, files.clone(), intake.clone(), clock);
-    let settler = Settler::new(files, signer, clock).speaking(voice);
+    let settler = Settler::new(files.clone(), signer, clock).speaking(voice);
     let mut work = run(follower, accepted, settler).await?;
+    tidy(&mut work, files, (clock, kept));
     let charging = charge(charging, AuthorKey(key), clock, work.recorded.clone());
     work.tasks.extend([tokio::spawn(accusing), tokio::spawn(charging)]);
     Ok((work, intake))
@@ -186,25 +200,51 @@ async fn run(
 ) -> Result<Work, StartError> {
     let next = follower.resume(accepted).await?;
     let (recorder, recorded) = watch::channel(Height(next.0.saturating_sub(1)));
-    let refusals = settler.refusals();
+    let (refusals, agreed) = (settler.refusals(), settler.agreed());
     let tasks = vec![
         tokio::spawn(follow(follower, next, recorder)),
-        tokio::spawn(settle(settler, recorded.clone())),
+        tokio::spawn(settler.run(recorded.clone())),
     ];
-    Ok(Work { recorded, refusals, tasks })
+    Ok(Work { recorded, refusals, agreed, tasks })
+}
+
+/// Counts what the archive keeps, and prunes it from then on unless it keeps all.
+fn tidy(work: &mut Work, files: Files, (clock, kept): (EpochClock, Option<u64>)) {
+    let (recorded, agreed) = (work.recorded.clone(), work.agreed.clone());
+    let refusals = work.refusals.clone();
+    let next = Height(recorded.borrow().0.saturating_add(1));
+    work.tasks.push(tokio::spawn(async move {
+        if let Err(error) = files.archive.count(next).await {
+            tracing::warn!(%error, "the archive's objects could not be counted");
+        }
+        match kept {
+            Some(kept) => Pruner { files, clock, kept, agreed, refusals }.run(recorded).await,
+            None => ended(recorded).await,
+        }
+    }));
+}
+
+/// Waits until there are no more blocks.
+async fn ended(mut recorded: watch::Receiver<Height>) {
+    while recorded.changed().await.is_ok() {}
 }
 
 /// A worker, what it answers over HTTP, and where it takes evidence over iroh.
 type Started = (Work, Api, Option<Endpoint>);
 
 /// A validator's: takes evidence in, votes, accuses and charges.
-async fn vote(voter: Voter, ledger: Ledger, files: Files) -> Result<Started, StartError> {
+async fn vote(
+    voter: Voter,
+    (ledger, kept): (Ledger, Option<u64>),
+    files: Files,
+) -> Result<Started, StartError> {
     let Voter { folder, secret, author, signer, listen, clock } = voter;
     let key = author.key().x();
     let mut bind = BindConfig::new(secret.seed(), listen).alpn(wire::ALPN);
     bind.limits.inbound_frame_max = wire::SUBMIT_MAX;
     let endpoint = Endpoint::bind(bind).await?;
-    let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice: outcome };
+    let voice = outcome;
+    let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice, kept };
     let (work, intake) = self::work(parts).await?;
     let api = Api::new(intake, files, clock, key, work.recorded.clone());
     endpoint.serve(wire::ALPN, Arc::new(api.clone()))?;
@@ -212,10 +252,11 @@ async fn vote(voter: Voter, ledger: Ledger, files: Files) -> Result<Started, Sta
 }
 
 /// That of any other node: records, replays, and compares.
-async fn watch(ledger: Ledger, files: Files) -> Result<Started, StartError> {
+async fn watch((ledger, kept): (Ledger, Option<u64>), files: Files) -> Result<Started, StartError> {
     let clock = files.client.clock().await?;
     let follower = Follower::watching(ledger, files.clone(), clock);
-    let work = run(follower, Vec::new(), Settler::watching(files.clone(), clock)).await?;
+    let mut work = run(follower, Vec::new(), Settler::watching(files.clone(), clock)).await?;
+    tidy(&mut work, files.clone(), (clock, kept));
     let api = Api::watching(files, work.recorded.clone());
     Ok((work, api, None))
 }
@@ -225,24 +266,6 @@ async fn follow(mut follower: Follower, mut next: Height, recorded: watch::Sende
         tracing::error!(%error, "following blocks failed; trying again");
         next = Height(recorded.borrow().0.saturating_add(1));
         tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn settle(mut settler: Settler, mut recorded: watch::Receiver<Height>) {
-    loop {
-        let height = *recorded.borrow_and_update();
-        match settler.settle_due(height).await {
-            Ok(0) => {}
-            // The log has the reasons.
-            Ok(_) => tokio::time::sleep(RETRY).await,
-            Err(error) => {
-                tracing::warn!(%error, "the ledger cannot be read; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-        if recorded.changed().await.is_err() {
-            return;
-        }
     }
 }
 

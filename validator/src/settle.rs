@@ -1,6 +1,7 @@
 //! Settling: announce the inputs, replay the epoch from the archive once its grace is over, archive the
 //! statement, vote. One epoch after the other, each step skipped if it is done, so that a restart at any
-//! moment goes on; networks do not wait for one another.
+//! moment goes on; networks do not wait for one another ([`turns`]): one that takes long to replay holds up the
+//! replays of others, and no announcement, commit or reveal.
 //!
 //! A vote is a commit and, once commits are closed, its reveal ([`vote`]). Nothing of it has to be kept: the
 //! salt follows from the signer's key, the outcome from the archive.
@@ -17,9 +18,11 @@
 
 mod decided;
 mod refusals;
+mod turns;
 mod vote;
 
 pub use refusals::{Refusal, Refusals};
+pub use turns::Agreed;
 pub use vote::{choice, decides, outcome};
 
 use crate::files::{Files, FilesError};
@@ -30,7 +33,6 @@ use client::{
     address,
 };
 use evidence::{ArchiveError, segment};
-use futures::{StreamExt as _, stream};
 use protocol::{Digest, Epoch, Height, NetworkId, clock::EpochClock, statement::Statement};
 use settlement::{SettleError, Settled};
 use std::{
@@ -38,10 +40,7 @@ use std::{
     time::Instant,
 };
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tracing::Instrument as _;
-
-/// How many networks are settled at once.
-const NETWORKS_AT_ONCE: usize = 16;
+use turns::Replays;
 
 /// Gas that an announcement takes along for fixing the inputs. It is estimated on a state in which others in the
 /// same block have not announced yet; the one that decides stores a word more.
@@ -98,6 +97,8 @@ pub struct Settler {
     clock: EpochClock,
     voice: Voice,
     refusals: Refusals,
+    replays: Replays,
+    agreed: Agreed,
     /// What this node said and found since it started: said and found again after a restart.
     said: BTreeMap<NetworkId, Said>,
 }
@@ -178,7 +179,8 @@ impl Settler {
     /// Replays what the ledger decides and compares it with `files`, without a vote.
     pub fn watching(files: Files, clock: EpochClock) -> Self {
         let (refusals, said) = (Refusals::default(), BTreeMap::new());
-        Self { files, signer: None, clock, voice: outcome, refusals, said }
+        let (replays, agreed) = (Replays::default(), Agreed::default());
+        Self { files, signer: None, clock, voice: outcome, refusals, replays, agreed, said }
     }
 
     /// Votes for what `voice` makes of what was settled: [`outcome`], unless a simulated validator lies.
@@ -190,40 +192,6 @@ impl Settler {
     /// What this node refuses, for who wants to show it.
     pub fn refusals(&self) -> Refusals {
         self.refusals.clone()
-    }
-
-    /// Does what is due once the blocks up to `recorded` are in the archive. Returns how many networks
-    /// are left with work that failed; the log says why, and the next call goes on.
-    ///
-    /// # Errors
-    /// When the ledger cannot say which networks there are.
-    pub async fn settle_due(&mut self, recorded: Height) -> Result<usize, CallError> {
-        let networks = (1..=self.files.client.networks().await?).map(NetworkId);
-        let works = networks.map(|network| {
-            let mut said = self.said.get(&network).cloned().unwrap_or_default();
-            let span = tracing::info_span!("settle", %network, %recorded);
-            let settler = &*self;
-            let work = async move {
-                let result = settler.network_due(network, recorded, &mut said).await;
-                (network, said, result)
-            };
-            work.instrument(span)
-        });
-        // Each transaction waits for a block: networks settled one by one would fall behind their epochs.
-        let done: Vec<_> = stream::iter(works).buffer_unordered(NETWORKS_AT_ONCE).collect().await;
-        let mut failed = 0;
-        for (network, said, result) in done {
-            self.said.insert(network, said);
-            if let Err(error) = result {
-                // A refusal is said once, with what differs.
-                if !matches!(error, SettleEpochError::Dissent { .. }) {
-                    tracing::warn!(%network, %error, "settling failed; it is tried again");
-                }
-                metrics::counter!("wayleave_settlement_failures_total").increment(1);
-                failed += 1;
-            }
-        }
-        Ok(failed)
     }
 
     /// Announces every open epoch that has begun, so that duties go on even while votes fail, and then
@@ -363,16 +331,26 @@ impl Settler {
         previous: Statement,
     ) -> Result<Settled, SettleEpochError> {
         let Files { archive, .. } = &self.files;
-        let inputs = self.files.inputs(network, epoch).await?;
+        // Who waits for others does so before its turn, and holds nothing until then.
+        if archive.inputs_bytes(network, epoch).await?.is_none() {
+            self.files.inputs(network, epoch).await?;
+        }
+        // Until it is settled: then what is left of an epoch's evidence is its statement.
+        let _turn = self.replays.turn().await;
+        let inputs = archive.inputs(network, epoch).await?;
         let inputs = inputs.ok_or(SettleEpochError::Missing("inputs", epoch))?;
         let replayed = archive.carried(&inputs, &crate::sizes()).await?;
+        if replayed.beyond > 0 {
+            tracing::warn!(%epoch, beyond = replayed.beyond, "an epoch has more evidence than may count");
+        }
         for fault in &replayed.faults {
             tracing::warn!(?fault, "a batch's author is at fault");
         }
         let faults = u64::try_from(replayed.faults.len()).unwrap_or(u64::MAX);
         metrics::counter!("wayleave_batch_faults_total").increment(faults);
-        let parquet = segment::encode(&replayed.carried)?;
-        archive.put_segment(network, epoch, parquet).await?;
+        let encode = move || (segment::encode(&replayed.carried), replayed);
+        let (parquet, replayed) = aside(encode).await;
+        archive.put_segment(network, epoch, parquet?).await?;
         let settle =
             move || settlement::settle(&inputs, &previous, replayed.carried, replayed.faults);
         aside(settle).await.map_err(|error| SettleEpochError::Settle(epoch, error))

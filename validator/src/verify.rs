@@ -32,9 +32,9 @@ pub enum VerifyEpochError {
     /// A file is missing.
     #[error("the archive has no {0} of epoch {1}")]
     Missing(&'static str, Epoch),
-    /// The archive was begun in the middle.
+    /// The archive was begun in the middle, or its beginning is pruned.
     #[error(
-        "the archive has no evidence from before block {1}, so epoch {0} cannot be replayed from it"
+        "epoch {0} cannot be replayed here: the archive has no evidence from before block {1} (any more); a node with `--role archive` has it"
     )]
     Incomplete(Epoch, Height),
     /// The files do not give the statement.

@@ -1,5 +1,5 @@
-use super::*;
-use crate::fixture::*;
+use super::{counted::Counted, *};
+use crate::{Batch, fixture::*};
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use protocol::statement::Statement;
@@ -30,7 +30,8 @@ async fn a_folder_is_read_back_after_reopening() {
     let archive = Archive::open(&folder.path().join("deep/archive")).unwrap();
     assert_eq!(archive.block(Height(301)).await.unwrap(), Some(block.clone()));
     assert_eq!(archive.block(Height(302)).await.unwrap(), None);
-    assert_eq!(archive.blocks(Height(290), Height(310)).await.unwrap(), [block]);
+    let blocks: Vec<_> = archive.blocks(Height(290), Height(310)).try_collect().await.unwrap();
+    assert_eq!(blocks, [block]);
     assert_eq!(archive.inputs(NETWORK, EPOCH).await.unwrap(), Some(inputs.clone()));
     let bytes = archive.inputs_bytes(NETWORK, EPOCH).await.unwrap().unwrap();
     assert_eq!(bytes, inputs.to_bytes());
@@ -88,7 +89,7 @@ async fn damage_is_named() {
         let error = archive.block(Height(height)).await.unwrap_err();
         assert!(matches!(error, ArchiveError::Damaged(..)), "{error}");
     }
-    assert!(archive.blocks(Height(0), Height(10)).await.is_err());
+    assert!(archive.blocks(Height(0), Height(10)).try_collect::<Vec<_>>().await.is_err());
     put("inputs/1/000000000010.cbor", vec![0x80]).await;
     assert!(matches!(archive.inputs(NETWORK, EPOCH).await, Err(ArchiveError::Damaged(..))));
     put("inputs/1/000000000011.cbor", inputs().to_bytes()).await;
@@ -118,6 +119,56 @@ async fn what_is_carried_is_what_the_recorded_blocks_hold() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+/// A batch of about 64 KiB that anybody can sign, and in which nothing counts.
+fn filler(height: u64) -> Vec<u8> {
+    let author = secret(150);
+    let junk = (0u8..16).map(|n| [vec![n; 4_000], height.to_be_bytes().to_vec()].concat());
+    Batch::sign(&author, CHAIN, NETWORK, junk.collect()).to_bytes()
+}
+
+#[tokio::test]
+async fn full_blocks_fill_no_memory() {
+    let store = Counted::default();
+    let archive = Archive::new(Arc::new(store.clone()));
+    let size = filler(300).len();
+    for height in 300..334 {
+        let mine = blob(vec![envelope(1, height, 0)]);
+        let block = BlockEvidence::new(Height(height), TIME, [filler(height), mine]);
+        archive.record_block(&block).await.unwrap();
+    }
+    let replayed = archive.carried(&inputs(), &sizes()).await.unwrap();
+    assert_eq!(replayed.malformed, 34 * 16);
+    assert!(replayed.carried.len() > 5);
+    // So many blocks are read ahead, one is replayed, and there is some room around each.
+    let budget = (READS + 2) * (size + 1_000);
+    assert!(store.most() <= budget, "{} bytes at once", store.most());
+    assert!(34 * size > 3 * budget, "the epoch is larger than that");
+}
+
+#[tokio::test]
+async fn blobs_that_are_no_batch_are_not_kept_and_change_nothing() {
+    let (whole, kept) = (memory(), memory());
+    for height in 300..334 {
+        let other = Batch::sign(&validator(), 1, NETWORK, vec![envelope(1, 2, 0)]).to_bytes();
+        let mine =
+            [blob(vec![envelope(1, height, 0)]), blob(vec![forged(&envelope(2, height, 0))])];
+        let junk = [vec![0xff; 900], other, forged(&mine[0])];
+        let blobs: Vec<Bytes> = junk.into_iter().chain(mine.clone()).map(Bytes::from).collect();
+        whole.record_block(&BlockEvidence::new(Height(height), TIME, &blobs)).await.unwrap();
+        let (block, _) = BlockEvidence::of_chain(Height(height), TIME, &blobs, CHAIN);
+        assert!(block.blobs().eq(mine.iter().map(Vec::as_slice)));
+        kept.record_block(&block).await.unwrap();
+    }
+    let (junk, _) =
+        BlockEvidence::of_chain(Height(334), TIME, &[Bytes::from_static(b"junk")], CHAIN);
+    kept.record_block(&junk).await.unwrap();
+    assert_eq!(kept.block(Height(334)).await.unwrap(), None);
+    let replayed = whole.carried(&inputs(), &sizes()).await.unwrap();
+    assert!(!replayed.carried.is_empty() && !replayed.faults.is_empty());
+    assert_eq!(replayed, kept.carried(&inputs(), &sizes()).await.unwrap());
+    assert!(kept.kept().1 < whole.kept().1);
 }
 
 proptest! {

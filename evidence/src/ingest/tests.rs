@@ -297,3 +297,27 @@ proptest::proptest! {
         proptest::prop_assert!(matches!(ingest().submit(&bytes, TIME), Answer::Refused(_)));
     }
 }
+
+#[test]
+fn no_more_is_remembered_of_what_blocks_carry_than_a_quota_or_memory_allows() {
+    let mut ingest = ingest();
+    let all: Vec<_> = (0..100).map(|sequence| envelope(1, sequence, 0)).collect();
+    let size = all[99].len();
+    assert!(all.len() * size > 2 * QUOTA);
+    let carried = ingest.carried(&batch(all.clone()));
+    let known: usize = all.iter().take(carried.len()).map(Vec::len).sum();
+    assert!(QUOTA < known && known <= QUOTA + size, "{known}");
+    assert_eq!(carried, all[..carried.len()].iter().map(|one| Digest::of(one)).collect::<Vec<_>>());
+    // What is known stays known, and nothing more is taken in.
+    assert_eq!(ingest.carried(&batch(all.clone())), carried);
+    assert_eq!(ingest.submit(&envelope(1, 900, 0), TIME), Answer::Refused(Reason::OverQuota));
+
+    let both =
+        vec![envelope(1, 1, 0), forged(&envelope(1, 2, 0)), envelope(2, 1, 0), envelope(2, 2, 0)];
+    let block = crate::BlockEvidence::new(Height(301), TIME, [blob(both.clone()), vec![1, 2]]);
+    let mut opening = Opening::new(Arc::new(inputs()), (CHAIN, sizes().largest()), 2);
+    opening.block(&block);
+    opening.block(&block);
+    let expected = [0, 2].map(|at: usize| (Digest::of(&both[at]), Height(301)));
+    assert_eq!(opening.carried(), expected);
+}

@@ -174,6 +174,89 @@ fn two_signatures_over_one_payload_are_one_report() {
     assert_eq!(digests(&replayed), [Digest::of(&a).min(Digest::of(&b))]);
 }
 
+fn within(bounds: Bounds, blocks: &[BlockEvidence]) -> Replayed {
+    let (inputs, sizes) = (inputs(), sizes());
+    let mut replay = Replay::within(&inputs, &sizes, bounds);
+    blocks.iter().for_each(|block| replay.block(block));
+    replay.finish()
+}
+
+#[test]
+fn an_epoch_takes_no_more_memory_than_stated() {
+    let size = envelope(1, 100, 0).len();
+    let mut blocks: Vec<_> = (300..310)
+        .map(|height| {
+            let both = vec![envelope(1, height, 0), envelope(2, height, 0), vec![1; 3_000]];
+            // What is carried again takes nothing.
+            block(height, vec![blob(both), blob_of(9, vec![envelope(1, 300, 0)])])
+        })
+        .collect();
+    let bounds = Bounds { carried: 5 * weight(size + 1), ..Bounds::default() };
+    let replayed = within(bounds, &blocks);
+    assert_eq!((replayed.carried.len(), replayed.beyond), (5, 15));
+    let devices: Vec<_> = replayed.carried.iter().map(|carried| carried.height.0).collect();
+    // By height first, by device in a block; the result is by device.
+    let first =
+        inputs().roster.iter().find(|device| [id(1), id(2)].contains(&device.id)).unwrap().id;
+    assert_eq!(devices, [300, 301, 302, 300, 301]);
+    assert_eq!(replayed.carried[2].envelope.device(), first);
+    assert!(replayed.faults.is_empty());
+    // The groups in which signatures are checked are nobody's matter, nor is what says nothing.
+    for group in [1, 3_000, 10_000] {
+        assert_eq!(within(Bounds { group, ..bounds }, &blocks), replayed);
+    }
+    blocks.insert(3, block(303, vec![vec![0xff; 50_000]]));
+    assert_eq!(within(bounds, &blocks), replayed);
+}
+
+#[test]
+fn who_is_at_fault_takes_no_more_memory_than_stated() {
+    let bad = |sequence, author| {
+        let envelopes = vec![forged(&envelope(1, sequence, 0))];
+        Batch::sign(&secret(author), CHAIN, NETWORK, envelopes).to_bytes()
+    };
+    // One author with many faults, and a crowd of keys with one each.
+    let mut blocks: Vec<_> = (300..310).map(|at| block(at, vec![bad(at, 100)])).collect();
+    blocks.extend((310..330).map(|at| {
+        let low = u8::try_from(at - 310).unwrap();
+        block(at, vec![bad(at, low), bad(at, low + 30)])
+    }));
+    let all = within(Bounds::default(), &blocks).faults;
+    assert_eq!(all.len(), 50);
+    let few = within(Bounds { faults: 20, ..Bounds::default() }, &blocks).faults;
+    assert!((10..=21).contains(&few.len()), "{}", few.len());
+    let loud = AuthorKey(secret(100).key().x());
+    assert_eq!(few.iter().filter(|fault| fault.author == loud).count(), 10);
+    assert!(few.iter().all(|fault| all.contains(fault)));
+    assert!(few.is_sorted());
+}
+
+#[test]
+fn an_author_answers_for_a_block_s_worth_and_no_more() {
+    let (mut faults, size) = (Faults::default(), 64 * 1024);
+    let place = Place {
+        author: AuthorKey([1; 32]),
+        batch: Digest::default(),
+        height: Height(301),
+        time_ms: TIME,
+    };
+    for n in 0..100u64 {
+        let envelope = Digest::of(&n.to_be_bytes());
+        faults.add(vec![place.fault(envelope, size, Reason::BadSignature); 2], FAULTS_MAX);
+    }
+    let bytes: u64 = faults.into_sorted().iter().map(|fault| fault.bytes).sum();
+    assert_eq!(bytes, FAULT_BYTES_MAX);
+}
+
+#[test]
+fn without_room_to_tell_repetitions_nobody_is_blamed_for_them() {
+    let all: Vec<_> = (1..=30).map(|n| envelope(1, n, 0)).collect();
+    assert!(all.iter().map(Vec::len).sum::<usize>() > QUOTA);
+    let blocks = [block(301, vec![blob(all)])];
+    assert!(!within(Bounds::default(), &blocks).faults.is_empty());
+    assert!(within(Bounds { tracked: 3, ..Bounds::default() }, &blocks).faults.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -56,6 +56,9 @@ pub(crate) struct Node {
     /// The least time between two blocks; the same on all validators.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::parse_time)]
     pub(crate) pace: Duration,
+    /// How long evidence is kept once it can be disputed no more. An archive keeps all.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = units::parse_time)]
+    pub(crate) keep_evidence: Duration,
     #[command(flatten)]
     pub(crate) passphrase: Passphrase,
 }

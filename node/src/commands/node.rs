@@ -82,10 +82,13 @@ pub(crate) async fn run(arguments: cli::Node, json: bool) -> anyhow::Result<()> 
         author: seat.consensus().author(),
         signer: account,
     };
+    let keeps_all = matches!(node.arguments.role, Role::Archive);
+    let kept = units::blocks(node.arguments.keep_evidence, node.arguments.pace);
     node.work = Some(Work {
         archive: home.archive(),
         http: ports.http,
         others: named(&node.arguments),
+        kept: (!keeps_all).then_some(kept),
         voter: votes.then_some(voter),
     });
     let result = Box::pin(node.live()).await;

@@ -14,6 +14,7 @@ use crate::{
     s3::Access,
     served::{Served, Voter, Work},
     storefront::{Open, Storefront},
+    units,
 };
 use anyhow::{Context as _, bail};
 use consensus::{Genesis, ValidatorKeys};
@@ -51,6 +52,7 @@ impl Devnet {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let author = keys.author();
         let config = consensus::Config::new(home.ledger(), loopback, keys, file);
+        let kept = units::blocks(validator::prune::KEPT, config.pace);
         let http = format!("http://{}", ports.http.local_addr()?);
         let mut served = Served::start(config, ports.rpc, "wayleave up").await?;
         let url = served.url();
@@ -58,6 +60,7 @@ impl Devnet {
             archive: home.archive(),
             http: ports.http,
             others: Vec::new(),
+            kept: Some(kept),
             voter: Some(Voter {
                 folder: home.validator(),
                 secret: DeviceSecret::from_seed(secret("evidence")),

@@ -18,7 +18,7 @@ pub(super) enum Shape {
 use Shape::{Counter, Gauge, Histogram};
 
 /// Every family with its meaning, in the order of docs/using.md.
-pub(super) const FAMILIES: [(&str, Shape, &str); 68] = [
+pub(super) const FAMILIES: [(&str, Shape, &str); 70] = [
     ("wayleave_ledger_height", Gauge, "Height of the last final block."),
     ("wayleave_ledger_peers", Gauge, "Other nodes of the ledger that are connected."),
     ("wayleave_ledger_waiting_transactions", Gauge, "Transactions that wait for a block."),
@@ -28,6 +28,8 @@ pub(super) const FAMILIES: [(&str, Shape, &str); 68] = [
     ("wayleave_evidence_carried_total", Counter, "Envelopes seen in final blocks."),
     ("wayleave_evidence_late_total", Counter, "Envelopes that waited past their epoch's grace."),
     ("wayleave_evidence_waiting_bytes", Gauge, "Bytes of accepted evidence not yet in a block."),
+    ("wayleave_archive_blocks", Gauge, "Blocks whose evidence the archive keeps."),
+    ("wayleave_archive_bytes", Gauge, "Bytes of that evidence."),
     ("wayleave_batch_faults_total", Counter, "Envelopes at fault found in authors' batches."),
     (
         "wayleave_authors_charged_total",

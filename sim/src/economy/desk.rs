@@ -177,9 +177,14 @@ impl Desk {
                 let (author, signer) = keys.ok_or("a machine without keys")?;
                 let key = author.key().x();
                 let clock: Arc<dyn Clock> = life.clone();
-                let parts = Parts { ledger, files: files.clone(), folder, author, signer, voice };
+                let (api_ledger, archive_files) = (ledger.clone(), files.clone());
+                // Every archive keeps all, so that each epoch can be settled again in the end.
+                let kept = None;
+                let parts = Parts { ledger, files, folder, author, signer, voice, kept };
                 let (work, intake) = work(parts).await?;
-                let api = Api::new(intake.clone(), files, clock, key, work.recorded.clone());
+                let recorded = work.recorded.clone();
+                let api = Api::new(intake.clone(), archive_files, clock, key, recorded)
+                    .serving(api_ledger);
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OnDuty {
                     work,
                     intake,

@@ -15,7 +15,7 @@ use consensus::{
     simulation::{self, Served},
 };
 use rand::{RngExt as _, rngs::StdRng};
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Most blocks that a machine replays that joins late, unless a plan says otherwise.

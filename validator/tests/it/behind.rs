@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use validator::{VerifyEpochError, files::Files, follow::FollowError, settle::Settler};
 
 /// A copy of an archive with the objects of these folders alone.
-fn copy(from: &Path, to: &Path, folders: &[&str]) {
+pub(crate) fn copy(from: &Path, to: &Path, folders: &[&str]) {
     for folder in folders {
         let mut open = vec![from.join(folder)];
         while let Some(next) = open.pop() {
@@ -67,7 +67,7 @@ async fn is_final(files: &Files, epoch: Epoch) -> bool {
 
 /// A ledger on which two epochs after the newest final one are over, and the archive of a validator that
 /// recorded them and did not vote. Returns the first of them.
-async fn unsettled(folder: &Path) -> (Alone, Epoch) {
+pub(crate) async fn unsettled(folder: &Path) -> (Alone, Epoch) {
     let world = World::start(folder).await;
     finality(&world.client, Epoch(1)).await;
     let alone = world.stop_worker().await;

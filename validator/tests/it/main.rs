@@ -5,7 +5,10 @@
 mod accuse;
 mod behind;
 mod charge;
+#[path = "../../../evidence/src/archive/counted.rs"]
+mod counted;
 mod epoch;
 mod http;
+mod kept;
 mod votes;
 mod world;

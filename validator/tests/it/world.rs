@@ -193,6 +193,15 @@ impl World {
 
     /// The same with a ledger that keeps so much of the past.
     pub(crate) async fn start_with(folder: &Path, retention: Retention) -> Self {
+        Self::start_keeping(folder, retention, None).await
+    }
+
+    /// The same with a worker that keeps evidence for so many blocks.
+    pub(crate) async fn start_keeping(
+        folder: &Path,
+        retention: Retention,
+        kept: Option<u64>,
+    ) -> Self {
         let genesis = genesis(&[founder()], CLOCK, 2);
         let mut config = Config::new(folder.join("ledger"), LOCALHOST, keys(1), genesis);
         config.pace = Duration::from_millis(100);
@@ -203,7 +212,7 @@ impl World {
         let url = format!("http://{}", server.addr());
         let options = Options { poll: Duration::from_millis(20), ..Options::default() };
         let client = Client::connect_with(&url, options).await.unwrap();
-        let (worker, http) = worker(&ledger, &url, folder, (Some(founder()), &[])).await;
+        let (worker, http) = worker(&ledger, &url, folder, (Some(founder()), &[]), kept).await;
         let folder = folder.to_owned();
         furnish(&client).await;
         Self { client, http, worker, ledger, server, folder }
@@ -215,7 +224,7 @@ impl World {
         worker.stop().await;
         let url = format!("http://{}", server.addr());
         let voter = Some(founder());
-        let (worker, http) = self::worker(&ledger, &url, &folder, (voter, &[])).await;
+        let (worker, http) = self::worker(&ledger, &url, &folder, (voter, &[]), None).await;
         Self { client, http, worker, ledger, server, folder }
     }
 
@@ -312,6 +321,14 @@ impl Alone {
         follower(&self.ledger, &self.client, folder, others)
     }
 
+    /// A follower with this archive.
+    pub(crate) fn follower_over(&self, folder: &Path, archive: Archive) -> Follower {
+        let others = Arc::new(Others::default());
+        let files = Files { client: self.client.clone(), archive, others };
+        let intake = intake(&self.client, &folder.join("journal"));
+        Follower::new(self.ledger.ledger.clone(), files, intake, CLOCK)
+    }
+
     pub(crate) async fn stop(self) {
         self.server.stop().await;
         self.ledger.stop().await.unwrap();
@@ -357,6 +374,7 @@ async fn worker(
     url: &str,
     folder: &Path,
     (voter, others): (Option<Signer>, &[String]),
+    kept: Option<u64>,
 ) -> (validator::Running, SocketAddr) {
     let listener = TcpListener::bind(LOCALHOST).await.unwrap();
     let http = listener.local_addr().unwrap();
@@ -366,6 +384,7 @@ async fn worker(
         archive: Archive::open(&folder.join("archive")).unwrap(),
         http: listener,
         others: others.to_vec(),
+        kept,
         voter: voter.map(|signer| validator::Voter {
             folder: folder.join("journal"),
             secret: DeviceSecret::from_seed([99; 32]),
@@ -440,7 +459,7 @@ impl Four {
         let others: Vec<_> =
             self.nodes.iter().map(|node| format!("http://{}", node.http)).collect();
         let part = (voter, others.as_slice());
-        let (worker, http) = worker(&self.ledgers[0], &self.url, &folder, part).await;
+        let (worker, http) = worker(&self.ledgers[0], &self.url, &folder, part, None).await;
         self.nodes.push(Node { http, folder, worker });
     }
 
