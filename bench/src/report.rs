@@ -48,9 +48,11 @@ them, as long as such reads are quick; a slow disk is waited for aside. A vouche
 service and checked by the agent) pays for the next 256 KiB too. s3s-fs asks nobody.
 
 **A million accounts.** The index of the state is in memory, some hundred bytes for an account; values, tree and
-history are on disk. A node that starts again reads the log of its state once. A fresh node fetches that log, eight
-parts of 2,048 entries at a time, and hashes and proves all of it: that is most of its time, and what is sent is
-little more than what it writes. Anvil has its accounts in memory and reads and writes them as one JSON file.
+history are on disk. The log of a node that grew by a million transfers holds what was superseded as well, more than
+twice what a fresh node has; a node that starts again reads it once, and why that takes as long as it does is not
+looked into yet. A fresh node fetches the log from where it is still needed, eight parts of 2,048 entries at a time,
+and hashes and proves all of it: that is most of its time. Anvil has its accounts in memory and reads and writes them
+as one JSON file.
 
 **Durability.** Nothing of this is traded away: an object is acknowledged when five of its six shards are
 synced by their agents and its index entry is synced, so `kill -9` and a power cut lose nothing acknowledged.

@@ -48,8 +48,10 @@ use tokio::task::JoinHandle;
 
 /// How long a block of the shop's ledger takes, milliseconds.
 const BLOCK_MS: u64 = 500;
-/// Its epochs.
-const EPOCHS: EpochClock = EpochClock { length: 10, grace: 2 };
+/// Its epochs, of ten seconds: a move off a rail that ends is put off by a minute at most when it fails, and an
+/// agent forgets what is on a rail eight epochs after its end. With shorter ones a shard is lost that a real
+/// network, whose epochs are hours, has days to move (`storage-faults`, seed 112).
+const EPOCHS: EpochClock = EpochClock { length: 20, grace: 2 };
 /// How likely a customer that waits for nothing asks for something, in a step of the world.
 const ASKS: f64 = 0.5;
 /// How often depots are tended, in steps of the world.

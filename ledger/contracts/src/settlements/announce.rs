@@ -41,7 +41,6 @@ impl Settlements {
         let choice = cx.keccak(&("inputs", id, number, hearing.number, inputs).abi_encode())?;
         cx.emit(SETTLEMENTS, &Announced { network: id, epoch: number, validator, inputs })?;
 
-        self.hearings.set2(cx, id, number, &hearing)?;
         let said = self.announced.at_key(cx, id)?.at_key(cx, number)?;
         let said = said.at_key(cx, hearing.number)?;
         let earlier = said.get(cx, validator)?;
@@ -53,11 +52,13 @@ impl Settlements {
         let tally = self.tallies.get(cx, choice)?.plus(seats)?;
         self.tallies.set(cx, choice, &tally)?;
         let all = Validators::new().all_seats(cx, hearing.term)?;
-        if !decides(tally, all) {
-            return Ok(());
-        }
-        self.hearings.set2(cx, id, number, &Hearing { fixed: hearing.number, ..hearing })?;
-        self.inputs.set2(cx, id, number, &inputs)
+        let fixed = if decides(tally, all) {
+            self.inputs.set2(cx, id, number, &inputs)?;
+            hearing.number
+        } else {
+            hearing.fixed
+        };
+        self.hearings.set2(cx, id, number, &Hearing { fixed, ..hearing })
     }
 
     /// Begins another hearing at once, of the next term's committee, as somebody dissents from the inputs. What
