@@ -12,7 +12,7 @@ and neither is bound by gas. Anvil makes a block a second and keeps its state in
 before it says that it is final, and proves its state. With one validator the cores are the limit, so the time of
 the processor for each transaction says more than the rate. A profile of an ERC-20 transfer, client left out, by
 what computes: signature recovery somewhat under half (29 microseconds of libsecp256k1), the rest of JSON-RPC and the
-pool a fifth, consensus, roots, state's tree and history a third, the machine a twentieth. A signature is
+pool an eighth, the history a sixth, proposing and the machine a seventh, consensus and the state's tree a twentieth. A signature is
 recovered once and a block executed once, when it is proposed or, by other validators, when it is checked. A
 sender's account is read from the state once and then followed through the blocks: to ask for it with every
 transaction cost two changes of threads, a third of all time. Several validators share the two cores, and each
