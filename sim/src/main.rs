@@ -114,6 +114,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         settled,
         votes,
         stored,
+        withheld,
         hash,
         broken,
         last,
@@ -123,7 +124,7 @@ fn tell(choice: &Choice, report: &Report, options: &Options) {
         let replay = broken.as_ref().map(|_| choice.command());
         say(json!({
             "seed": seed, "scenario": name, "validators": machines, "height": height,
-            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "claims": votes.paid, "copied": votes.copied, "repeated": votes.repeated, "upheld": votes.upheld, "rejected": votes.rejected, "fined": votes.fined, "answered": stored.answered, "failed": stored.failed, "lost": stored.lost, "recovered": stored.recovered, "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
+            "transactions": transactions, "blobs": blobs, "seated": seated, "epochs": epochs, "duties": due, "met": met, "claims": votes.paid, "copied": votes.copied, "repeated": votes.repeated, "upheld": votes.upheld, "rejected": votes.rejected, "fined": votes.fined, "answered": stored.answered, "failed": stored.failed, "lost": stored.lost, "recovered": stored.recovered, "withheld": [withheld.envelopes, withheld.blobs, withheld.votes], "convicted": convicted, "accused": accused, "trace": hash, "broken": broken, "replay": replay,
         }));
         return;
     }

@@ -1,6 +1,7 @@
 //! One world from its seed to its end.
 
 use crate::{
+    adversaries::censor::Withheld,
     economy::votes::Counts,
     scenario::Scenario,
     storage,
@@ -57,6 +58,8 @@ pub struct Report {
     pub votes: Counts,
     /// Requests answered and failed, objects lost.
     pub stored: storage::Counts,
+    /// What censors kept back of a device's evidence.
+    pub withheld: Withheld,
     /// The hash of its trace.
     pub hash: String,
     /// The promise that was broken.
@@ -87,7 +90,7 @@ pub fn run(choice: Choice) -> Report {
         Ok(Err(broken)) => (End::default(), Some(broken.0)),
         Err(_) => (End::default(), Some("the world itself panicked".to_owned())),
     };
-    let End { height, convicted, accused, carried, seated, settled, votes, stored } = end;
+    let End { height, convicted, accused, carried, seated, settled, votes, stored, withheld } = end;
     let last = trace.last().map(str::to_owned).collect();
     let hash = trace.hash();
     Report {
@@ -100,6 +103,7 @@ pub fn run(choice: Choice) -> Report {
         settled,
         votes,
         stored,
+        withheld,
         hash,
         broken,
         last,

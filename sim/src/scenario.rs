@@ -221,6 +221,11 @@ pub const ALL: &[Scenario] = &[
         about: "more depots lose their disks than the code allows",
         make: storage::lost,
     },
+    Scenario {
+        name: "censor-device",
+        about: "accepts one device's evidence and keeps it out",
+        make: censor_device,
+    },
 ];
 
 /// Scenarios that no ledger survives: they show that the checkers see it.
@@ -491,6 +496,13 @@ fn forger(plan: &mut Plan, rng: &mut StdRng) {
 
 fn censor(plan: &mut Plan, rng: &mut StdRng) {
     lie(plan, rng, &[Kind::Censor]);
+}
+
+/// Agents begin with the first validator, and it is the censor.
+fn censor_device(plan: &mut Plan, rng: &mut StdRng) {
+    economy(plan, rng);
+    (plan.machines, plan.seats) = (4, 4);
+    plan.kinds.insert(0, Kind::Censor);
 }
 
 fn junk_author(plan: &mut Plan, rng: &mut StdRng) {

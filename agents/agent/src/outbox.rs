@@ -5,8 +5,9 @@
 //!    ^           |                        |
 //!    +-----------+------------------------+      unreachable, queue full, or not seen in n blocks
 //! ```
-//! Every failure moves an envelope on to the next validator. One that is of no more use (its window
-//! is over) is done. Done envelopes stay, without their bytes, until their epoch closes, so that a
+//! Every failure moves an envelope on to the next validator, while it is still of use: one that accepted
+//! it gets a third of what is left of its time at most. One that is of no more use (its window is over)
+//! is done. Done envelopes stay, without their bytes, until their epoch closes, so that a
 //! restart does not make them again. At most [`OUTBOX_MAX`] are on their way; a report makes room
 //! for a proof, a loss or vouchers, never the other way round.
 
@@ -47,6 +48,8 @@ pub(crate) struct Entry {
     /// The newest acceptance of a validator.
     pub(crate) acceptance: Arc<[u8]>,
     pub(crate) status: Status,
+    /// The validator to begin with.
+    pub(crate) first: u64,
     /// How often it was given to a validator; picks the next one.
     pub(crate) tries: u64,
 }
@@ -78,8 +81,21 @@ impl Entry {
             bytes: kept.bytes.into(),
             acceptance: kept.acceptance.into(),
             status,
+            first: 0,
             tries: 0,
         }
+    }
+
+    /// Which of so many validators has its next turn.
+    pub(crate) const fn turn(&self, validators: u64) -> u64 {
+        self.first.wrapping_add(self.tries) % validators
+    }
+
+    /// Whether a validator that accepted it at a height has had its time at `head`: `patience` heights, and where
+    /// those would leave nobody else enough, a third of what was left then.
+    fn waited(&self, accepted: Height, head: Height, patience: u64) -> bool {
+        let left = self.until.0.saturating_sub(accepted.0);
+        head.0.saturating_sub(accepted.0) >= patience.min((left / 3).max(1))
     }
 
     fn is_live(&self) -> bool {
@@ -202,7 +218,7 @@ impl Outbox {
             .iter()
             .filter(|(_, entry)| match entry.status {
                 Status::Waiting(at) => at <= head,
-                Status::Accepted(at) => at.0.saturating_add(patience) <= head.0,
+                Status::Accepted(at) => entry.waited(at, head, patience),
                 _ => false,
             })
             .map(|(sequence, entry)| (&entry.purpose, entry.until, *sequence))

@@ -49,7 +49,7 @@ pub struct Settings {
     /// How many validators there are to send to. At least 1.
     pub validators: u64,
     /// After how many heights an accepted envelope must have been seen in a block, or it is given
-    /// to another validator.
+    /// to another validator; fewer if little is left of its time.
     pub patience: u64,
     /// Whether hardware is looked at before a duty's window and losses are declared.
     pub declare_losses: bool,
@@ -137,6 +137,8 @@ pub struct Agent {
     fetching: Option<Epoch>,
     epochs: BTreeMap<Epoch, Followed>,
     outbox: Outbox,
+    /// The validator to begin with: one that failed the last envelope is not it.
+    first: u64,
     sequence: Sequence,
     presented: BTreeMap<RailId, Micros>,
     records: Vec<Record>,
@@ -175,6 +177,7 @@ impl Agent {
             fetching: None,
             epochs: BTreeMap::new(),
             outbox: Outbox::recover(recovered.outbox),
+            first: 0,
             sequence: Sequence::after(recovered.reserved),
             presented: recovered.presented,
             records: Vec::new(),
@@ -377,6 +380,7 @@ impl Agent {
                 self.lazy.extend(self.outbox.accept(sequence, head, &acceptance).map(Record::Keep));
             }
             Submitted::Refused(Reason::QueueFull) => {
+                self.fails(sequence);
                 self.outbox.set(sequence, Status::Waiting(again));
             }
             // A validator that is a block behind, or has not adopted the inputs yet.
@@ -390,6 +394,7 @@ impl Agent {
             }
             Submitted::Unreachable(error) => {
                 tracing::debug!(%error, "validator cannot be reached");
+                self.fails(sequence);
                 self.outbox.set(sequence, Status::Waiting(again));
             }
         }
@@ -409,8 +414,20 @@ impl Agent {
                 self.metrics.carried += 1;
                 self.settle(sequence);
             }
-            Some(None) => self.outbox.set(sequence, Status::Waiting(head)),
+            Some(None) => {
+                self.fails(sequence);
+                self.outbox.set(sequence, Status::Waiting(head));
+            }
             None => self.outbox.set(sequence, Status::Accepted(head)),
+        }
+    }
+
+    /// Whom an envelope was given to last did not have it carried: the next ones begin with somebody else.
+    fn fails(&mut self, sequence: u64) {
+        let validators = self.settings.validators;
+        let next = self.outbox.get(sequence).map_or(self.first, |entry| entry.turn(validators));
+        if next == (self.first + 1) % validators {
+            self.first = next;
         }
     }
 
@@ -519,6 +536,7 @@ impl Agent {
             bytes: envelope.bytes().into(),
             acceptance: Arc::default(),
             status: Status::Waiting(head),
+            first: self.first,
             tries: 0,
         };
         self.records.push(Record::Keep(entry.kept(sequence)));
@@ -532,14 +550,14 @@ impl Agent {
         let validators = self.settings.validators;
         if let Status::Accepted(_) = entry.status {
             // Asked of the next validator: the one that accepted it would be judging itself.
-            let validator = entry.tries % validators;
+            let validator = entry.turn(validators);
             effects.push(Effect::Look { sequence, validator, digest: entry.digest });
             return self.outbox.set(sequence, Status::Looking);
         }
-        let bytes = Arc::clone(&entry.bytes);
+        let (bytes, validator) = (Arc::clone(&entry.bytes), entry.turn(validators));
         let tries = self.outbox.next_try(sequence);
         self.metrics.resent += u64::from(tries > 0);
-        effects.push(Effect::Submit { sequence, validator: tries % validators, bytes });
+        effects.push(Effect::Submit { sequence, validator, bytes });
         self.outbox.set(sequence, Status::Submitting);
     }
 }

@@ -19,10 +19,10 @@ pub mod withholder;
 pub mod witness;
 
 use self::{
+    censor::Outcasts,
     equivocator::Faces,
     message::{Message, Signature},
 };
-use alloy_primitives::Address;
 use std::sync::Arc;
 
 /// What becomes of the messages of a liar. Machines are named by their numbers.
@@ -41,7 +41,7 @@ pub trait Conduct: std::fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
     /// Whom censors censor.
-    pub victim: Address,
+    pub outcasts: Arc<Outcasts>,
     /// What equivocators vote for.
     pub faces: Arc<Faces>,
 }
@@ -63,7 +63,7 @@ pub enum Kind {
     Withholder,
     /// Proposes blocks that are invalid.
     Forger,
-    /// Keeps one sender's transactions out, and votes for no block that holds one.
+    /// Keeps one sender's transactions and one device's evidence out, and votes for no block that holds some.
     Censor,
     /// Fills blocks with junk: as a validator it may, so its program is left alone and fed with blobs.
     JunkAuthor,
@@ -128,7 +128,7 @@ impl Kind {
             Self::Silent => Arc::new(silent::Silent::new(signature)),
             Self::Withholder => Arc::new(withholder::Withholder::new(signature)),
             Self::Forger => Arc::new(forger::Forger::new(signature)),
-            Self::Censor => Arc::new(censor::Censor::new(plot.victim)),
+            Self::Censor => Arc::new(censor::Censor::new(Arc::clone(&plot.outcasts))),
             Self::JunkAuthor | Self::FalseVoter | Self::FaultyJudge | Self::Copier => return None,
         })
     }

@@ -7,7 +7,7 @@
 
 use super::neighbour::{self, Neighbour};
 use crate::{
-    adversaries::Kind,
+    adversaries::{Kind, Plot, censor::Outcasts},
     checkers::Broken,
     faults::shelf::{Objects, Shelf},
     world::{clockwork, machine::Life, machine::Machine, people},
@@ -17,7 +17,7 @@ use commonware_runtime::Spawner as _;
 use consensus::Ledger;
 use contracts::abi::Outcome;
 use evidence::{
-    Archive,
+    Acceptance, Archive,
     wire::{Answer, Submit},
 };
 use protocol::{Digest, Epoch, Height, clock::Clock};
@@ -87,6 +87,8 @@ pub struct Desk {
     voice: Voice,
     /// Whether its worker votes.
     votes: bool,
+    /// Whose evidence it accepts and drops, if it is a censor's.
+    outcasts: Option<Arc<Outcasts>>,
 }
 
 /// An outcome with a root that nobody's replay gives, and all else as it is.
@@ -105,11 +107,11 @@ fn mistake(settled: &Settled) -> Outcome {
 }
 
 impl Desk {
-    /// An empty desk on a machine.
+    /// An empty desk on a machine, in a world whose liars have a plot.
     ///
     /// # Errors
     /// No folder can be made.
-    pub fn new(machine: usize, kind: Option<Kind>) -> Result<Self, Broken> {
+    pub fn new(machine: usize, kind: Option<Kind>, plot: &Plot) -> Result<Self, Broken> {
         Ok(Self {
             machine,
             folder: tempfile::tempdir().map_err(Broken::new)?,
@@ -121,6 +123,7 @@ impl Desk {
                 _ => outcome,
             },
             votes: kind != Some(Kind::Copier),
+            outcasts: (kind == Some(Kind::Censor)).then(|| Arc::clone(&plot.outcasts)),
         })
     }
 
@@ -233,8 +236,20 @@ impl Desk {
     /// Takes an envelope; nothing if nobody is there.
     pub fn submit(&self, envelope: &[u8]) -> Option<Answer> {
         let there = self.post.on_duty()?;
+        if let Some(answer) = self.discard(envelope, *there.work.recorded.borrow()) {
+            return Some(answer);
+        }
         let submit = Submit::new([envelope.to_vec()]);
         there.intake.submit(&submit, there.life.now_ms()).into_iter().next()
+    }
+
+    /// What a censor's desk says of an envelope that nobody will see again: it signs for it as if it were taken.
+    fn discard(&self, envelope: &[u8], head: Height) -> Option<Answer> {
+        let envelope = self.outcasts.as_ref()?.discard(envelope)?;
+        let (author, payload) = (people::author(self.machine)?, envelope.payload());
+        let named = (payload.network, payload.epoch);
+        let signed = Acceptance::sign(&author, people::CHAIN, envelope.digest(), named, head);
+        Some(Answer::Accepted(signed))
     }
 
     /// Whether a block carries an envelope; nothing if nobody is there.

@@ -66,6 +66,14 @@ fn open(file: &HistoryFile, device: DeviceId) -> Result<(Journal, Recovered), Br
     Journal::with(database, NETWORK, device).map_err(Broken::new)
 }
 
+/// The secrets of so many devices, in the order of their rails.
+pub fn secrets(devices: u8) -> Vec<DeviceSecret> {
+    let mut secrets: Vec<DeviceSecret> =
+        (1..=devices).map(|number| DeviceSecret::from_seed([number; 32])).collect();
+    secrets.sort_by_key(DeviceSecret::id);
+    secrets
+}
+
 impl Device {
     /// A device that serves a rail, in a ledger of so many validators.
     ///

@@ -28,7 +28,7 @@ use self::{
     votes::{Counts, events, reveals},
 };
 use crate::{
-    adversaries::Kind,
+    adversaries::{Kind, Plot},
     checkers::{Broken, chronicle::Chronicle},
     scenario::{Dissent, Plan},
     world::{
@@ -113,22 +113,19 @@ pub struct Economy {
 }
 
 impl Economy {
-    /// The devices of a plan, and a desk for each machine.
+    /// The devices of a plan, and a desk for each machine, whose liars have a plot.
     ///
     /// # Errors
     /// A folder for journals cannot be made.
-    pub fn new(plan: &Plan) -> Result<Self, Broken> {
+    pub fn new(plan: &Plan, plot: &Plot) -> Result<Self, Broken> {
         let Plan { devices, machines, ref kinds, .. } = *plan;
-        let mut secrets: Vec<DeviceSecret> =
-            (1..=devices).map(|number| DeviceSecret::from_seed([number; 32])).collect();
-        secrets.sort_by_key(DeviceSecret::id);
         let validators = u64::try_from(machines).unwrap_or(1);
-        let devices = (1u64..).zip(secrets);
+        let devices = (1u64..).zip(device::secrets(devices));
         let devices: Vec<_> = devices
             .map(|(id, secret)| Device::new(RailId(id), secret, validators))
             .collect::<Result<_, _>>()?;
         let kind = |machine: &usize| kinds.get(machine).copied();
-        let desks = (0..machines).map(|machine| Desk::new(machine, kind(&machine)));
+        let desks = (0..machines).map(|machine| Desk::new(machine, kind(&machine), plot));
         let desks = desks.collect::<Result<_, _>>()?;
         let lies = |machine: &usize| kind(machine).is_some_and(Kind::lies);
         let is = |which: Kind| (0..machines).filter(move |machine| kind(machine) == Some(which));

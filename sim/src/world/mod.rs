@@ -14,9 +14,12 @@ pub mod people;
 
 use self::{host::Host, hosts::hosts, people::People};
 use crate::{
-    adversaries::{Kind, Plot},
+    adversaries::{
+        Kind, Plot,
+        censor::{Outcasts, Withheld},
+    },
     checkers::{Broken, chronicle::Chronicle, court::Court},
-    economy::{CLOCK, Economy, votes::Counts},
+    economy::{CLOCK, Economy, device::secrets, votes::Counts},
     faults::{Fault, disk::Trouble, wire::Wire},
     scenario::Plan,
     storage::{self, Storage},
@@ -28,7 +31,7 @@ use commonware_cryptography::{Signer as _, ed25519};
 use commonware_runtime::{Clock as _, Spawner as _, Supervisor as _, deterministic::Context};
 use commonware_utils::ordered::Set;
 use consensus::{Genesis, simulation};
-use protocol::Height;
+use protocol::{Height, key::DeviceSecret};
 use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::BTreeSet,
@@ -62,6 +65,7 @@ pub struct World {
     economy: Option<Economy>,
     storage: Option<Storage>,
     court: Arc<Court>,
+    outcasts: Arc<Outcasts>,
     plan: Plan,
     blobs: u64,
     /// Whether all is healed.
@@ -92,6 +96,8 @@ pub struct End {
     pub votes: Counts,
     /// Requests answered and failed, objects lost.
     pub stored: storage::Counts,
+    /// What censors kept back of a device's evidence.
+    pub withheld: Withheld,
 }
 
 impl World {
@@ -101,7 +107,9 @@ impl World {
     /// The plan makes no ledger.
     pub async fn new(context: Context, plan: Plan, mut rng: StdRng) -> Result<Self, Broken> {
         let people = People::new(&plan);
-        let plot = Plot { victim: people.victim(), ..Plot::default() };
+        let device = secrets(plan.devices).first().map(DeviceSecret::id);
+        let outcasts = Arc::new(Outcasts::new(people.victim(), device));
+        let plot = Plot { outcasts: Arc::clone(&outcasts), ..Plot::default() };
         let genesis = people::genesis(&plan).map_err(Broken::new)?;
         let accounts = people.accounts(plan.machines);
         let chain = Chronicle::begin(&context.child("chronicle"), genesis.clone(), accounts).await;
@@ -113,7 +121,7 @@ impl World {
         let began = context.current();
         let economy = match plan.devices {
             0 => None,
-            _ => Some(Economy::new(&plan)?),
+            _ => Some(Economy::new(&plan, &plot)?),
         };
         let storage = plan.storage.map(|size| Storage::new(size, &mut rng)).transpose()?;
         Ok(Self {
@@ -128,6 +136,7 @@ impl World {
             economy,
             storage,
             court,
+            outcasts,
             blobs: 0,
             calm: plan.faults.is_empty(),
             term: None,
@@ -184,7 +193,8 @@ impl World {
         let stored = self.storage.as_ref().map(Storage::counts).unwrap_or_default();
         let (height, seated) = (self.chain.height(), self.seated.len());
         let accused = self.accused.into_iter().collect();
-        Ok(End { height, convicted, accused, carried, seated, settled, votes, stored })
+        let withheld = self.outcasts.withheld();
+        Ok(End { height, convicted, accused, carried, seated, settled, votes, stored, withheld })
     }
 
     /// Starts all machines at once; the plan's time begins when they run.

@@ -13,13 +13,20 @@ fn world(name: &str, seed: u64) -> Report {
     run(Choice { seed, scenario, machines: None, echo: false })
 }
 
+/// Whether devices met all that was due, and were paid.
+fn all_met(report: &Report) -> bool {
+    let (epochs, due, met) = report.settled;
+    report.votes.paid > 0 && epochs > 0 && due > 0 && met == due
+}
+
 /// Whether there was in a world what its scenario is for, where chance could keep it away.
 fn came_about(name: &str, report: &Report) -> bool {
     let votes = report.votes;
     match name {
-        "economy" => {
-            let (epochs, due, met) = report.settled;
-            votes.paid > 0 && epochs > 0 && due > 0 && met == due
+        "economy" => all_met(report),
+        "censor-device" => {
+            let kept = report.withheld;
+            all_met(report) && kept.envelopes > 0 && kept.blobs > 0 && kept.votes > 0
         }
         "copiers" => votes.copied > 0,
         "dissent" => votes.upheld == 1 && votes.fined == 3 && votes.paid > 0,

@@ -440,6 +440,25 @@ fn an_envelope_that_no_block_carries_goes_to_another_validator() {
 }
 
 #[test]
+fn who_failed_an_envelope_is_not_the_first_to_get_the_next() {
+    let mut rig = Rig::new(3, &[(6, 20)]);
+    rig.forgetful.insert(0);
+    rig.blocks_to(60);
+    assert_eq!(rig.proofs(1, 1, 0), [40]);
+    assert_eq!(rig.proofs(1, 1, 1), [51]);
+}
+
+#[test]
+fn patience_leaves_others_the_time_to_carry_a_proof() {
+    let mut rig = Rig::new(4, &[(6, 20)]);
+    rig.agent.settings.patience = 20;
+    rig.forgetful.extend([0, 1]);
+    rig.blocks_to(60);
+    // Nine heights were left at 36 and six at 39, of which each forgetful validator had a third.
+    assert_eq!(rig.proofs(1, 1, 0), [42]);
+}
+
+#[test]
 fn without_any_validator_nothing_is_lost_until_it_is_of_no_use() {
     let mut rig = Rig::new(1, &[(6, 20)]);
     rig.dead.insert(0);
@@ -555,6 +574,7 @@ fn the_outbox_is_bounded_and_reports_make_room() {
         bytes: [1].into(),
         acceptance: Arc::default(),
         status: Status::Waiting(Height(1)),
+        first: 0,
         tries: 0,
     };
     for sequence in 0..1_024 {
