@@ -218,8 +218,7 @@ impl Settler {
         Ok(())
     }
 
-    /// Announces the inputs of an epoch; false if they are not at hand yet, or if others fixed false ones and
-    /// nobody is heard on them now.
+    /// Announces the inputs of an epoch; false if they are not at hand yet.
     async fn announce(
         &self,
         signer: &Signer,
@@ -227,15 +226,12 @@ impl Settler {
         epoch: Epoch,
     ) -> Result<bool, SettleEpochError> {
         let Files { client, archive, .. } = &self.files;
-        let fixed = client.inputs_hash(network, epoch).await?;
-        let Some(inputs) = archive.inputs(network, epoch).await? else {
-            return Ok(fixed.is_some());
-        };
-        let digest = inputs.digest();
-        if fixed == Some(digest) {
+        if client.inputs_hash(network, epoch).await?.is_some() {
             return Ok(true);
         }
+        let Some(inputs) = archive.inputs(network, epoch).await? else { return Ok(false) };
         client.wait_for(self.clock.first(epoch)).await;
+        let digest = inputs.digest();
         let call = ISettlements::announceCall {
             network: network.0,
             epoch: epoch.0,
@@ -247,15 +243,17 @@ impl Settler {
                 tracing::info!(%epoch, devices = inputs.roster.len(), "inputs announced");
                 Ok(true)
             }
-            Err(error) => match error.revert() {
-                // Others announced it meanwhile, or we did before a restart.
-                Some(revert) if revert.is::<ISettlements::AlreadyAnnounced>() => {
-                    Ok(fixed.is_none())
-                }
-                // It is not ours to announce, as we have no seat in the committee that does.
-                Some(revert) if revert.is::<ISettlements::NotValidator>() => Ok(true),
-                _ => Err(error.into()),
-            },
+            // Others announced it meanwhile, or we did before a restart; or it is not ours to announce,
+            // as we have no seat in the committee that does.
+            Err(error)
+                if error.revert().is_some_and(|revert| {
+                    revert.is::<ISettlements::AlreadyAnnounced>()
+                        || revert.is::<ISettlements::NotValidator>()
+                }) =>
+            {
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What can never change once it was read: kept, in bounded numbers.
 //!
-//! Only final facts go in here: the clock, and a manifest of an epoch that has begun.
-//! Whatever a later block could change is asked for every time, decided roots and fixed inputs among it: they can be disputed.
+//! Only final facts go in here: the clock, a manifest of an epoch that has begun, a hash that is fixed.
+//! Whatever a later block could change is asked for every time, decided roots among it: they can be disputed.
 
-use protocol::{Epoch, NetworkId, clock::EpochClock, manifest::Manifest};
+use protocol::{Digest, Epoch, NetworkId, clock::EpochClock, manifest::Manifest};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -41,6 +41,7 @@ impl<K, V> Default for Facts<K, V> {
 pub(crate) struct Cache {
     pub(crate) clock: Facts<(), EpochClock>,
     pub(crate) manifests: Facts<(Epoch, NetworkId), Arc<Manifest>>,
+    pub(crate) inputs: Facts<(Epoch, NetworkId), Digest>,
 }
 
 #[cfg(test)]

@@ -220,8 +220,7 @@ impl Client {
         Ok(pairs.filter_map(|(id, info)| dataset(RailId(id), &info)).collect())
     }
 
-    /// The hash of an epoch's inputs file, once it is fixed. Until the epoch can be claimed, validators may
-    /// correct what others fixed.
+    /// The hash of an epoch's inputs file, once it is fixed.
     ///
     /// # Errors
     /// As [`Client::clock`].
@@ -230,9 +229,16 @@ impl Client {
         network: NetworkId,
         epoch: Epoch,
     ) -> Result<Option<Digest>, CallError> {
+        if let Some(digest) = self.cache().inputs.get(&(epoch, network)) {
+            return Ok(Some(digest));
+        }
         let call = ISettlements::inputsCall { network: network.0, epoch: epoch.0 };
         let word: B256 = self.call(address::SETTLEMENTS, call).await?;
-        Ok((!word.is_zero()).then(|| word.into()))
+        if word.is_zero() {
+            return Ok(None);
+        }
+        self.cache().inputs.keep((epoch, network), word.into());
+        Ok(Some(word.into()))
     }
 
     /// The newest final epoch of a network, if there is one.

@@ -101,7 +101,7 @@ impl Settler {
         let Some(signer) = &self.signer else { return Ok(false) };
         let client = &self.files.client;
         let (id, epoch) = (network.0, replayed.epoch.0);
-        // By false inputs nothing is voted on: they are heard again once that is possible.
+        // By inputs that are not ours nothing we replay can be voted for: a reveal would be refused.
         let fixed = client.inputs_hash(network, replayed.epoch).await?;
         if fixed.is_some_and(|fixed| replayed.outcome.inputs != B256::from(fixed)) {
             return Ok(false);

@@ -34,13 +34,12 @@ impl Settlements {
         let (id, number) = (network.0, epoch.0);
         let error = TooEarly { network: id, epoch: number, height: first.0 };
         ensure!(cx.height() >= first.0, error);
-        // What a committee fixed another one may correct, for as long as nothing is decided by it.
-        let open = hearing.fixed == 0
-            || hearing.number > hearing.fixed && self.next_epoch(cx, network)? <= epoch;
-        ensure!(open, AlreadyAnnounced { network: id, epoch: number });
+        let fixed = self.inputs.get2(cx, id, number)?;
+        ensure!(fixed.is_zero(), AlreadyAnnounced { network: id, epoch: number });
         let choice = cx.keccak(&("inputs", id, number, hearing.number, inputs).abi_encode())?;
         cx.emit(SETTLEMENTS, &Announced { network: id, epoch: number, validator, inputs })?;
 
+        self.hearings.set2(cx, id, number, &hearing)?;
         let said = self.announced.at_key(cx, id)?.at_key(cx, number)?;
         let said = said.at_key(cx, hearing.number)?;
         let earlier = said.get(cx, validator)?;
@@ -52,26 +51,7 @@ impl Settlements {
         let tally = self.tallies.get(cx, choice)?.plus(seats)?;
         self.tallies.set(cx, choice, &tally)?;
         let all = Validators::new().all_seats(cx, hearing.term)?;
-        let fixed = if decides(tally, all) {
-            self.inputs.set2(cx, id, number, &inputs)?;
-            hearing.number
-        } else {
-            hearing.fixed
-        };
-        self.hearings.set2(cx, id, number, &Hearing { fixed, ..hearing })
-    }
-
-    /// Begins another hearing at once, of the next term's committee, as somebody dissents from the inputs. What
-    /// is fixed holds until it fixes something else.
-    pub(super) fn rehear(
-        &self,
-        cx: &mut Context<'_>,
-        network: NetworkId,
-        epoch: Epoch,
-    ) -> Result<(), Failure> {
-        let begun = self.hearings.get2(cx, network.0, epoch.0)?;
-        let (number, term) = (begun.number.plus(1)?, Validators::new().term(cx)?.plus(1)?);
-        self.hearings.set2(cx, network.0, epoch.0, &Hearing { number, term, ..begun })
+        if decides(tally, all) { self.inputs.set2(cx, id, number, &inputs) } else { Ok(()) }
     }
 
     /// The hearing in which an announcement of this block counts: the one begun, or one of the next term's
@@ -87,7 +67,7 @@ impl Settlements {
         if begun.number != 0 && now < begun.term.saturating_add(HEARING_TERMS) {
             return Ok(begun);
         }
-        Ok(Hearing { number: begun.number.plus(1)?, term: now.plus(1)?, ..begun })
+        Ok(Hearing { number: begun.number.plus(1)?, term: now.plus(1)? })
     }
 
     /// What a validator announced in the running hearing; zero if nothing.

@@ -47,7 +47,7 @@ impl Settlements {
         ensure!(!self.is_claimable(cx, network, &standing)?, error);
         let inputs = standing.inputs;
         let error = WrongInputs { network: id, epoch: number, announced: inputs };
-        ensure!(!outcome.inputs.is_zero(), error);
+        ensure!(outcome.inputs == inputs, error);
         let (index, disputed) = (standing.index, choice(cx, &standing.into())?);
         let choice = choice(cx, outcome)?;
         ensure!(choice != disputed, SameOutcome { choice });
@@ -67,9 +67,6 @@ impl Settlements {
         let held = narrow(bond)?;
         let dispute = Dispute { dissenter, round, bond: held, term, disputed, choice };
         self.disputes.set2(cx, id, number, &dispute)?;
-        if outcome.inputs != inputs {
-            self.rehear(cx, network, epoch)?;
-        }
         let event = Disputed { network: id, epoch: number, dissenter, disputed, choice, bond };
         cx.emit(SETTLEMENTS, &event)
     }

@@ -25,8 +25,7 @@
 //! built by everybody from the same final state in a moment, and any honest one's is right: copying gains
 //! nothing, and the hidden way would only cost blocks at an epoch's beginning, when agents wait for duties. If
 //! a committee has not fixed them when its term and one more are over ([`HEARING_TERMS`]), a later one begins
-//! anew. So may a later one if false ones are fixed and nothing is decided by them: two thirds of a committee
-//! that announce a roster or rails of their choice would otherwise have every honest vote refused for good.
+//! anew.
 //!
 //! **Dissent** (`disputes.rs`). Two thirds of a committee can lie, or run the same wrong judge. Whoever
 //! recomputes an epoch names another outcome with a bond, before anything of it is paid. The epoch and all
@@ -39,11 +38,6 @@
 //!   bribed committee could fine those who told the truth;
 //! * void before any decision: the bond goes back, as nobody said who was wrong.
 //!
-//! Whoever dissents may name other inputs than the fixed ones. Then the next term's committee is heard on them
-//! at once, and what it fixes is what votes must name; until it does nobody's honest vote for the right ones
-//! counts, and a vote for the old ones does. The epochs after it that were fixed by false inputs are heard
-//! again in their time.
-//!
 //! A dissent can be copied by whoever sees it before it is in a block; those who lied pay the same.
 //!
 //! At most one dispute of a network is open. Its windows stand still meanwhile, and epochs stay open for as
@@ -52,7 +46,7 @@
 //! *Dropping the later epochs cannot lose anything.* Windows end in the order in which epochs were decided, so
 //! none of those after a disputable one is claimable: nothing of them was paid, freed, slashed or burned, as
 //! everything that moves money asks `verify`, `is_closed` or `claimable_epoch` and never what is merely
-//! decided. Their inputs and their evidence stay archived; who settles them again from the same
+//! decided. Their inputs stay fixed and their evidence archived; who settles them again from the same
 //! statement gets the same outcome, and from a corrected one the right one. They have time to be decided
 //! again, and keep what passed of their windows. So dissent can delay money, at a bond for each vote, and can
 //! neither create, move nor destroy any but bonds.
@@ -68,7 +62,10 @@
 //! **What fines do not reach.** A validator that asked its bond back in time, or whose committee is forgotten
 //! (after the terms in which double votes are heard): a ledger's terms of unbonding should last longer than
 //! two windows and the votes between them. And two votes in a row that lie, of two committees or of one: full
-//! nodes refuse such a root, and nothing on the ledger can.
+//! nodes refuse such a root, and nothing on the ledger can. Nor does dissent reach false *inputs*: once two thirds of a
+//! committee have fixed a file, an outcome has to name it, and full nodes refuse whatever is decided by it. To let
+//! others be fixed later would have honest validators judge by them what honest devices proved by the first, and
+//! slash those for it: evidence does not say which inputs it was made for.
 //!
 //! Storage grows by one record for each epoch that is decided and disputed, one for each hearing, vote and
 //! tally that a validator with a seat pays for, and one for each fine. No call reads or writes more of it for

@@ -6,7 +6,7 @@
 //! 2 mapping(uint64 => mapping(uint64 => Round)) rounds         of votes, by network and epoch: the newest
 //! 3 mapping(uint64 => uint64[]) finals                         the decided epochs of a network, ascending
 //! 4 mapping(uint64 => Course) courses                          by network
-//! 5 mapping(uint64 => mapping(uint64 => bytes32)) inputs       by network and epoch, as last fixed
+//! 5 mapping(uint64 => mapping(uint64 => bytes32)) inputs       by network and epoch, once fixed
 //! 6 mapping(uint64 => mapping(uint64 => mapping(uint64 => mapping(address => bytes32)))) announced
 //!                                                              by network, epoch, hearing and validator
 //! 7 mapping(uint64 => mapping(uint64 => mapping(uint64 => mapping(address => Vote)))) votes
@@ -19,7 +19,7 @@
 //! 13 mapping(uint64 => mapping(uint64 => Dispute)) disputes    by network and epoch: the last
 //! 14 mapping(uint64 => mapping(uint64 => mapping(uint64 => Ruling))) rulings   by network, epoch and round
 //! 15 mapping(bytes32 => bool) fined                            by round and key
-//! Hearing { uint64 number; uint64 term; uint64 fixed }
+//! Hearing { uint64 number; uint64 term }
 //! Round   { uint64 number; uint64 term; uint64 opened; uint64 closed
 //!         | uint64 seats; uint64 committed; uint64 revealed; uint64 best | uint64 dissents; bool decided }
 //! Course  { uint64 shift; uint64 disputed; uint64 behind; bool open
@@ -172,8 +172,6 @@ record! {
             number: u64,
             /// The term of the committee.
             term: u64,
-            /// The hearing that fixed the inputs as they are; 0 before any did.
-            fixed: u64,
         }
     }
 }

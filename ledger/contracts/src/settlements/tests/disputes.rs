@@ -247,56 +247,6 @@ fn dissent_cannot_shield_a_false_root() {
     world.dissent(2, &wrong(&all[2].0), BOND).unwrap();
 }
 
-/// Two thirds announce inputs of their choice and settle by them as the rules say.
-fn by_false_inputs() -> (World, Outcome, ISettlements::announceCall) {
-    let mut world = busy();
-    world.settle(0, &leaves(100, 90, 1));
-    let (right, _) = outcome(1, &leaves(200, 180, 2));
-    let lie = Outcome { inputs: B256::repeat_byte(9), ..wrong(&right) };
-    announce(&mut world, 1, lie.inputs);
-    let inputs = right.inputs;
-    let truth = ISettlements::announceCall { network: NETWORK, epoch: 1, inputs };
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &truth);
-    let again = ISettlements::AlreadyAnnounced { network: NETWORK, epoch: 1 };
-    assert_eq!(failure.revert(), Some(again), "the hearing is over");
-    world.decide(1, &lie);
-    (world, right, truth)
-}
-
-#[test]
-fn who_dissents_from_false_inputs_has_them_heard_again() {
-    let (mut world, right, truth) = by_false_inputs();
-    let fixed = ISettlements::inputsCall { network: NETWORK, epoch: 1 };
-    assert!(world.memory.send(VALIDATOR, SETTLEMENTS, &truth).is_err(), "it is decided");
-    world.dissent(1, &right, BOND).unwrap();
-    assert_eq!(world.view(SETTLEMENTS, &fixed), B256::repeat_byte(9), "until others are fixed");
-    world.ok(VALIDATOR, SETTLEMENTS, &truth);
-    assert_eq!(world.view(SETTLEMENTS, &fixed), right.inputs);
-    let failure = world.fails(VALIDATOR, SETTLEMENTS, &truth);
-    assert!(failure.revert::<ISettlements::AlreadyAnnounced>().is_some(), "heard once");
-    world.pass(1);
-    world.decide(1, &right);
-    let ended: DisputeEnded = world.memory.events(SETTLEMENTS).pop().unwrap();
-    assert!(ended.upheld);
-    assert_eq!((world.coin(DISSENTER), world.root(1)), (U256::from(BOND), right.root));
-    world.pass(WINDOW + 1);
-    let fine = ISettlements::fineCall { network: NETWORK, epoch: 1, round: 1, seat: 0 };
-    world.ok(STRANGER, SETTLEMENTS, &fine);
-    assert!(world.memory.send(VALIDATOR, SETTLEMENTS, &truth).is_err(), "it stands");
-}
-
-#[test]
-fn a_dissent_from_true_inputs_holds_up_no_vote() {
-    let (mut world, all) = three(|_| {});
-    let lie = Outcome { inputs: B256::repeat_byte(9), ..wrong(&all[1].0) };
-    world.dissent(1, &lie, BOND).unwrap();
-    world.pass(4);
-    world.decide(1, &all[1].0);
-    let ended: DisputeEnded = world.memory.events(SETTLEMENTS).pop().unwrap();
-    assert!(!ended.upheld && ended.paid.is_zero());
-    world.decide(2, &all[2].0);
-}
-
 #[test]
 fn what_dissent_needs() {
     let (mut world, all) = three(|_| {});
